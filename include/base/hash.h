@@ -1,0 +1,17 @@
+/* hash: the hashes that more than one floor needs. */
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+uint64_t hash64(struct str bytes);                  /* XXH3, 64 bits. */
+uint64_t hash64_seed(struct str bytes, uint64_t seed);
+uint64_t hash64_mix(uint64_t a, uint64_t b);        /* Order matters. */
+uint64_t hash_fnv1a(uint64_t state, struct str bytes); /* FNV-1a, 64 bits. */
+#define HASH_FNV1A_INIT UINT64_C(14695981039346656037)
+uint32_t hash_crc32c(uint32_t crc, struct str bytes); /* Castagnoli; start with 0; SSE4.2 when there. */
+void hash_md5(struct str bytes, uint8_t out[16]);
+
+#endif

@@ -1,0 +1,18 @@
+/* job: a piece of work that runs on a lane and is then told on the loop thread.
+ *
+ * Embedded in the struct of the operation; recovered with CONTAINER_OF. */
+#ifndef BASE_JOB_H
+#define BASE_JOB_H
+
+#include "base/list.h"
+
+struct job {
+    struct list_node node;
+    void (*run)(struct job *job);  /* On the lane's thread. */
+    void (*done)(struct job *job); /* On the loop thread, exactly once; may free the job. */
+};
+
+/* Gives a job to a lane; tests give one that runs it at once. */
+typedef void (*job_submit_fn)(void *ctx, struct job *job);
+
+#endif

@@ -1,0 +1,41 @@
+/* map: open addressing from a 64-bit hash to a u32 value, equality by the caller.
+ *
+ * The map stores (hash, value) only: values index an array of the owner's, which holds the keys.
+ * Linear probing, load at most 3/4, tombstones swept at growth. One thread at a time. */
+#ifndef BASE_MAP_H
+#define BASE_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct map_slot {
+    uint64_t hash;
+    uint32_t value;
+    uint32_t state; /* 0 free, 1 used, 2 removed */
+};
+
+struct map {
+    struct map_slot *slots; /* Owned; NULL while empty. */
+    size_t mask;            /* Slot count - 1. */
+    size_t used;
+    size_t removed;
+};
+
+/* Says whether `value` has the key that is looked for; `key` is what the caller passed. */
+typedef bool (*map_equal_fn)(const void *ctx, const void *key, uint32_t value);
+
+#define MAP_NONE UINT32_MAX
+
+void map_init(struct map *map);
+void map_deinit(struct map *map);
+/* The value, or MAP_NONE. */
+uint32_t map_find(const struct map *map, uint64_t hash, const void *key, map_equal_fn equal,
+                  const void *ctx);
+/* The caller knows that the key is not there yet. */
+void map_insert(struct map *map, uint64_t hash, uint32_t value);
+/* Removes the entry with this hash and value; false when there is none. */
+bool map_remove(struct map *map, uint64_t hash, uint32_t value);
+void map_clear(struct map *map);
+
+#endif

@@ -1,0 +1,54 @@
+/* mem: malloc that aborts on exhaustion.
+ *
+ * A failed malloc is no error path of ours: limits on every buffer, queue and query keep us from
+ * it, and on an overcommitting system the kernel's answer comes later and elsewhere anyway. */
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *checked(void *ptr, size_t bytes)
+{
+    if (ptr)
+        return ptr;
+    fprintf(stderr, "narthex: out of memory: %zu bytes were asked for\n", bytes);
+    abort();
+}
+
+void *mem_alloc(size_t bytes)
+{
+    return checked(malloc(bytes ? bytes : 1), bytes);
+}
+
+void *mem_zalloc(size_t bytes)
+{
+    return checked(calloc(1, bytes ? bytes : 1), bytes);
+}
+
+void *mem_alloc_array(size_t count, size_t item_bytes)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, item_bytes, &bytes))
+        return checked(NULL, SIZE_MAX);
+    return mem_alloc(bytes);
+}
+
+void *mem_realloc(void *ptr, size_t bytes)
+{
+    return checked(realloc(ptr, bytes ? bytes : 1), bytes);
+}
+
+void mem_free(void *ptr)
+{
+    free(ptr);
+}
+
+void *mem_dup(const void *ptr, size_t bytes)
+{
+    void *copy = mem_alloc(bytes);
+    if (bytes)
+        memcpy(copy, ptr, bytes);
+    return copy;
+}

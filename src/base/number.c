@@ -1,0 +1,334 @@
+/* number: floats as Go reads and writes them.
+ *
+ * Reading: one scan checks the grammar and gathers up to 19 digits. When the mantissa is below 2^53
+ * and the power of ten at most 22, both are exact doubles and one multiplication or division rounds
+ * once, so the result is exact (Clinger's fast path); all else goes to from_chars.
+ * Writing: shortest digits (to_chars, or the integer itself below 2^53), then laid out as strconv
+ * does: digits d1 d2 ... dn stand for 0.d1d2...dn * 10^point. */
+#include "base/number.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "decimal.h"
+#include "shim.h"
+
+#define EXACT_MAX    (UINT64_C(1) << 53)
+#define EXPONENT_CAP 1000000 /* Beyond this only the sign of an exponent matters. */
+#define DIGITS_MAX   24
+#define FIXED_MAX    60
+
+static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                       1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                       1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/* ---- Reading ---- */
+
+struct decimal {
+    uint64_t mantissa; /* The first 19 significant digits. */
+    int64_t exponent;  /* Of the mantissa. */
+    int64_t magnitude; /* The value is below 10^magnitude and not below a tenth of it. */
+    bool cut;          /* There were more digits. */
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Reads the exponent after 'e'; all of it must be digits. */
+static bool exponent_scan(const char *at, const char *end, int64_t *out)
+{
+    bool negative = at < end && *at == '-';
+    int64_t value = 0;
+
+    if (at < end && (*at == '-' || *at == '+'))
+        at++;
+    if (at == end)
+        return false;
+    for (; at < end; at++) {
+        if (!is_digit(*at))
+            return false;
+        if (value < EXPONENT_CAP)
+            value = value * 10 + (*at - '0');
+    }
+    *out = negative ? -value : value;
+    return true;
+}
+
+/* No sign, no words: digits with an optional point and exponent. */
+static bool decimal_scan(const char *at, const char *end, struct decimal *out)
+{
+    uint64_t mantissa = 0;
+    int64_t fraction = 0, digits = 0, dropped = 0, exponent = 0;
+    bool any = false, point = false;
+
+    for (; at < end; at++) {
+        if (*at == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (!is_digit(*at))
+            break;
+        any = true;
+        fraction += point;
+        if (digits == 0 && *at == '0')
+            continue;
+        digits++;
+        if (digits <= 19)
+            mantissa = mantissa * 10 + (uint64_t)(*at - '0');
+        else
+            dropped++;
+    }
+    if (!any)
+        return false;
+    if (at < end && ((*at != 'e' && *at != 'E') || !exponent_scan(at + 1, end, &exponent)))
+        return false;
+    *out = (struct decimal){.mantissa = mantissa,
+                            .exponent = exponent - fraction + dropped,
+                            .magnitude = exponent - fraction + digits,
+                            .cut = dropped > 0};
+    return true;
+}
+
+/* Go's NaN, so that it is bit for bit the one that Prometheus stores. */
+static double nan_normal(void)
+{
+    uint64_t bits = UINT64_C(0x7ff8000000000001);
+    double value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+static bool word_parse(struct str s, bool sign, bool negative, double *out)
+{
+    if (str_eq_nocase(s, STR("inf")) || str_eq_nocase(s, STR("infinity"))) {
+        *out = negative ? -INFINITY : INFINITY;
+        return true;
+    }
+    if (!sign && str_eq_nocase(s, STR("nan"))) {
+        *out = nan_normal();
+        return true;
+    }
+    return false;
+}
+
+static bool slow_parse(struct str s, const struct decimal *decimal, bool negative, double *out)
+{
+    double value = 0;
+    enum shim_parse parse = shim_double_parse((struct shim_span){s.ptr, s.len}, &value);
+
+    if (parse == SHIM_PARSE_BAD)
+        return false;
+    if (parse == SHIM_PARSE_RANGE) /* from_chars does not say which end of the range it was. */
+        value = decimal->mantissa != 0 && decimal->magnitude > 0 ? INFINITY : 0;
+    *out = negative ? -value : value;
+    return !isinf(value);
+}
+
+bool number_parse(struct str s, double *out)
+{
+    struct decimal decimal;
+
+    if (s.len == 0)
+        return false;
+    bool negative = s.ptr[0] == '-';
+    bool sign = negative || s.ptr[0] == '+';
+    s = str_after(s, sign ? 1 : 0);
+    if (s.len == 0)
+        return false;
+    if (!is_digit(s.ptr[0]) && s.ptr[0] != '.')
+        return word_parse(s, sign, negative, out);
+    if (!decimal_scan(s.ptr, s.ptr + s.len, &decimal))
+        return false;
+    if (decimal.cut || decimal.mantissa > EXACT_MAX || decimal.exponent < -22 ||
+        decimal.exponent > 22)
+        return slow_parse(s, &decimal, negative, out);
+    double value = (double)decimal.mantissa;
+    if (decimal.exponent < 0)
+        value /= powers_of_ten[-decimal.exponent];
+    else
+        value *= powers_of_ten[decimal.exponent];
+    *out = negative ? -value : value;
+    return true;
+}
+
+/* ---- Writing ---- */
+
+struct digits {
+    char text[DIGITS_MAX];
+    int count; /* 0 for zero. No trailing zeroes. */
+    int point;
+};
+
+static void digits_of_integer(struct digits *digits, uint64_t value)
+{
+    char text[DECIMAL_U64_MAX];
+    char *end = text + sizeof(text);
+    char *begin = decimal_u64_before(end, value);
+
+    digits->point = (int)(end - begin);
+    while (end > begin && end[-1] == '0')
+        end--;
+    digits->count = (int)(end - begin);
+    memcpy(digits->text, begin, (size_t)digits->count);
+    if (digits->count == 0)
+        digits->point = 0;
+}
+
+/* value is finite and not negative. */
+static void digits_of(struct digits *digits, double value)
+{
+    char text[SHIM_DOUBLE_TEXT_MAX];
+
+    if (value < (double)EXACT_MAX && value == (double)(uint64_t)value) {
+        digits_of_integer(digits, (uint64_t)value);
+        return;
+    }
+    size_t len = shim_double_digits(text, value);
+    int count = 0, exponent = 0;
+    size_t at = 0;
+    for (; at < len && text[at] != 'e'; at++)
+        if (text[at] != '.')
+            digits->text[count++] = text[at];
+    ENSURE(at + 2 < len && count <= DIGITS_MAX);
+    bool negative = text[at + 1] == '-';
+    for (at += 2; at < len; at++)
+        exponent = exponent * 10 + (text[at] - '0');
+    digits->count = count;
+    digits->point = (negative ? -exponent : exponent) + 1;
+}
+
+static char *zeroes_put(char *at, int count)
+{
+    if (count > 0)
+        memset(at, '0', (size_t)count);
+    return count > 0 ? at + count : at;
+}
+
+static char *digits_put(char *at, const char *digits, int count)
+{
+    if (count > 0)
+        memcpy(at, digits, (size_t)count);
+    return count > 0 ? at + count : at;
+}
+
+static char *layout_f(char *at, const struct digits *digits)
+{
+    if (digits->point <= 0) {
+        *at++ = '0';
+        if (digits->count == 0)
+            return at;
+        *at++ = '.';
+        at = zeroes_put(at, -digits->point);
+        return digits_put(at, digits->text, digits->count);
+    }
+    int whole = digits->count < digits->point ? digits->count : digits->point;
+    at = digits_put(at, digits->text, whole);
+    at = zeroes_put(at, digits->point - whole);
+    if (digits->count > whole) {
+        *at++ = '.';
+        at = digits_put(at, digits->text + whole, digits->count - whole);
+    }
+    return at;
+}
+
+static char *layout_e(char *at, const struct digits *digits)
+{
+    int exponent = digits->count ? digits->point - 1 : 0;
+
+    *at++ = digits->count ? digits->text[0] : '0';
+    if (digits->count > 1) {
+        *at++ = '.';
+        at = digits_put(at, digits->text + 1, digits->count - 1);
+    }
+    *at++ = 'e';
+    *at++ = exponent < 0 ? '-' : '+';
+    if (exponent < 0)
+        exponent = -exponent;
+    if (exponent >= 100)
+        *at++ = (char)('0' + exponent / 100);
+    memcpy(at, decimal_pairs + 2 * (exponent % 100), 2);
+    return at + 2;
+}
+
+static bool exponent_wanted(enum number_form form, const struct digits *digits, double value)
+{
+    switch (form) {
+    case NUMBER_API:
+        return value != 0 && (value < 1e-6 || value >= 1e21);
+    case NUMBER_E:
+        return true;
+    case NUMBER_G:
+        return digits->point - 1 < -4 || digits->point - 1 >= 6;
+    case NUMBER_F:
+        break;
+    }
+    return false;
+}
+
+static size_t text_put(char *out, struct str text)
+{
+    memcpy(out, text.ptr, text.len);
+    return text.len;
+}
+
+size_t number_format(char out[NUMBER_TEXT_MAX], double value, enum number_form form)
+{
+    struct digits digits;
+    char *at = out;
+
+    if (isnan(value))
+        return text_put(out, STR("NaN"));
+    if (isinf(value))
+        return text_put(out, value > 0 ? STR("+Inf") : STR("-Inf"));
+    if (signbit(value)) {
+        *at++ = '-';
+        value = -value;
+    }
+    if ((form == NUMBER_API || form == NUMBER_F) && value < (double)EXACT_MAX &&
+        value == (double)(uint64_t)value) {
+        char text[DECIMAL_U64_MAX];
+        char *end = text + sizeof(text);
+        char *begin = decimal_u64_before(end, (uint64_t)value);
+        at = digits_put(at, begin, (int)(end - begin));
+        return (size_t)(at - out);
+    }
+    digits_of(&digits, value);
+    at = exponent_wanted(form, &digits, value) ? layout_e(at, &digits) : layout_f(at, &digits);
+    ENSURE(at - out <= NUMBER_TEXT_MAX);
+    return (size_t)(at - out);
+}
+
+void buf_add_number(struct buf *buf, double value, enum number_form form)
+{
+    char text[NUMBER_TEXT_MAX];
+    buf_add(buf, text, number_format(text, value, form));
+}
+
+void buf_add_number_fixed(struct buf *buf, double value, int digits)
+{
+    ENSURE(digits >= -FIXED_MAX && digits <= FIXED_MAX);
+    if (!isfinite(value))
+        buf_add_number(buf, value, NUMBER_F);
+    else if (digits < 0)
+        buf_addf(buf, "%.*g", -digits, value);
+    else
+        buf_addf(buf, "%.*f", digits, value);
+}
+
+void buf_add_time_ms(struct buf *buf, int64_t time_ms)
+{
+    uint64_t magnitude = time_ms < 0 ? 0 - (uint64_t)time_ms : (uint64_t)time_ms;
+
+    if (time_ms < 0)
+        buf_add_char(buf, '-');
+    buf_add_u64(buf, magnitude / 1000);
+    unsigned fraction = (unsigned)(magnitude % 1000);
+    if (fraction) {
+        char text[4] = {'.', (char)('0' + fraction / 100)};
+        memcpy(text + 2, decimal_pairs + 2 * (fraction % 100), 2);
+        buf_add(buf, text, sizeof(text));
+    }
+}
