@@ -1,0 +1,113 @@
+/* config: prometheus.yml, checked and immutable.
+ *
+ *     config_load -> config --last config_unref()--> freed
+ *
+ * Strict: an unknown field, a wrong type or a broken rule is an error with file and line in Prometheus' words. Fields that are
+ * declared but not yet active are accepted; `inactive` names them, so that the server can say so. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "model/labels.h"
+#include "model/relabel.h"
+#include "model/target.h"
+
+struct str_list {
+    struct str *items;
+    size_t count;
+};
+
+struct config_param { /* params: {name: [values]} */
+    struct str name;
+    struct str_list values;
+};
+
+/* HTTP client options of a block. Secrets are texts here; config_print masks them. */
+struct config_http_client {
+    struct str basic_user, basic_password, basic_user_file, basic_password_file;
+    struct str authorization_type, credentials, credentials_file;
+    struct str ca_file, cert_file, key_file, server_name;
+    bool insecure_skip_verify;
+    bool follow_redirects; /* true */
+    bool enable_http2;     /* true */
+    struct str proxy_url;
+};
+
+struct config_file_sd {
+    struct str_list files;
+    int64_t refresh_ms; /* 5m */
+};
+
+struct config_static_sd {
+    struct target_group **groups; /* Owned by the config. */
+    size_t count;
+};
+
+/* Limits and options that are global and per job (job values already filled from global). */
+struct config_scrape_limits {
+    uint64_t body_bytes;
+    uint64_t samples, labels, label_name_len, label_value_len, targets;
+    uint64_t keep_dropped_targets;
+};
+
+struct config_scrape {
+    struct str job_name;
+    int64_t interval_ms, timeout_ms;
+    struct str metrics_path, scheme;
+    bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression, extra_scrape_metrics;
+    bool legacy_names; /* metric_name_validation_scheme: legacy */
+    struct str fallback_scrape_protocol; /* Empty: none. */
+    struct str_list scrape_protocols;
+    struct str escaping_scheme; /* allow-utf-8 */
+    struct config_param *params;
+    size_t param_count;
+    struct config_scrape_limits limits;
+    struct relabel_rules relabel, metric_relabel;
+    struct config_static_sd static_sd;
+    struct config_file_sd *file_sd;
+    size_t file_sd_count;
+    struct config_http_client http;
+    struct str sd_key; /* A text that is equal exactly when the discovery sections are equal (reload keeps those). */
+    struct str key;    /* The same for the whole block. */
+};
+
+struct config_global {
+    int64_t scrape_interval_ms, scrape_timeout_ms, evaluation_interval_ms, rule_query_offset_ms;
+    struct labels *external_labels;
+    struct str query_log_file, scrape_failure_log_file;
+};
+
+struct config {
+    uint32_t refs;
+    struct config_global global;
+    struct config_scrape *scrapes;
+    size_t scrape_count;
+    struct str_list rule_files;     /* Globs, made relative to the file's directory. */
+    int64_t retention_ms;           /* storage.tsdb.retention.time; -1 when not set. */
+    uint64_t retention_bytes;
+    int64_t out_of_order_ms;
+    struct str_list inactive;       /* One line each: what is accepted and not active yet. */
+    struct str path;                /* As given. */
+    struct str printed;             /* The whole configuration with defaults, secrets masked: /status/config. */
+};
+
+/* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't load configuration (--config.file=...) is the
+ * caller's prefix. */
+MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);
+/* The same from memory; `path` names it in errors and is the base of relative paths. */
+MUST_CHECK bool config_parse(struct config **out, struct str text, struct str path, struct err *err);
+struct config *config_ref(struct config *config);
+void config_unref(struct config *config); /* NULL is fine. Loop thread. */
+
+/* A file_sd file's content (YAML or JSON by its name): a list of {targets, labels}. *groups is an owned array of
+ * owned groups with sources "<path>:0" and so on, and __meta_filepath set. */
+MUST_CHECK bool config_parse_target_groups(struct str text, struct str path, struct target_group ***groups,
+                                           size_t *count, struct err *err);
+
+#endif

@@ -1,0 +1,35 @@
+/* discovery: finds targets and tells who they are, job by job. Loop thread.
+ *
+ *     discovery_apply(config) -> for each job: on_groups(job, groups) whenever the list changed
+ */
+#ifndef DISCOVERY_H
+#define DISCOVERY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "config.h"
+#include "model/target.h"
+#include "net/loop.h"
+
+struct discovery;
+
+/* All groups of a job, each time the whole list; references are the discovery's: target_group_ref what is kept.
+ * Never called inside discovery_apply. */
+typedef void (*discovery_groups_fn)(void *ctx, struct str job, struct target_group *const *groups, size_t count);
+
+struct discovery *discovery_open(struct uv_loop_s *loop, discovery_groups_fn on_groups, void *ctx);
+/* Starts, keeps (equal sd_key) and stops providers so that they match the configuration. Takes a reference. Every job of
+ * the new configuration is told its groups once soon after. */
+void discovery_apply(struct discovery *discovery, struct config *config);
+void discovery_close(struct discovery *discovery);
+
+struct discovery_stats {
+    uint64_t updates, file_read_errors;
+};
+void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out);
+/* Number of targets that discovery knows for a job. */
+size_t discovery_target_count(const struct discovery *discovery, struct str job);
+
+#endif

@@ -1,0 +1,79 @@
+/* scrape: fetches the targets on their schedule and hands what they say to storage. Loop thread.
+ *
+ *     due -> scrape_start -> bytes arrive (parse_text_feed, at most 2 ms a turn) -> storage_append -> report series
+ *
+ * A pool is one job; a target is one label set in it. Targets that a reload or discovery does not change keep their
+ * schedule, line cache and series. */
+#ifndef SCRAPE_H
+#define SCRAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "config.h"
+#include "model/labels.h"
+#include "model/metadata.h"
+#include "model/target.h"
+#include "net/http_client.h"
+#include "net/loop.h"
+#include "storage.h"
+
+struct scraper;
+
+struct scraper_options {
+    struct uv_loop_s *loop;
+    struct http_client *client; /* Borrowed. */
+    struct storage *storage;    /* Borrowed. */
+    struct str user_agent;      /* Prometheus/3.14.0 */
+};
+
+struct scraper *scraper_open(const struct scraper_options *options);
+/* New configuration: pools appear, change and go. Takes a reference. */
+void scraper_apply(struct scraper *scraper, struct config *config);
+/* The whole list of groups of a job, from discovery. */
+void scraper_set_groups(struct scraper *scraper, struct str job, struct target_group *const *groups, size_t count);
+/* Stops the schedule and cancels what is in flight; done(ctx) when nothing is. Writes no stale markers. */
+void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx);
+void scraper_free(struct scraper *scraper);
+
+/* --- what the API shows; valid until the loop's next turn --- */
+
+enum target_health { TARGET_UNKNOWN, TARGET_UP, TARGET_DOWN };
+const char *target_health_text(enum target_health health);
+
+struct target_view {
+    const struct labels *discovered; /* Before relabelling. */
+    const struct labels *labels;     /* After: what series carry. NULL for dropped targets. */
+    struct str pool;
+    struct str url;
+    struct str error;                /* Empty when fine. */
+    int64_t last_scrape_ms;          /* 0: never. */
+    double last_duration_seconds;
+    enum target_health health;
+    int64_t interval_ms, timeout_ms;
+};
+typedef void (*target_view_fn)(void *ctx, const struct target_view *view);
+/* pool empty: all. In the order of pools and targets (sorted by labels). */
+void scraper_each_active(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx);
+void scraper_each_dropped(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx);
+typedef void (*pool_view_fn)(void *ctx, struct str pool, size_t active_count, size_t dropped_count);
+void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx); /* Sorted by name. */
+bool scraper_has_pool(const struct scraper *scraper, struct str pool);
+
+/* What targets have said of their metrics; metric empty: all. Each target's entries come together. */
+typedef void (*metadata_view_fn)(void *ctx, const struct target_view *target, const struct metadata *metadata);
+void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn, void *ctx);
+
+struct scraper_stats {
+    uint64_t scrapes, scrape_failures;
+    uint64_t samples_duplicate, samples_out_of_order, samples_out_of_bounds;
+    uint64_t exceeded_sample_limit, exceeded_body_size_limit, exceeded_label_limits, exceeded_target_limit;
+    uint64_t sync_failed, pools, targets, cache_entries, metadata_entries;
+    uint64_t interval_count;          /* Of all scrapes: actual time between two scrapes of a target. */
+    double interval_seconds_sum;
+};
+void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out);
+
+#endif

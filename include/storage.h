@@ -1,0 +1,171 @@
+/* storage: the home of samples. One append in, one select out.
+ *
+ *     storage_open -> [storage_replay on a lane] -> append/commit/tick ... select ... -> storage_close
+ *
+ * Threads: append, commit, tick, groups and close belong to the loop thread, the only writer of the head. select and the
+ * reading of cursors may run on any thread (query lanes); a selection pins an epoch, so nothing that it shows moves
+ * or goes away until selection_free. Storage owns no thread: it hands jobs to `submit_commit` (one at a time, in order).
+ *
+ * Visibility: a batch appears to selects as a whole or not at all. Durability: a batch is on its way to the log file
+ * within COMMIT_DELAY_MS; storage_commit tells when all that was appended before it has been written (kill -9 safe),
+ * fdatasync follows every fsync_interval_ms. */
+#ifndef STORAGE_H
+#define STORAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/job.h"
+#include "base/str.h"
+#include "model/batch.h"
+#include "model/labels.h"
+#include "model/matcher.h"
+
+#define STORAGE_COMMIT_DELAY_MS 50
+
+struct storage;
+
+struct storage_options {
+    struct str path;             /* --storage.tsdb.path; our files are in <path>/narthex. Created when missing. */
+    int64_t retention_ms;        /* 0: keep for ever. Counted back from the newest sample. */
+    int64_t slot_ms;             /* 30 min; tests use less. */
+    int64_t partition_ms;        /* 24 h; a multiple of 2 h. */
+    int64_t fsync_interval_ms;   /* 5 s */
+    int64_t out_of_order_ms;     /* 0: none. Reserved; the overlay comes with it. */
+    uint32_t series_max;         /* 0: no limit; beyond it new series are refused. */
+    bool no_lockfile;
+    job_submit_fn submit_commit; /* The commit lane: one thread, in order. */
+    void *submit_ctx;
+    void (*wake)(void *ctx);     /* Told on the loop thread when storage_tick is wanted sooner. May be NULL. */
+    void *wake_ctx;
+};
+void storage_options_init(struct storage_options *options); /* The defaults above. */
+
+/* Locks the directory, opens the partitions and replays the log. Blocks (call before serving, or on a thread before
+ * any other use). A damaged file is set aside with a log line; a torn log tail is cut. */
+MUST_CHECK bool storage_open(struct storage **out, const struct storage_options *options, struct err *err);
+/* The commit lane must have nothing of ours left (lane_close first): writes what is pending itself, syncs, unlocks. */
+void storage_close(struct storage *storage);
+
+/* Does what is due (log writes, slot seals, retention, reclaiming) and says in how many ms to come again. */
+int64_t storage_tick(struct storage *storage, int64_t now_mono_ms);
+
+/* --- append --- */
+
+/* A group is one scrape target, or one (job, instance) of remote write: its series live together. `key` is a stable
+ * hash of what it is, so that after a restart it finds its series again. */
+struct storage_group;
+struct storage_group *storage_group_open(struct storage *storage, uint64_t key);
+void storage_group_close(struct storage_group *group); /* Its series live on until they are sealed. */
+
+/* Finds or makes the series with these labels (sorted, unique, not empty) and pins it: the ref stays valid until
+ * storage_series_release, however old its samples get. SERIES_REF_NONE with err ERR_LIMIT when the series limit is
+ * reached, ERR_NO_SPACE when storage takes nothing new. */
+series_ref storage_series(struct storage *storage, struct storage_group *group, const struct label *labels,
+                          size_t label_count, uint64_t labels_hash, struct err *err);
+void storage_series_release(struct storage *storage, series_ref ref);
+/* The label set of a pinned series, as a new reference: the caller unrefs. */
+struct labels *storage_series_labels(struct storage *storage, series_ref ref);
+
+struct append_options {
+    bool all_or_nothing; /* Remote write v1: one bad sample and nothing is stored. */
+    int64_t now_ms;      /* Wall time, for the too-far-in-the-future check (now + 10 min). */
+};
+struct append_result {
+    size_t outcome_count[SAMPLE_OUTCOME_COUNT];
+    size_t series_created;
+    size_t bad_index; /* First sample that was refused; valid when one was. */
+};
+
+/* Takes the batch: each sample's outcome is filled in. False only when nothing could be stored: all_or_nothing with a
+ * bad sample (ERR_BAD_DATA, the text of that sample's outcome as Prometheus gives it: `out of order sample`,
+ * `duplicate sample for timestamp %d; overrides not allowed: existing %g, new value %g`, `out of bounds`), or no room
+ * for the log (ERR_NO_SPACE). All refs must be pinned. */
+MUST_CHECK bool storage_append(struct storage *storage, struct storage_group *group, struct batch *batch,
+                               const struct append_options *options, struct append_result *result,
+                               struct err *err);
+
+/* Tells `done` (loop thread, later) when everything appended so far is in the log file, or that it cannot be. */
+typedef void (*storage_commit_fn)(void *ctx, const struct err *err);
+void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx);
+
+/* --- select: any thread --- */
+
+struct selection;
+
+/* All series that match every matcher and may have samples in [from_ms, to_ms], sorted by labels, one entry per label
+ * set. Matchers are borrowed for the call. */
+MUST_CHECK bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
+                               int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err);
+void selection_free(struct selection *selection); /* NULL is fine. Any thread. */
+size_t selection_count(const struct selection *selection);
+/* Borrowed; lives as long as the selection, longer with labels_ref. */
+struct labels *selection_labels(const struct selection *selection, size_t index);
+
+/* Samples of one series of a selection in strictly increasing time, within the selection's range. Several threads may
+ * each have their own cursor over the same selection. */
+struct sample_block {
+    size_t count;
+    const int64_t *time_ms; /* Valid until the next call on the cursor. */
+    const double *value;
+};
+struct cursor;
+struct cursor *cursor_new(const struct selection *selection);
+void cursor_free(struct cursor *cursor);
+void cursor_seek(struct cursor *cursor, size_t index); /* Starts series `index` from its first sample. */
+/* The next run of samples; count 0 at the end. False when a file is damaged (ERR_CORRUPT) or cannot be read. */
+MUST_CHECK bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err);
+
+/* Sorted distinct names, or values of one name, of the series that match any one of `sets` (or all series, set_count 0)
+ * and may have samples in the range. limit 0: all; *cut says that there were more. Texts in the arena. */
+MUST_CHECK bool storage_label_names(struct storage *storage, const struct matchers *sets, size_t set_count,
+                                    int64_t from_ms, int64_t to_ms, size_t limit, struct arena *arena,
+                                    struct str **out, size_t *count, bool *cut, struct err *err);
+MUST_CHECK bool storage_label_values(struct storage *storage, struct str name, const struct matchers *sets,
+                                     size_t set_count, int64_t from_ms, int64_t to_ms, size_t limit,
+                                     struct arena *arena, struct str **out, size_t *count, bool *cut,
+                                     struct err *err);
+
+/* --- figures: loop thread --- */
+
+struct storage_stats {
+    uint64_t series;              /* Live in the head. */
+    uint64_t series_created, series_removed;
+    uint64_t samples_appended;
+    uint64_t outcome_count[SAMPLE_OUTCOME_COUNT];
+    uint64_t label_pairs, chunks;
+    int64_t time_min_ms, time_max_ms; /* INT64_MAX / INT64_MIN when empty. */
+    uint64_t log_bytes, log_segments, log_segment_current, log_bytes_written;
+    uint64_t log_failures, log_fsyncs, log_corruptions;
+    double log_fsync_seconds;
+    uint64_t partitions, partition_bytes;
+    uint64_t slots_sealed, seal_failures, partitions_retired;
+    uint64_t head_bytes;          /* Anonymous memory that storage knows of. */
+    double replay_seconds;
+    uint64_t replay_samples;
+    bool degraded;                /* The log cannot be written: writes are refused. */
+};
+void storage_get_stats(const struct storage *storage, struct storage_stats *out);
+
+/* For /status/tsdb: the largest `limit` of each kind; texts in the arena. */
+struct storage_top_entry {
+    struct str name;
+    uint64_t value;
+};
+struct storage_top {
+    struct storage_top_entry *items;
+    size_t count;
+};
+struct storage_cardinality {
+    struct storage_top series_by_metric, values_by_label, bytes_by_label, series_by_pair;
+};
+void storage_get_cardinality(struct storage *storage, size_t limit, struct arena *arena,
+                             struct storage_cardinality *out);
+
+/* Changes retention while running (configuration reload). */
+void storage_set_retention(struct storage *storage, int64_t retention_ms);
+
+#endif
