@@ -1,0 +1,309 @@
+/* log: what was appended since the last seal, on its way to plain files.
+ *
+ *     append -> log.pending --log_tick, within 50 ms--> job on the commit lane: write, now and then fdatasync
+ *            -> waiters (remote write's 204) are told on the loop thread
+ *
+ * Segment file narthex/log/<8 digits>: head { "NXLG", u32 version, u64 number }, then records
+ *     { u32 payload length, u32 CRC32C of the payload, payload }
+ *     payload: u8 1 (series), varint id, u64 group key, varint label count, (name, value) as varint strings
+ *              u8 2 (samples), u64 group key, varint slot, then to the end: zigzag id - previous id, chunk entry
+ * All little-endian. A torn tail is cut at the first record whose length or CRC is wrong.
+ *
+ * A segment is unlinked when every slot that has records in it is sealed. When a write fails the records stay in
+ * memory (bounded), appends are refused beyond that, and the write is tried again into a new segment. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "log_format.h"
+#include "store.h"
+
+#define SEGMENT_MS        (5 * 60 * 1000)
+#define SEGMENT_BYTES_MAX (UINT64_C(128) << 20)
+#define PENDING_BYTES_MAX ((size_t)64 << 20) /* Refuse appends while the disk refuses ours. */
+#define PENDING_CAPACITY  ((size_t)1 << 30)
+#define RETRY_MS          1000
+
+struct log_job {
+    struct job job;
+    struct storage *storage;
+    struct buf bytes;
+    uint64_t sequence; /* Of the last byte in `bytes`. */
+    uint64_t segment;
+    bool rotate; /* Close the old file first and begin `segment`. */
+    bool sync;
+    /* Out: */
+    bool failed;
+    double sync_seconds;
+    struct err err;
+};
+
+static void segment_path(const struct storage *storage, uint64_t segment, char out[4096])
+{
+    snprintf(out, 4096, "%s/log/%08" PRIu64, storage->dir, segment);
+}
+
+static size_t record_begin(struct buf *out, uint8_t kind)
+{
+    size_t start = out->len;
+    write_u32(out, 0);
+    write_u32(out, 0);
+    write_u8(out, kind);
+    return start;
+}
+
+static void record_finish(struct storage *storage, size_t start)
+{
+    struct buf *out = &storage->log.pending;
+    if (out->overflow)
+        return;
+    struct str payload = str_from(out->ptr + start + LOG_RECORD_HEAD, out->len - start - LOG_RECORD_HEAD);
+    uint32_t head[2] = {(uint32_t)payload.len, hash_crc32c(0, payload)};
+    memcpy(out->ptr + start, head, sizeof(head));
+    storage->log.sequence += out->len - start;
+    if (!storage->log.dirty_since_mono_ms)
+        storage->log.dirty_since_mono_ms = clock_mono_ms();
+}
+
+void log_add_series(struct storage *storage, struct series *series, uint64_t group_key)
+{
+    struct buf *out = &storage->log.pending;
+    size_t start = record_begin(out, LOG_SERIES);
+    write_varint(out, series->id);
+    write_u64(out, group_key);
+    series_encode_labels(storage, series, out);
+    record_finish(storage, start);
+    series->logged_segment = storage->log.segment;
+}
+
+size_t log_begin_samples(struct storage *storage, const struct storage_group *group)
+{
+    struct buf *out = &storage->log.pending;
+    size_t start = record_begin(out, LOG_SAMPLES);
+    write_u64(out, group->key);
+    write_varint(out, group->slot);
+    return start;
+}
+
+void log_end_samples(struct storage *storage, size_t start) { record_finish(storage, start); }
+
+bool log_has_room(const struct storage *storage)
+{
+    return storage->log.pending.len < PENDING_BYTES_MAX && !(storage->log.failing && storage->log.pending.len > 0);
+}
+
+/* --- the job, on the commit lane --- */
+
+static bool segment_start(struct storage *storage, uint64_t segment, struct err *err)
+{
+    struct file *file = &storage->log.file;
+    char path[4096];
+    struct buf head;
+    if (file->fd >= 0) {
+        struct err ignored = {0};
+        if (!file_sync(file, &ignored))
+            LOG_W("Log segment could not be synced", "err", ignored.text);
+    }
+    file_close(file);
+    segment_path(storage, segment, path);
+    if (!file_open_append(file, path, err))
+        return false;
+    buf_init(&head, 64);
+    buf_add(&head, LOG_MAGIC, 4);
+    write_u32(&head, STORE_VERSION);
+    write_u64(&head, segment);
+    bool good = file->len > 0 || file_append(file, buf_str(&head), err);
+    buf_deinit(&head);
+    if (!good)
+        file_close(file);
+    return good;
+}
+
+static void log_job_run(struct job *base)
+{
+    struct log_job *job = CONTAINER_OF(base, struct log_job, job);
+    struct storage *storage = job->storage;
+    struct file *file = &storage->log.file;
+    if ((job->rotate || file->fd < 0) && !segment_start(storage, job->segment, &job->err)) {
+        job->failed = true;
+        return;
+    }
+    if (job->bytes.len > 0 && !file_append(file, buf_str(&job->bytes), &job->err)) {
+        job->failed = true;
+        return;
+    }
+    if (job->sync) {
+        int64_t begin = clock_mono_ns();
+        if (!file_sync(file, &job->err)) {
+            /* Never tried again on the same file: what it holds is suspect, a new one is begun. */
+            LOG_E("Log segment could not be synced", "err", job->err.text);
+            file_close(file);
+        }
+        job->sync_seconds = (double)(clock_mono_ns() - begin) / 1e9;
+    }
+}
+
+static void tell_waiters(struct storage *storage, const struct err *failure)
+{
+    struct log *log = &storage->log;
+    size_t kept = 0, count = log->waiters.count;
+    for (size_t i = 0; i < count; i++) {
+        struct log_waiter waiter = log->waiters.items[i];
+        if (waiter.sequence <= log->sequence_written || failure) {
+            struct err none = {0};
+            waiter.done(waiter.ctx, failure ? failure : &none);
+        } else {
+            log->waiters.items[kept++] = waiter;
+        }
+    }
+    /* Waiters that came meanwhile stand behind the ones that were there. */
+    memmove(log->waiters.items + kept, log->waiters.items + count,
+            (log->waiters.count - count) * sizeof(log->waiters.items[0]));
+    log->waiters.count -= count - kept;
+    log->hurry = log->waiters.count > 0;
+}
+
+static void log_job_done(struct job *base)
+{
+    struct log_job *job = CONTAINER_OF(base, struct log_job, job);
+    struct storage *storage = job->storage;
+    struct log *log = &storage->log;
+    int64_t now = clock_mono_ms();
+    log->job = NULL;
+    if (job->failed) {
+        if (!log->failing)
+            LOG_E("Log cannot be written: samples are refused until it can", "err", job->err.text);
+        /* What was not written goes first the next time, in front of what came since. */
+        buf_add(&job->bytes, log->pending.ptr, log->pending.len);
+        buf_swap(&job->bytes, &log->pending);
+        log->failing = true;
+        log->retry_mono_ms = now + RETRY_MS;
+        storage->stats.log_failures++;
+        storage->stats.degraded = true;
+        tell_waiters(storage, &job->err);
+    } else {
+        if (log->failing)
+            LOG_I("Log can be written again");
+        log->failing = false;
+        storage->stats.degraded = false;
+        log->sequence_written = job->sequence;
+        log->segment_bytes += job->bytes.len;
+        storage->stats.log_bytes_written += job->bytes.len;
+        if (job->bytes.len > 0)
+            log->unsynced = true;
+        if (job->sync) {
+            log->unsynced = job->err.code != ERR_NONE;
+            log->synced_mono_ms = now;
+            storage->stats.log_fsyncs++;
+            storage->stats.log_fsync_seconds += job->sync_seconds;
+            storage->stats.log_failures += job->err.code != ERR_NONE;
+        }
+        tell_waiters(storage, NULL);
+    }
+    buf_deinit(&job->bytes);
+    mem_free(job);
+    if (storage->options.wake)
+        storage->options.wake(storage->options.wake_ctx);
+}
+
+/* --- loop thread --- */
+
+static void submit(struct storage *storage, int64_t now_mono_ms)
+{
+    struct log *log = &storage->log;
+    struct log_job *job = MEM_NEW(struct log_job);
+    job->job.run = log_job_run;
+    job->job.done = log_job_done;
+    job->storage = storage;
+    buf_init(&job->bytes, PENDING_CAPACITY);
+    buf_swap(&job->bytes, &log->pending);
+    job->sequence = log->sequence;
+    if (log->failing || now_mono_ms - log->segment_since_mono_ms >= SEGMENT_MS ||
+        log->segment_bytes > SEGMENT_BYTES_MAX) {
+        log->segment++;
+        log->segment_since_mono_ms = now_mono_ms;
+        log->segment_bytes = 0;
+        job->rotate = true;
+    }
+    job->segment = log->segment;
+    job->sync = log->unsynced && now_mono_ms - log->synced_mono_ms >= storage->options.fsync_interval_ms;
+    log->dirty_since_mono_ms = 0;
+    log->job = job;
+    storage->options.submit_commit(storage->options.submit_ctx, &job->job);
+}
+
+int64_t log_next_ms(const struct storage *storage, int64_t now_mono_ms)
+{
+    const struct log *log = &storage->log;
+    int64_t next = INT64_MAX, wait;
+    if (log->job)
+        return INT64_MAX; /* Its end wakes us. */
+    if (log->failing && log->pending.len > 0)
+        return log->retry_mono_ms > now_mono_ms ? log->retry_mono_ms - now_mono_ms : 0;
+    if (log->pending.len > 0)
+        next = log->hurry ? 0 : log->dirty_since_mono_ms + STORAGE_COMMIT_DELAY_MS / 2 - now_mono_ms;
+    if (log->unsynced) {
+        wait = log->synced_mono_ms + storage->options.fsync_interval_ms - now_mono_ms;
+        next = wait < next ? wait : next;
+    }
+    return next < 0 ? 0 : next;
+}
+
+void log_tick(struct storage *storage, int64_t now_mono_ms)
+{
+    if (log_next_ms(storage, now_mono_ms) == 0)
+        submit(storage, now_mono_ms);
+}
+
+void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
+{
+    struct log *log = &storage->log;
+    struct log_waiter waiter = {.sequence = log->sequence, .done = done, .ctx = ctx};
+    VEC_PUSH(&log->waiters, waiter);
+    log->hurry = true;
+    if (log->sequence == log->sequence_written && !log->job)
+        log->dirty_since_mono_ms = 0;
+    if (storage->options.wake)
+        storage->options.wake(storage->options.wake_ctx);
+    if (!log->job && !log->failing)
+        submit(storage, clock_mono_ms());
+}
+
+void log_drop_sealed_segments(struct storage *storage)
+{
+    struct log *log = &storage->log;
+    uint64_t needed = slot_oldest_segment(storage);
+    for (; log->segment_oldest < needed && log->segment_oldest < log->segment; log->segment_oldest++) {
+        char path[4096];
+        struct err err = {0};
+        segment_path(storage, log->segment_oldest, path);
+        if (!file_unlink(path, &err)) {
+            LOG_W("Log segment could not be removed", "err", err.text);
+            return;
+        }
+    }
+}
+
+void log_close(struct storage *storage)
+{
+    struct log *log = &storage->log;
+    struct err err = {0};
+    ENSURE(!log->job);
+    bool good = log->pending.len == 0 ||
+                ((log->file.fd >= 0 || segment_start(storage, log->segment, &err)) &&
+                 file_append(&log->file, buf_str(&log->pending), &err));
+    if (good && log->file.fd >= 0)
+        good = file_sync(&log->file, &err);
+    if (!good)
+        LOG_E("Log could not be written at the end", "err", err.text);
+    struct err closed = {.code = ERR_UNAVAILABLE, .text = "storage is closed"};
+    log->sequence_written = good ? log->sequence : log->sequence_written;
+    tell_waiters(storage, good ? NULL : &closed);
+    file_close(&log->file);
+    buf_deinit(&log->pending);
+    VEC_FREE(&log->waiters);
+}

@@ -1,0 +1,561 @@
+/* partition: the files of sealed slots, one a [from, to) of partition_ms, and the bundles in them.
+ *
+ *     lane: partition_for -> kv_put bundles -> commit     loop: partition_publish -> readers ... -> retire -> unlink
+ *
+ * In memory a partition keeps one small entry a bundle (ids and times that it spans); what is in a bundle stands in its
+ * own directory on disk. Retention drops a whole file: it leaves the published list, is unlinked at once, and is closed
+ * when no selection that could have seen it is left. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/timetext.h"
+#include "store.h"
+
+static const char *const TABLES[PARTITION_TABLES] = {"meta", "series", "bundles"};
+
+/* --- bundles: suspect bytes --- */
+
+bool bundle_head(struct str bytes, struct bundle_entry *out, uint32_t *row_count)
+{
+    struct reader in = reader_over(bytes);
+    uint32_t magic = read_u32(&in);
+    (void)read_u32(&in);
+    *row_count = read_u32(&in);
+    out->time_min_ms = (int64_t)read_u64(&in);
+    out->time_max_ms = (int64_t)read_u64(&in);
+    if (in.bad || magic != BUNDLE_MAGIC || *row_count == 0 ||
+        *row_count > (bytes.len - BUNDLE_HEAD_BYTES) / BUNDLE_ENTRY_BYTES)
+        return false;
+    out->id_min = read_u64(&in);
+    in = reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)(*row_count - 1) * BUNDLE_ENTRY_BYTES));
+    out->id_max = read_u64(&in);
+    return out->id_min <= out->id_max;
+}
+
+bool bundle_verify(struct str bytes)
+{
+    struct reader in = reader_over(bytes);
+    (void)read_u32(&in);
+    uint32_t crc = read_u32(&in);
+    return !in.bad && hash_crc32c(0, str_after(bytes, 8)) == crc;
+}
+
+bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct str *payload)
+{
+    struct bundle_entry entry;
+    uint32_t count;
+    if (!bundle_head(bytes, &entry, &count))
+        return false;
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct reader in = reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + middle * BUNDLE_ENTRY_BYTES));
+        out->id = read_u64(&in);
+        if (out->id < id) {
+            low = middle + 1;
+        } else if (out->id > id) {
+            high = middle;
+        } else {
+            out->offset = read_u32(&in);
+            out->len = read_u32(&in);
+            out->count = read_u32(&in);
+            (void)read_u32(&in);
+            out->time_min_ms = (int64_t)read_u64(&in);
+            out->time_max_ms = (int64_t)read_u64(&in);
+            struct str data = str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)count * BUNDLE_ENTRY_BYTES);
+            if (in.bad || out->offset > data.len || out->len > data.len - out->offset || out->count > out->len)
+                return false;
+            *payload = str_from(data.ptr + out->offset, out->len);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- labels of a series on disk --- */
+
+void series_encode_labels(const struct storage *storage, const struct series *series, struct buf *out)
+{
+    struct label labels[SERIES_LABELS_MAX];
+    series_text_labels(storage, series, labels);
+    write_varint(out, series->pair_count);
+    for (uint32_t i = 0; i < series->pair_count; i++) {
+        write_varint_str(out, labels[i].name);
+        write_varint_str(out, labels[i].value);
+    }
+}
+
+bool series_decode_labels(struct reader *in, struct label *out, size_t count_max, size_t *count, struct err *err)
+{
+    uint64_t wanted = read_varint(in);
+    *count = 0;
+    if (in->bad || wanted > count_max)
+        return err_set(err, ERR_CORRUPT, "series claims %" PRIu64 " labels", wanted);
+    for (; *count < wanted; (*count)++) {
+        out[*count].name = read_varint_str(in);
+        out[*count].value = read_varint_str(in);
+        if (in->bad || (*count > 0 && str_cmp(out[*count - 1].name, out[*count].name) >= 0))
+            return err_set(err, ERR_CORRUPT, "series has bad labels");
+    }
+    return true;
+}
+
+/* --- files --- */
+
+static void stamp(struct buf *out, int64_t time_ms)
+{
+    struct time_civil civil = time_civil_utc(time_ms / 1000 - (time_ms % 1000 < 0));
+    buf_addf(out, "%04" PRId64 "%02d%02dT%02dZ", civil.year, civil.month, civil.day, civil.hour);
+}
+
+static char *partition_path(const struct storage *storage, int64_t from_ms, int64_t to_ms)
+{
+    struct buf path;
+    buf_init(&path, 4096);
+    buf_addf(&path, "%s/", storage->dir);
+    stamp(&path, from_ms);
+    buf_add_char(&path, '-');
+    stamp(&path, to_ms);
+    buf_addf(&path, ".open.mdb");
+    char *text = str_dup(buf_str(&path));
+    buf_deinit(&path);
+    return text;
+}
+
+static void partition_free(void *ptr)
+{
+    struct partition *partition = ptr;
+    if (!partition)
+        return;
+    kv_close(partition->kv);
+    mem_free(atomic_load(&partition->dir));
+    mem_free(partition->path);
+    mem_free(partition);
+}
+
+static bool put_u64(struct kv_write *write, unsigned table, uint64_t key, uint64_t number, struct err *err)
+{
+    char bytes[8];
+    memcpy(bytes, &number, 8);
+    return kv_put(write, table, key, str_from(bytes, 8), err);
+}
+
+static bool get_u64(struct kv_read *read, unsigned table, uint64_t key, uint64_t *out, struct err *err)
+{
+    bool found;
+    struct str value;
+    if (!kv_get(read, table, key, &found, &value, err))
+        return false;
+    struct reader in = reader_over(found ? value : STR_EMPTY);
+    *out = read_u64(&in);
+    return in.bad ? err_set(err, ERR_CORRUPT, "meta entry %" PRIu64 " is missing", key) : true;
+}
+
+static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_ms, struct partition **out,
+                           struct err *err)
+{
+    struct partition *partition = MEM_NEW(struct partition);
+    struct kv_write *write = NULL;
+    partition->from_ms = from_ms;
+    partition->to_ms = to_ms;
+    partition->path = partition_path(storage, from_ms, to_ms);
+    if (kv_open(&partition->kv, partition->path, TABLES, PARTITION_TABLES, err) &&
+        kv_write_begin(partition->kv, &write, err)) {
+        if (put_u64(write, PARTITION_META, META_VERSION, STORE_VERSION, err) &&
+            put_u64(write, PARTITION_META, META_FROM, (uint64_t)from_ms, err) &&
+            put_u64(write, PARTITION_META, META_TO, (uint64_t)to_ms, err)) {
+            if (kv_commit(write, err)) {
+                *out = partition;
+                return true;
+            }
+        } else {
+            kv_abort(write);
+        }
+    }
+    partition_free(partition);
+    return false;
+}
+
+bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out, struct err *err)
+{
+    int64_t span = storage->options.partition_ms;
+    int64_t number = time_ms / span - (time_ms % span < 0);
+    for (size_t i = storage->lane_partitions.count; i-- > 0;) {
+        struct partition *partition = storage->lane_partitions.items[i];
+        if (time_ms >= partition->from_ms && time_ms < partition->to_ms) {
+            *out = partition;
+            return true;
+        }
+    }
+    if (!partition_make(storage, number * span, number * span + span, out, err))
+        return false;
+    VEC_PUSH(&storage->lane_partitions, *out);
+    return true;
+}
+
+/* --- the published list: loop thread writes --- */
+
+struct partition_list *partition_list_now(const struct storage *storage)
+{
+    return atomic_load_explicit(&storage->partitions, memory_order_acquire);
+}
+
+static int compare_from(const void *a, const void *b)
+{
+    const struct partition *x = *(struct partition *const *)a, *y = *(struct partition *const *)b;
+    return (x->from_ms > y->from_ms) - (x->from_ms < y->from_ms);
+}
+
+/* Publishes the list with `added` (may be NULL) and without the retired. */
+static void list_update(struct storage *storage, struct partition *added)
+{
+    struct partition_list *old = partition_list_now(storage);
+    uint32_t count = old ? old->count : 0;
+    struct partition_list *list = mem_alloc(sizeof(*list) + (count + 1) * sizeof(list->items[0]));
+    list->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!old->items[i]->retired)
+            list->items[list->count++] = old->items[i];
+    }
+    if (added)
+        list->items[list->count++] = added;
+    qsort(list->items, list->count, sizeof(list->items[0]), compare_from);
+    atomic_store_explicit(&storage->partitions, list, memory_order_release);
+    if (old)
+        epoch_retire(&storage->epoch, mem_free, old);
+}
+
+static void dir_add(struct storage *storage, struct partition *partition, const struct bundle_entry *entries, size_t count)
+{
+    struct bundle_dir *dir = atomic_load_explicit(&partition->dir, memory_order_relaxed);
+    uint32_t have = dir ? atomic_load_explicit(&dir->count, memory_order_relaxed) : 0;
+    if (!dir || have + count > dir->capacity) {
+        uint32_t capacity = have * 2 + (uint32_t)count + 16;
+        struct bundle_dir *grown = mem_zalloc(sizeof(*grown) + capacity * sizeof(grown->entries[0]));
+        grown->capacity = capacity;
+        for (uint32_t i = 0; i < have; i++) {
+            grown->entries[i].key = dir->entries[i].key;
+            grown->entries[i].id_min = dir->entries[i].id_min;
+            grown->entries[i].id_max = dir->entries[i].id_max;
+            grown->entries[i].time_min_ms = dir->entries[i].time_min_ms;
+            grown->entries[i].time_max_ms = dir->entries[i].time_max_ms;
+        }
+        atomic_init(&grown->count, have);
+        atomic_store_explicit(&partition->dir, grown, memory_order_release);
+        if (dir)
+            epoch_retire(&storage->epoch, mem_free, dir);
+        dir = grown;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct bundle_entry *entry = &dir->entries[have + i];
+        entry->key = entries[i].key;
+        entry->id_min = entries[i].id_min;
+        entry->id_max = entries[i].id_max;
+        entry->time_min_ms = entries[i].time_min_ms;
+        entry->time_max_ms = entries[i].time_max_ms;
+    }
+    atomic_store_explicit(&dir->count, have + (uint32_t)count, memory_order_release);
+}
+
+void partition_publish(struct storage *storage, struct partition *partition, const struct bundle_entry *entries,
+                       size_t count)
+{
+    if (partition->retired)
+        return;
+    dir_add(storage, partition, entries, count);
+    if (!partition->published) {
+        partition->published = true;
+        list_update(storage, partition);
+    }
+}
+
+/* --- retention --- */
+
+struct retire_job {
+    struct job job;
+    struct storage *storage;
+    struct partition *partition;
+};
+
+static void retire_run(struct job *base)
+{
+    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
+    struct storage *storage = job->storage;
+    for (size_t i = 0; i < storage->lane_partitions.count; i++) {
+        if (storage->lane_partitions.items[i] == job->partition) {
+            storage->lane_partitions.items[i] = storage->lane_partitions.items[--storage->lane_partitions.count];
+            break;
+        }
+    }
+}
+
+/* The lane has forgotten it; the epoch keeps it until the last reader has gone. */
+static void retire_done(struct job *base)
+{
+    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
+    epoch_retire(&job->storage->epoch, partition_free, job->partition);
+    mem_free(job);
+}
+
+struct sweep {
+    struct storage *storage;
+    int64_t oldest_ms;
+};
+
+static bool series_is_gone(void *ctx, uint32_t ref)
+{
+    const struct sweep *sweep = ctx;
+    const struct series *series = head_series(sweep->storage, ref);
+    return atomic_load_explicit(&series->gone, memory_order_relaxed);
+}
+
+/* Series of which nothing is stored any more leave the index; those that live on log their labels anew, because the file
+ * that had them may be the one that goes. */
+static void sweep_series(struct storage *storage)
+{
+    struct partition_list *list = partition_list_now(storage);
+    struct sweep sweep = {.storage = storage, .oldest_ms = list && list->count ? list->items[0]->from_ms : INT64_MAX};
+    bool any = false;
+    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
+        struct series *series = head_series(storage, ref);
+        if (atomic_load_explicit(&series->gone, memory_order_relaxed))
+            continue;
+        bool live = series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed);
+        if (live) {
+            series->persisted = false;
+            struct storage_group *group = storage->groups.items[series->group];
+            if (series->open && group)
+                log_add_series(storage, series, group->key);
+            else
+                series->logged_segment = 0;
+        } else if (atomic_load_explicit(&series->time_last_ms, memory_order_relaxed) < sweep.oldest_ms) {
+            atomic_store_explicit(&series->gone, true, memory_order_release);
+            map_remove(&storage->by_labels, series->labels_hash, ref);
+            map_remove(&storage->by_id, hash64_mix(series->id, 1), ref);
+            storage->stats.series--;
+            storage->stats.series_removed++;
+            any = true;
+        }
+    }
+    if (any)
+        index_sweep(storage->index, series_is_gone, &sweep);
+}
+
+void partition_retire_old(struct storage *storage)
+{
+    struct partition_list *list = partition_list_now(storage);
+    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    bool any = false;
+    if (!list || storage->options.retention_ms <= 0 || newest == INT64_MIN)
+        return;
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct partition *partition = list->items[i];
+        struct err err = {0};
+        if (partition->to_ms > newest - storage->options.retention_ms)
+            continue;
+        char lock_path[4096];
+        snprintf(lock_path, sizeof(lock_path), "%s-lock", partition->path);
+        if (!file_unlink(partition->path, &err) || !file_unlink(lock_path, &err)) {
+            LOG_E("Partition could not be removed", "err", err.text);
+            continue;
+        }
+        LOG_I("Partition is past retention and removed", "file", partition->path);
+        partition->retired = true;
+        any = true;
+        storage->stats.partitions_retired++;
+        struct retire_job *job = MEM_NEW(struct retire_job);
+        job->job.run = retire_run;
+        job->job.done = retire_done;
+        job->storage = storage;
+        job->partition = partition;
+        storage->options.submit_commit(storage->options.submit_ctx, &job->job);
+    }
+    if (any) {
+        list_update(storage, NULL);
+        sweep_series(storage);
+    }
+}
+
+/* --- open --- */
+
+struct load {
+    struct storage *storage;
+    struct partition *partition;
+    VEC(struct bundle_entry) entries;
+    uint64_t bad_bundles;
+};
+
+static bool load_series(void *ctx, uint64_t id, struct str value, struct err *err)
+{
+    struct load *load = ctx;
+    struct label labels[SERIES_LABELS_MAX];
+    size_t count;
+    struct reader in = reader_over(value);
+    if (id == 0 || !series_decode_labels(&in, labels, SERIES_LABELS_MAX, &count, err) || count == 0)
+        return err_set(err, ERR_CORRUPT, "series %" PRIu64 " has bad labels", id);
+    uint64_t hash = labels_hash(labels, count);
+    series_ref ref = head_find_id(load->storage, id);
+    if (ref == MAP_NONE)
+        ref = head_add_series(load->storage, id, labels, count, hash);
+    struct series *series = head_series(load->storage, ref);
+    series->persisted = true;
+    if (load->partition->from_ms < atomic_load(&series->time_first_ms))
+        atomic_store(&series->time_first_ms, load->partition->from_ms);
+    if (load->partition->to_ms - 1 > atomic_load(&series->time_last_ms))
+        atomic_store(&series->time_last_ms, load->partition->to_ms - 1);
+    return true;
+}
+
+static bool load_bundle(void *ctx, uint64_t key, struct str value, struct err *err)
+{
+    struct load *load = ctx;
+    struct bundle_entry entry = {.key = key};
+    uint32_t rows;
+    (void)err;
+    if (!bundle_head(value, &entry, &rows)) {
+        load->bad_bundles++;
+        return true;
+    }
+    entry.key = key;
+    VEC_PUSH(&load->entries, entry);
+    struct storage *storage = load->storage;
+    if (entry.time_max_ms > atomic_load(&storage->time_max_ms))
+        atomic_store(&storage->time_max_ms, entry.time_max_ms);
+    if (entry.time_min_ms < atomic_load(&storage->time_min_ms))
+        atomic_store(&storage->time_min_ms, entry.time_min_ms);
+    return true;
+}
+
+static bool load_partition(struct storage *storage, const char *path, struct err *err)
+{
+    struct load load = {.storage = storage, .partition = MEM_NEW(struct partition)};
+    struct kv_read *read = NULL;
+    uint64_t version, from = 0, to = 0;
+    load.partition->path = str_dup(str_of(path));
+    bool good = kv_open(&load.partition->kv, path, TABLES, PARTITION_TABLES, err) &&
+                kv_read_begin(load.partition->kv, &read, err) &&
+                get_u64(read, PARTITION_META, META_VERSION, &version, err) &&
+                get_u64(read, PARTITION_META, META_FROM, &from, err) &&
+                get_u64(read, PARTITION_META, META_TO, &to, err);
+    if (good && (version != STORE_VERSION || (int64_t)from >= (int64_t)to))
+        good = err_set(err, ERR_CORRUPT, "%s has format version %" PRIu64 "; this program reads version %d", path,
+                       version, STORE_VERSION);
+    load.partition->from_ms = (int64_t)from;
+    load.partition->to_ms = (int64_t)to;
+    good = good && kv_each(read, PARTITION_SERIES, load_series, &load, err) &&
+           kv_each(read, PARTITION_BUNDLES, load_bundle, &load, err);
+    kv_read_end(read);
+    if (good) {
+        VEC_PUSH(&storage->lane_partitions, load.partition);
+        partition_publish(storage, load.partition, load.entries.items, load.entries.count);
+        if (load.bad_bundles)
+            LOG_W("Partition has damaged bundles: they are left out", "file", path, "bundles",
+                  log_fmt("%" PRIu64, load.bad_bundles));
+    } else {
+        partition_free(load.partition);
+    }
+    VEC_FREE(&load.entries);
+    return good;
+}
+
+/* A damaged file is set aside under another name: the rest serves. */
+static bool set_aside(const char *path, const struct err *why, struct err *err)
+{
+    char aside[4200];
+    snprintf(aside, sizeof(aside), "%s.damaged-%" PRId64, path, clock_wall_ms());
+    LOG_E("File is damaged and set aside", "file", path, "as", aside, "err", why->text);
+    return file_rename(path, aside, err);
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool open_head(struct storage *storage, struct err *err)
+{
+    static const char *const tables[HEAD_TABLES] = {"meta", "sealed"};
+    struct kv_read *read = NULL;
+    struct err why = {0};
+    uint64_t version;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/head.mdb", storage->dir);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        struct kv_write *write = NULL;
+        if (kv_open(&storage->head, path, tables, HEAD_TABLES, &why) && kv_read_begin(storage->head, &read, &why)) {
+            uint64_t next = 0, slot = 0;
+            bool known = get_u64(read, HEAD_META, META_VERSION, &version, &why);
+            if (known) {
+                struct err none = {0};
+                (void)!get_u64(read, HEAD_META, META_NEXT_ID, &next, &none);
+                (void)!get_u64(read, HEAD_META, META_NEXT_SLOT, &slot, &none);
+            }
+            kv_read_end(read);
+            if (known && version != STORE_VERSION)
+                return err_set(err, ERR_CORRUPT, "%s has format version %" PRIu64 "; this program reads version %d", path,
+                               version, STORE_VERSION);
+            storage->next_id = next > storage->next_id ? next : storage->next_id;
+            storage->next_slot = slot > storage->next_slot ? slot : storage->next_slot;
+            if (known)
+                return true;
+            if (kv_write_begin(storage->head, &write, &why)) {
+                if (put_u64(write, HEAD_META, META_VERSION, STORE_VERSION, &why)) {
+                    if (kv_commit(write, &why))
+                        return true;
+                } else {
+                    kv_abort(write);
+                }
+            }
+        }
+        kv_close(storage->head);
+        storage->head = NULL;
+        if (why.code != ERR_CORRUPT)
+            break;
+        if (!set_aside(path, &why, err))
+            return false;
+    }
+    *err = why;
+    return false;
+}
+
+bool partition_open_all(struct storage *storage, struct err *err)
+{
+    VEC(char *) names = {0};
+    bool good = open_head(storage, err);
+    DIR *dir = good ? opendir(storage->dir) : NULL;
+    if (!good || !dir)
+        return good ? err_set(err, ERR_IO, "open %s: cannot be read", storage->dir) : false;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (str_ends(str_of(entry->d_name), STR(".open.mdb")))
+            VEC_PUSH(&names, str_dup(str_of(entry->d_name)));
+    }
+    closedir(dir);
+    VEC_SORT(&names, compare_text);
+    for (size_t i = 0; i < names.count; i++) {
+        char path[4096];
+        struct err why = {0};
+        snprintf(path, sizeof(path), "%s/%s", storage->dir, names.items[i]);
+        if (good && !load_partition(storage, path, &why))
+            good = why.code == ERR_CORRUPT && !strstr(why.text, "format version") ? set_aside(path, &why, err)
+                                                                                 : (*err = why, false);
+        mem_free(names.items[i]);
+    }
+    VEC_FREE(&names);
+    return good;
+}
+
+void partition_close_all(struct storage *storage)
+{
+    for (size_t i = 0; i < storage->lane_partitions.count; i++)
+        partition_free(storage->lane_partitions.items[i]);
+    VEC_FREE(&storage->lane_partitions);
+    mem_free(partition_list_now(storage));
+    atomic_store(&storage->partitions, NULL);
+    kv_close(storage->head);
+}
