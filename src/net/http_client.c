@@ -1,0 +1,603 @@
+/* http_client: libcurl's multi interface on libuv's loop.
+ *
+ *   http_fetch -> (deferred) fetch_start -> on_header, on_body ... -> client_reap -> on_done
+ *
+ * curl forbids most calls from inside its own callbacks, and ours promise never to fire inside the
+ * call that caused them. So whatever changes a transfer from outside (start, cancel, resume) only
+ * marks it and arms the `deferred` timer of delay 0; client_on_deferred does the work at the top of
+ * the loop. Pausing is lazy for the same reason: the mark makes the next write callback hand its
+ * bytes back to curl, which stops reading then.
+ *
+ * While a transfer is paused nothing is called but on_done with an error: a transfer that ends well
+ * meanwhile is held back until it is resumed. The client may be closed from any callback; it is
+ * then torn down when the outermost of our entry points returns. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "http_client_err.h"
+#include "http_fetch.h"
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "net_text.h"
+
+#define CONNECTIONS_DEFAULT 128
+#define HEAD_TEXT_MAX       (16 * 1024)
+
+struct client_socket {
+    struct list_node node; /* In client->sockets. */
+    uv_poll_t poll;
+    struct http_client *client;
+    curl_socket_t fd;
+};
+
+struct http_client {
+    uv_loop_t *loop;
+    CURLM *multi;
+    uv_timer_t curl_timer; /* When curl wants to be called without a socket event. */
+    uv_timer_t deferred;
+    struct list fetches;
+    struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
+    struct list sockets; /* Those that curl has not let go of. */
+    unsigned depth;      /* Entry points on the stack. */
+    bool closing;
+    unsigned handles_open; /* The two timers and every client_socket. */
+};
+
+static void client_enter(struct http_client *client);
+static void client_leave(struct http_client *client);
+static void client_on_deferred(uv_timer_t *timer);
+
+static void fetch_defer(struct http_fetch *fetch)
+{
+    struct http_client *client = fetch->client;
+    if (!list_linked(&fetch->due_node))
+        list_push_back(&client->due, &fetch->due_node);
+    if (!client->closing)
+        uv_timer_start(&client->deferred, client_on_deferred, 0, 0);
+}
+
+/* --- the end of a fetch --- */
+
+static void fetch_free(struct http_fetch *fetch)
+{
+    curl_easy_cleanup(fetch->easy);
+    curl_slist_free_all(fetch->headers);
+    curl_slist_free_all(fetch->connect_to);
+    buf_deinit(&fetch->content_type);
+    buf_deinit(&fetch->content_encoding);
+    buf_deinit(&fetch->reason);
+    mem_free(fetch->url);
+    mem_free(fetch->method);
+    mem_free(fetch);
+}
+
+/* Never inside a callback of curl's. */
+static void fetch_finish(struct http_fetch *fetch)
+{
+    ENSURE(!fetch->done_called);
+    if (fetch->added)
+        ENSURE(curl_multi_remove_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
+    fetch->added = false;
+    list_remove(&fetch->node);
+    list_remove(&fetch->due_node);
+    if (fetch->canceled)
+        err_set(&fetch->err, ERR_CANCELED, "context canceled");
+    fetch->done_called = true;
+    fetch->on_done(fetch->ctx, &fetch->err);
+    fetch_free(fetch);
+}
+
+static enum fetch_failure failure_of(const struct http_fetch *fetch, CURLcode code)
+{
+    curl_off_t connect_us = 0;
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        curl_easy_getinfo(fetch->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
+        if (connect_us == 0 &&
+            (fetch->timeout_ms <= 0 || fetch->timeout_ms > FETCH_CONNECT_TIMEOUT_MS))
+            return FETCH_CONNECT_TIMEOUT;
+        return FETCH_TIMEOUT;
+    case CURLE_COULDNT_CONNECT:
+        return FETCH_CONNECT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return FETCH_RESOLVE;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return FETCH_RESOLVE_PROXY;
+    case CURLE_GOT_NOTHING:
+        return FETCH_EMPTY_ANSWER;
+    case CURLE_PARTIAL_FILE:
+        return FETCH_CUT_SHORT;
+    case CURLE_RECV_ERROR:
+        return FETCH_RECEIVE;
+    case CURLE_SEND_ERROR:
+        return FETCH_SEND;
+    case CURLE_TOO_MANY_REDIRECTS:
+        return FETCH_REDIRECTS;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return FETCH_BAD_SCHEME;
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return FETCH_CERTIFICATE;
+    default:
+        return FETCH_OTHER;
+    }
+}
+
+static char *host_of_url(const char *url)
+{
+    char *host = NULL;
+    CURLU *parts = curl_url();
+    if (parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+        curl_url_get(parts, CURLUPART_HOST, &host, 0);
+    curl_url_cleanup(parts);
+    return host;
+}
+
+static void fetch_set_err(struct http_fetch *fetch, CURLcode code)
+{
+    char *last_url = NULL;
+    long errno_value = 0;
+    curl_easy_getinfo(fetch->easy, CURLINFO_EFFECTIVE_URL, &last_url);
+    curl_easy_getinfo(fetch->easy, CURLINFO_OS_ERRNO, &errno_value);
+    const char *url = last_url && !fetch->url_rewritten ? last_url : fetch->url;
+    char *host = host_of_url(url);
+    struct fetch_failure_facts facts = {
+        .failure = failure_of(fetch, code),
+        .method = str_of(fetch->method),
+        .url = str_of(url),
+        .host = str_of(host ? host : ""),
+        .address = fetch->address,
+        .errno_value = (int)errno_value,
+        .text = fetch->curl_text[0] != '\0' ? fetch->curl_text : curl_easy_strerror(code),
+        .through_proxy = fetch->through_proxy,
+        .head_seen = fetch->head_told,
+    };
+    fetch_err_set(&fetch->err, &facts);
+    curl_free(host);
+}
+
+/* --- curl's callbacks about one transfer --- */
+
+static bool fetch_tell_head(struct http_fetch *fetch)
+{
+    if (fetch->head_told)
+        return true;
+    fetch->head_told = true;
+    if (fetch->reason.len == 0)
+        buf_add_str(&fetch->reason, str_of(http_status_text(fetch->status)));
+    struct http_fetch_head head = {
+        .status = fetch->status,
+        .content_type = buf_str(&fetch->content_type),
+        .content_encoding = buf_str(&fetch->content_encoding),
+        .reason = buf_str(&fetch->reason),
+    };
+    if (!fetch->on_head || fetch->canceled || fetch->on_head(fetch->ctx, &head, &fetch->err))
+        return true;
+    ENSURE(fetch->err.code != ERR_NONE);
+    return false;
+}
+
+/* HTTP/1.1 200 OK */
+static void fetch_start_head(struct http_fetch *fetch, struct str line)
+{
+    struct str rest;
+    uint64_t status = 0;
+    str_cut(line, ' ', &rest);
+    struct str code = str_cut(rest, ' ', &rest);
+    fetch->status = str_to_u64(code, &status) && status < 1000 ? (int)status : 0;
+    fetch->has_location = false;
+    buf_clear(&fetch->content_type);
+    buf_clear(&fetch->content_encoding);
+    buf_clear(&fetch->reason);
+    buf_add_str(&fetch->reason, str_trim(rest));
+}
+
+/* Whether the head that has just ended is the one that the owner waits for. */
+static bool head_is_last(const struct http_fetch *fetch)
+{
+    bool redirect = fetch->status >= 300 && fetch->status < 400 && fetch->has_location;
+    return fetch->status >= 200 && !(redirect && fetch->follow_redirects);
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct http_fetch *fetch = ctx;
+    struct str line = str_trim(str_from(bytes, size * count));
+    if (fetch->canceled)
+        return 0;
+    if (fetch->head_told)
+        return size * count; /* A trailer. */
+    if (line.len == 0)
+        return head_is_last(fetch) && !fetch_tell_head(fetch) ? 0 : size * count;
+    if (str_starts(line, STR("HTTP/"))) {
+        fetch_start_head(fetch, line);
+        return size * count;
+    }
+    struct str value;
+    struct str name = str_trim(str_cut(line, ':', &value));
+    value = str_trim(value);
+    struct buf *kept = NULL;
+    if (str_eq_nocase(name, STR("content-type")))
+        kept = &fetch->content_type;
+    else if (str_eq_nocase(name, STR("content-encoding")))
+        kept = &fetch->content_encoding;
+    else if (str_eq_nocase(name, STR("location")))
+        fetch->has_location = true;
+    if (kept && kept->len == 0)
+        buf_add_str(kept, value);
+    return size * count;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct http_fetch *fetch = ctx;
+    size_t len = size * count;
+    if (fetch->canceled)
+        return 0;
+    if (fetch->paused) {
+        fetch->curl_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (!fetch_tell_head(fetch))
+        return 0;
+    if (!fetch->on_bytes || fetch->on_bytes(fetch->ctx, str_from(bytes, len), &fetch->err))
+        return fetch->canceled ? 0 : len;
+    ENSURE(fetch->err.code != ERR_NONE);
+    return 0;
+}
+
+static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_fetch *fetch = ctx;
+    (void)purpose;
+    if (fetch->address[0] == '\0')
+        net_address_text(&address->addr, fetch->address);
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* --- the multi --- */
+
+static void fetch_end(struct http_fetch *fetch, CURLcode code)
+{
+    bool told_why = fetch->canceled || fetch->err.code != ERR_NONE;
+    if (code != CURLE_OK && !told_why)
+        fetch_set_err(fetch, code);
+    bool well = code == CURLE_OK && !fetch->canceled;
+    if (well && fetch->paused) {
+        fetch->ended = true;
+        return;
+    }
+    if (well)
+        fetch_tell_head(fetch);
+    fetch_finish(fetch);
+}
+
+/* Ends what curl has finished. */
+static void client_reap(struct http_client *client)
+{
+    int left;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(client->multi, &left)) != NULL) {
+        struct http_fetch *fetch = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&fetch);
+        ENSURE(fetch != NULL);
+        fetch_end(fetch, code);
+    }
+}
+
+static void client_act(struct http_client *client, curl_socket_t fd, int events)
+{
+    int running;
+    client_enter(client);
+    ENSURE(curl_multi_socket_action(client->multi, fd, events, &running) == CURLM_OK);
+    client_reap(client);
+    client_leave(client);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct client_socket *client_socket = CONTAINER_OF(poll, struct client_socket, poll);
+    int curl_events = 0;
+    if (status < 0)
+        curl_events |= CURL_CSELECT_ERR;
+    if (events & UV_READABLE)
+        curl_events |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        curl_events |= CURL_CSELECT_OUT;
+    client_act(client_socket->client, client_socket->fd, curl_events);
+}
+
+static void on_curl_timer(uv_timer_t *timer)
+{
+    client_act(CONTAINER_OF(timer, struct http_client, curl_timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void client_on_handle_closed(struct http_client *client)
+{
+    ENSURE(client->handles_open > 0);
+    if (--client->handles_open == 0)
+        mem_free(client);
+}
+
+static void on_socket_closed(uv_handle_t *handle)
+{
+    struct client_socket *client_socket =
+        CONTAINER_OF((uv_poll_t *)(void *)handle, struct client_socket, poll);
+    struct http_client *client = client_socket->client;
+    mem_free(client_socket);
+    client_on_handle_closed(client);
+}
+
+static void client_socket_close(struct client_socket *client_socket)
+{
+    list_remove(&client_socket->node);
+    uv_poll_stop(&client_socket->poll);
+    uv_close((uv_handle_t *)&client_socket->poll, on_socket_closed);
+}
+
+static struct client_socket *client_socket_new(struct http_client *client, curl_socket_t fd)
+{
+    struct client_socket *client_socket = MEM_NEW(struct client_socket);
+    client_socket->client = client;
+    client_socket->fd = fd;
+    if (uv_poll_init_socket(client->loop, &client_socket->poll, fd) != 0) {
+        mem_free(client_socket);
+        return NULL;
+    }
+    list_push_back(&client->sockets, &client_socket->node);
+    client->handles_open++;
+    curl_multi_assign(client->multi, fd, client_socket);
+    return client_socket;
+}
+
+/* curl tells which events of a socket it waits for now. */
+static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+    struct http_client *client = ctx;
+    struct client_socket *client_socket = socket_ctx;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (client_socket) {
+            curl_multi_assign(client->multi, fd, NULL);
+            client_socket_close(client_socket);
+        }
+        return 0;
+    }
+    if (!client_socket)
+        client_socket = client_socket_new(client, fd);
+    if (!client_socket)
+        return -1;
+    int events = 0;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= UV_READABLE;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= UV_WRITABLE;
+    return uv_poll_start(&client_socket->poll, events, on_poll) == 0 ? 0 : -1;
+}
+
+static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
+{
+    struct http_client *client = ctx;
+    (void)multi;
+    if (timeout_ms < 0 || client->closing)
+        uv_timer_stop(&client->curl_timer);
+    else
+        uv_timer_start(&client->curl_timer, on_curl_timer, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+/* --- deferred work --- */
+
+static void fetch_start(struct http_fetch *fetch)
+{
+    if (fetch->err.code != ERR_NONE) {
+        fetch_finish(fetch);
+        return;
+    }
+    ENSURE(curl_multi_add_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
+    fetch->added = true;
+}
+
+static void fetch_resume_curl(struct http_fetch *fetch)
+{
+    fetch->curl_paused = false;
+    /* May call on_body with what curl kept; an error of that call is told here and nowhere else. */
+    CURLcode code = curl_easy_pause(fetch->easy, CURLPAUSE_CONT);
+    if (code != CURLE_OK)
+        fetch_end(fetch, code);
+}
+
+static void fetch_do_deferred(struct http_fetch *fetch)
+{
+    if (fetch->canceled) {
+        fetch_finish(fetch);
+    } else if (!fetch->added) {
+        fetch_start(fetch);
+    } else if (fetch->ended && !fetch->paused) {
+        fetch->ended = false;
+        fetch_end(fetch, CURLE_OK);
+    } else if (fetch->curl_paused && !fetch->paused) {
+        fetch_resume_curl(fetch);
+    }
+}
+
+/* One round: what becomes due meanwhile waits for the next, so that a fetch that fails and is
+ * retried at once does not keep the loop in here. */
+static void client_on_deferred(uv_timer_t *timer)
+{
+    struct http_client *client = CONTAINER_OF(timer, struct http_client, deferred);
+    struct list round;
+    struct list_node *node;
+    list_init(&round);
+    while ((node = list_pop_front(&client->due)) != NULL)
+        list_push_back(&round, node);
+
+    client_enter(client);
+    while ((node = list_pop_front(&round)) != NULL)
+        fetch_do_deferred(CONTAINER_OF(node, struct http_fetch, due_node));
+    client_reap(client);
+    client_leave(client);
+}
+
+/* --- the client's life --- */
+
+/* Every scrape target keeps a descriptor. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct err *err)
+{
+    *out = NULL;
+    /* Idempotent, and OpenSSL writes to sockets that may be gone. */
+    signal(SIGPIPE, SIG_IGN);
+    if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK)
+        return err_set(err, ERR_INTERNAL, "libcurl does not start");
+    CURLM *multi = curl_multi_init();
+    if (!multi) {
+        curl_global_cleanup();
+        return err_set(err, ERR_INTERNAL, "libcurl does not start");
+    }
+    raise_descriptor_limit();
+    struct http_client *client = MEM_NEW(struct http_client);
+    client->loop = loop;
+    client->multi = multi;
+    list_init(&client->fetches);
+    list_init(&client->due);
+    list_init(&client->sockets);
+    client->handles_open = 2;
+    ENSURE(uv_timer_init(loop, &client->curl_timer) == 0);
+    ENSURE(uv_timer_init(loop, &client->deferred) == 0);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
+    http_client_set_connections_max(client, CONNECTIONS_DEFAULT);
+    *out = client;
+    return true;
+}
+
+void http_client_set_connections_max(struct http_client *client, unsigned connections_max)
+{
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)connections_max);
+}
+
+static void on_client_timer_closed(uv_handle_t *handle)
+{
+    client_on_handle_closed(
+        CONTAINER_OF((uv_timer_t *)(void *)handle, struct http_client, curl_timer));
+}
+
+static void on_client_deferred_closed(uv_handle_t *handle)
+{
+    client_on_handle_closed(
+        CONTAINER_OF((uv_timer_t *)(void *)handle, struct http_client, deferred));
+}
+
+static void client_tear_down(struct http_client *client)
+{
+    struct list_node *node;
+    while ((node = list_first(&client->fetches)) != NULL) {
+        struct http_fetch *fetch = CONTAINER_OF(node, struct http_fetch, node);
+        fetch->canceled = true;
+        fetch_finish(fetch);
+    }
+    ENSURE(curl_multi_cleanup(client->multi) == CURLM_OK);
+    curl_global_cleanup();
+    while ((node = list_first(&client->sockets)) != NULL)
+        client_socket_close(CONTAINER_OF(node, struct client_socket, node));
+    uv_close((uv_handle_t *)&client->curl_timer, on_client_timer_closed);
+    uv_close((uv_handle_t *)&client->deferred, on_client_deferred_closed);
+}
+
+static void client_enter(struct http_client *client)
+{
+    client->depth++;
+}
+
+static void client_leave(struct http_client *client)
+{
+    ENSURE(client->depth > 0);
+    if (--client->depth == 0 && client->closing)
+        client_tear_down(client);
+}
+
+/* From a callback of the client's own, the on_dones come when that has returned. */
+void http_client_close(struct http_client *client)
+{
+    if (!client)
+        return;
+    ENSURE(!client->closing);
+    client->closing = true;
+    LIST_EACH (node, &client->fetches) {
+        CONTAINER_OF(node, struct http_fetch, node)->canceled = true;
+    }
+    if (client->depth == 0)
+        client_tear_down(client);
+}
+
+struct http_fetch *http_fetch(struct http_client *client, const struct http_fetch_options *options)
+{
+    ENSURE(!client->closing && options->on_done != NULL);
+    struct http_fetch *fetch = MEM_NEW(struct http_fetch);
+    fetch->client = client;
+    fetch->on_head = options->on_head;
+    fetch->on_bytes = options->on_bytes;
+    fetch->on_done = options->on_done;
+    fetch->ctx = options->ctx;
+    fetch->timeout_ms = options->timeout_ms;
+    fetch->follow_redirects = options->follow_redirects;
+    buf_init(&fetch->content_type, HEAD_TEXT_MAX);
+    buf_init(&fetch->content_encoding, HEAD_TEXT_MAX);
+    buf_init(&fetch->reason, HEAD_TEXT_MAX);
+    fetch->easy = curl_easy_init();
+    ENSURE(fetch->easy != NULL);
+    curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(fetch->easy, CURLOPT_HEADERDATA, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(fetch->easy, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETDATA, fetch);
+    fetch_set_options(fetch, options);
+    list_push_back(&client->fetches, &fetch->node);
+    fetch_defer(fetch);
+    return fetch;
+}
+
+/* --- from outside, at any time until on_done has returned --- */
+
+void http_fetch_cancel(struct http_fetch *fetch)
+{
+    if (fetch->done_called || fetch->canceled)
+        return;
+    fetch->canceled = true;
+    fetch_defer(fetch);
+}
+
+void http_fetch_pause(struct http_fetch *fetch)
+{
+    fetch->paused = true;
+}
+
+void http_fetch_resume(struct http_fetch *fetch)
+{
+    if (!fetch->paused || fetch->done_called)
+        return;
+    fetch->paused = false;
+    fetch_defer(fetch);
+}
