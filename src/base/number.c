@@ -3,8 +3,8 @@
  * Reading: one scan checks the grammar and gathers up to 19 digits. When the mantissa is below 2^53
  * and the power of ten at most 22, both are exact doubles and one multiplication or division rounds
  * once, so the result is exact (Clinger's fast path); all else goes to from_chars.
- * Writing: shortest digits (to_chars, or the integer itself below 2^53), then laid out as strconv
- * does: digits d1 d2 ... dn stand for 0.d1d2...dn * 10^point. */
+ * Writing: shortest digits (exact short ways for integers and few decimals, else to_chars), then
+ * laid out as strconv does: digits d1 d2 ... dn stand for 0.d1d2...dn * 10^point. */
 #include "base/number.h"
 
 #include <math.h>
@@ -177,6 +177,24 @@ static void digits_of_integer(struct digits *digits, uint64_t value)
         digits->point = 0;
 }
 
+/* Values with few decimals. No two decimals of at most 15 digits are the same double, so one of
+ * them that rounds to the value is the shortest; the division of two exact doubles rounds as
+ * reading does. */
+static bool digits_of_decimal(struct digits *digits, double value)
+{
+    int decimals = value < 1e9 ? 6 : 3;
+    double scale = powers_of_ten[decimals];
+
+    if (value < 1e-6 || value >= 1e12)
+        return false;
+    uint64_t scaled = (uint64_t)(value * scale + 0.5);
+    if (scaled == 0 || scaled > UINT64_C(999999999999999) || (double)scaled / scale != value)
+        return false;
+    digits_of_integer(digits, scaled);
+    digits->point -= decimals;
+    return true;
+}
+
 /* value is finite and not negative. */
 static void digits_of(struct digits *digits, double value)
 {
@@ -186,6 +204,8 @@ static void digits_of(struct digits *digits, double value)
         digits_of_integer(digits, (uint64_t)value);
         return;
     }
+    if (digits_of_decimal(digits, value))
+        return;
     size_t len = shim_double_digits(text, value);
     int count = 0, exponent = 0;
     size_t at = 0;
