@@ -1,0 +1,85 @@
+/* cli: the table of commands. A command is two words and a function; usage errors end with 2, as its own errors with 1. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+
+static const struct command {
+    const char *words[2];
+    int (*run)(int argc, char **argv);
+    const char *help;
+} COMMANDS[] = {
+    {{"check", "config"}, command_check_config, "check config [--syntax-only] FILE...\n      Check if the config files are valid or not."},
+    {{"query", "instant"}, command_query_instant, "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},
+    {{"query", "range"}, command_query_range, "query range [--start=T] [--end=T] [--step=D] [-o promql|json] URL EXPR\n      Run range query."},
+};
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "usage: narthex [<flags>]           the server; see narthex --help\n"
+                "       narthex <command> [<args>]  also as promtool <command>\n\nCommands:\n");
+    for (size_t i = 0; i < COUNT_OF(COMMANDS); i++)
+        fprintf(to, "  %s\n", COMMANDS[i].help);
+}
+
+bool command_parse(struct command_line *line, int argc, char **argv, struct err *err)
+{
+    for (int i = 0; i < argc; i++) {
+        struct str arg = str_of(argv[i]), value = {NULL, 0};
+        if (arg.len < 2 || arg.ptr[0] != '-') {
+            if (line->arg_count == COUNT_OF(line->args))
+                return err_set(err, ERR_BAD_DATA, "too many arguments");
+            line->args[line->arg_count++] = arg;
+            continue;
+        }
+        struct str name = str_cut(str_after(arg, arg.ptr[1] == '-' ? 2 : 1), '=', &value);
+        struct command_flag *flag = NULL;
+        for (size_t f = 0; f < line->flag_count && !flag; f++) {
+            if (str_eq(name, str_of(line->flags[f].name)))
+                flag = &line->flags[f];
+        }
+        if (!flag)
+            return err_set(err, ERR_BAD_DATA, "unknown %s flag '" STR_FMT "'", arg.ptr[1] == '-' ? "long" : "short",
+                           STR_ARG(arg));
+        if (flag->takes_value && !value.ptr) {
+            if (i + 1 >= argc)
+                return err_set(err, ERR_BAD_DATA, "expected argument for flag '" STR_FMT "'", STR_ARG(arg));
+            value = str_of(argv[++i]);
+        }
+        flag->value = flag->takes_value ? value : STR("true");
+    }
+    return true;
+}
+
+struct str command_flag_value(const struct command_line *line, const char *name)
+{
+    for (size_t f = 0; f < line->flag_count; f++) {
+        if (strcmp(line->flags[f].name, name) == 0)
+            return line->flags[f].value;
+    }
+    UNREACHABLE();
+}
+
+int cli_main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : "";
+    const char *second = argc > 2 ? argv[2] : "";
+    if (strcmp(first, "help") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(first, "--version") == 0) {
+        printf("promtool, version 3.14.0 (narthex)\n");
+        return 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
+        if (strcmp(COMMANDS[i].words[0], first) == 0 && strcmp(COMMANDS[i].words[1], second) == 0)
+            return COMMANDS[i].run(argc - 3, argv + 3);
+    }
+    if (argc > 1)
+        fprintf(stderr, "error: expected command but got \"%s%s%s\"\n", first, second[0] ? " " : "", second);
+    print_help(stderr);
+    return 2;
+}

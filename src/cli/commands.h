@@ -1,0 +1,30 @@
+/* commands: the words of the command line and who answers them. Private to cli. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* One parsed command line behind the command's words: flags (--name=value, --name value, -o value) and the rest. */
+struct command_flag {
+    const char *name; /* "time", "o"; without dashes */
+    bool takes_value;
+    struct str value; /* Out. ptr NULL: not given; "true" for switches. */
+};
+struct command_line {
+    struct command_flag *flags;
+    size_t flag_count;
+    struct str args[64]; /* Out. */
+    size_t arg_count;
+};
+MUST_CHECK bool command_parse(struct command_line *line, int argc, char **argv, struct err *err);
+struct str command_flag_value(const struct command_line *line, const char *name); /* ptr NULL when not given. */
+
+int command_check_config(int argc, char **argv);
+int command_query_instant(int argc, char **argv);
+int command_query_range(int argc, char **argv);
+
+#endif

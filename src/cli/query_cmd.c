@@ -1,0 +1,285 @@
+/* query_cmd: asks a server's HTTP API and prints the answer as promtool does:
+ *
+ *     up{instance="x", job="y"} => 1 @[1700000000.5]        a vector's element
+ *     up{...} =>\n1 @[..]\n0 @[..]                           a matrix' series
+ *     scalar: 1 @[...]                                      a scalar; a string is printed as it is
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/number.h"
+#include "commands.h"
+#include "model/duration.h"
+#include "model/labels.h"
+#include "net/http_client.h"
+
+#define ANSWER_BYTES_MAX ((size_t)1 << 30)
+#define ASK_TIMEOUT_MS   120000
+
+struct ask {
+    struct buf body;
+    int status;
+    struct err err;
+};
+
+static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *err)
+{
+    struct ask *ask = ctx;
+    (void)err;
+    ask->status = head->status;
+    return true;
+}
+
+static bool on_bytes(void *ctx, struct str bytes, struct err *err)
+{
+    struct ask *ask = ctx;
+    buf_add_str(&ask->body, bytes);
+    return ask->body.overflow ? err_set(err, ERR_LIMIT, "the answer is too large") : true;
+}
+
+static void on_done(void *ctx, const struct err *err)
+{
+    struct ask *ask = ctx;
+    ask->err = *err;
+}
+
+/* POST form to <server><path>; a loop of its own, until the answer is there. */
+static bool ask_server(struct ask *ask, struct str server, const char *path, struct str form, struct err *err)
+{
+    uv_loop_t loop;
+    struct http_client *client;
+    struct buf url;
+    struct str headers[] = {STR("Content-Type: application/x-www-form-urlencoded")};
+    uv_loop_init(&loop);
+    if (!http_client_open(&client, &loop, err))
+        return false;
+    while (server.len > 0 && server.ptr[server.len - 1] == '/')
+        server.len--;
+    buf_init(&url, 1 << 16);
+    if (str_find(server, STR("://")) == server.len)
+        BUF_ADD(&url, "http://");
+    buf_addf(&url, STR_FMT "%s", STR_ARG(server), path);
+    struct http_fetch_options options = {.url = buf_str(&url), .method = STR("POST"), .headers = headers, .header_count = 1,
+                                         .body = form, .timeout_ms = ASK_TIMEOUT_MS, .follow_redirects = true,
+                                         .on_head = on_head, .on_bytes = on_bytes, .on_done = on_done, .ctx = ask};
+    ask->err.code = ERR_INTERNAL;
+    ask->status = 0;
+    (void)http_fetch(client, &options);
+    while (ask->err.code == ERR_INTERNAL && ask->err.text[0] == '\0' && uv_run(&loop, UV_RUN_ONCE))
+        ;
+    http_client_close(client);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    buf_deinit(&url);
+    if (ask->err.code != ERR_NONE)
+        *err = ask->err;
+    return ask->err.code == ERR_NONE;
+}
+
+static int compare_label(const void *a, const void *b)
+{
+    return str_cmp(((const struct label *)a)->name, ((const struct label *)b)->name);
+}
+
+static void print_metric(struct buf *out, const struct json *metric)
+{
+    size_t count = json_count(metric);
+    struct label *items = mem_alloc_array(count + 1, sizeof(*items));
+    for (size_t i = 0; i < count; i++)
+        items[i].value = json_str(json_entry(metric, i, &items[i].name));
+    if (count > 1)
+        qsort(items, count, sizeof(*items), compare_label);
+    struct labels *labels = labels_new(items, count);
+    labels_print_metric(out, labels);
+    labels_unref(labels);
+    mem_free(items);
+}
+
+/* [time, "value"] as `value @[time]`. */
+static void print_pair(struct buf *out, const struct json *pair)
+{
+    double value;
+    if (number_parse(json_str(json_at(pair, 1)), &value))
+        buf_add_number(out, value, NUMBER_F);
+    BUF_ADD(out, " @[");
+    buf_add_number(out, json_number(json_at(pair, 0)), NUMBER_F);
+    BUF_ADD(out, "]");
+}
+
+static void print_result(struct buf *out, const struct json *data)
+{
+    struct str type = json_str(json_get(data, "resultType"));
+    const struct json *result = json_get(data, "result");
+    if (str_eq(type, STR("scalar"))) {
+        BUF_ADD(out, "scalar: ");
+        print_pair(out, result);
+        BUF_ADD(out, "\n");
+    } else if (str_eq(type, STR("string"))) {
+        buf_add_str(out, json_str(json_at(result, 1)));
+        BUF_ADD(out, "\n");
+    } else {
+        for (size_t i = 0; i < json_count(result); i++) {
+            const struct json *series = json_at(result, i), *values = json_get(series, "values");
+            print_metric(out, json_get(series, "metric"));
+            BUF_ADD(out, " =>");
+            for (size_t k = 0; k < json_count(values); k++) {
+                BUF_ADD(out, "\n");
+                print_pair(out, json_at(values, k));
+            }
+            if (!values) {
+                BUF_ADD(out, " ");
+                print_pair(out, json_get(series, "value"));
+            }
+            BUF_ADD(out, "\n");
+        }
+    }
+}
+
+/* The raw result, cut out of the text, so that nothing is lost on the way: the value of the key "result". */
+static void print_json_result(struct buf *out, struct str body)
+{
+    size_t at = str_find(body, STR("\"result\":"));
+    if (at == body.len)
+        return;
+    struct str rest = str_after(body, at + 9);
+    size_t depth = 0, end = 0;
+    bool quoted = false;
+    for (; end < rest.len; end++) {
+        char c = rest.ptr[end];
+        if (quoted) {
+            end += c == '\\';
+            quoted = c != '"';
+            continue;
+        }
+        quoted = c == '"';
+        depth += c == '[' || c == '{';
+        if (c != ']' && c != '}')
+            continue;
+        if (--depth == 0)
+            break;
+    }
+    buf_add_str(out, str_first(rest, end + 1));
+    BUF_ADD(out, "\n");
+}
+
+static bool print_answer(struct ask *ask, bool as_json, struct err *err)
+{
+    struct json *root;
+    struct buf out;
+    if (!json_parse(&root, buf_str(&ask->body), err))
+        return err_set(err, ERR_BAD_DATA, "bad_response: invalid character in answer: HTTP status %d", ask->status);
+    if (!str_eq(json_str(json_get(root, "status")), STR("success"))) {
+        struct str type = json_str(json_get(root, "errorType")), text = json_str(json_get(root, "error"));
+        err_set(err, ERR_EXECUTION, STR_FMT ": " STR_FMT " (detail: )", STR_ARG(type), STR_ARG(text));
+        json_free(root);
+        return false;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    if (as_json)
+        print_json_result(&out, buf_str(&ask->body));
+    else
+        print_result(&out, json_get(root, "data"));
+    fwrite(out.ptr, 1, out.len, stdout);
+    buf_deinit(&out);
+    json_free(root);
+    return true;
+}
+
+static void form_add(struct buf *form, const char *name, struct str value)
+{
+    buf_addf(form, "%s%s=", form->len ? "&" : "", name);
+    buf_add_url_escaped(form, value);
+}
+
+static void form_add_time(struct buf *form, const char *name, int64_t time_ms)
+{
+    struct buf text;
+    buf_init(&text, 64);
+    buf_add_time_ms(&text, time_ms);
+    form_add(form, name, buf_str(&text));
+    buf_deinit(&text);
+}
+
+static int usage(const char *what)
+{
+    fprintf(stderr, "error: %s\n", what);
+    return 2;
+}
+
+static int run(const struct command_line *line, const char *path, struct buf *form)
+{
+    struct ask ask = {0};
+    struct err err = {0};
+    bool as_json = str_eq(command_flag_value(line, "o"), STR("json")) ||
+                   str_eq(command_flag_value(line, "format"), STR("json"));
+    buf_init(&ask.body, ANSWER_BYTES_MAX);
+    form_add(form, "query", line->args[1]);
+    bool good = ask_server(&ask, line->args[0], path, buf_str(form), &err);
+    if (!good)
+        fprintf(stderr, "query error: %s\n", err.text);
+    else if (!print_answer(&ask, as_json, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        good = false;
+    }
+    buf_deinit(&ask.body);
+    buf_deinit(form);
+    return good ? 0 : 1;
+}
+
+int command_query_instant(int argc, char **argv)
+{
+    struct command_flag flags[] = {
+        {.name = "time", .takes_value = true}, {.name = "o", .takes_value = true}, {.name = "format", .takes_value = true}};
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct buf form;
+    int64_t time_ms = clock_wall_ms();
+    if (!command_parse(&line, argc, argv, &err))
+        return usage(err.text);
+    if (line.arg_count != 2)
+        return usage("required arguments: server URL and expression");
+    struct str time = command_flag_value(&line, "time");
+    if (time.ptr && !api_time_parse(time, &time_ms, &err))
+        return usage(err.text);
+    buf_init(&form, 1 << 20);
+    form_add_time(&form, "time", time_ms);
+    return run(&line, "/api/v1/query", &form);
+}
+
+int command_query_range(int argc, char **argv)
+{
+    struct command_flag flags[] = {{.name = "start", .takes_value = true}, {.name = "end", .takes_value = true},
+                                   {.name = "step", .takes_value = true},  {.name = "o", .takes_value = true},
+                                   {.name = "format", .takes_value = true}};
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct buf form;
+    int64_t start_ms, end_ms = clock_wall_ms(), step_ms;
+    if (!command_parse(&line, argc, argv, &err))
+        return usage(err.text);
+    if (line.arg_count != 2)
+        return usage("required arguments: server URL and expression");
+    struct str start = command_flag_value(&line, "start"), end = command_flag_value(&line, "end");
+    struct str step = command_flag_value(&line, "step");
+    if (end.ptr && !api_time_parse(end, &end_ms, &err))
+        return usage(err.text);
+    start_ms = end_ms - 5 * 60 * 1000;
+    if (start.ptr && !api_time_parse(start, &start_ms, &err))
+        return usage(err.text);
+    if (start_ms > end_ms)
+        return usage("start time is not before end time");
+    /* As promtool: 250 points, at least a second apart. */
+    step_ms = (end_ms - start_ms) / 250000 * 1000;
+    step_ms = step_ms < 1000 ? 1000 : step_ms;
+    if (step.ptr && !api_duration_parse(step, &step_ms, &err))
+        return usage(err.text);
+    buf_init(&form, 1 << 20);
+    form_add_time(&form, "start", start_ms);
+    form_add_time(&form, "end", end_ms);
+    form_add_time(&form, "step", step_ms);
+    return run(&line, "/api/v1/query_range", &form);
+}

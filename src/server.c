@@ -1,0 +1,429 @@
+/* server: see server.h. Everything in here runs on the loop thread, but for storage_open on the build lane. */
+#include "server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "discovery.h"
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "net/loop.h"
+#include "net/worker.h"
+#include "query.h"
+#include "remote.h"
+#include "scrape.h"
+#include "storage.h"
+
+#define STOP_GRACE_MS   2000
+#define RETENTION_15D   (INT64_C(15) * 24 * 60 * 60 * 1000)
+#define HEAD_BYTES_MAX  ((size_t)64 << 10)
+#define BODY_BYTES_MAX  ((size_t)32 << 20)
+
+struct server {
+    const struct options *options; /* Borrowed from main. */
+    struct config *config;         /* A reference. */
+    uv_loop_t loop;
+    uv_signal_t on_term, on_int, on_hup;
+    unsigned signals_open;
+    struct lane *commit_lane, *build_lane, *query_lane;
+    struct timer *storage_timer;
+    struct storage *storage;
+    struct http_client *client;
+    struct scraper *scraper;
+    struct discovery *discovery;
+    struct write_receiver *write_receiver;
+    struct api *api;
+    VEC(struct http_server *) listeners;
+    size_t listeners_open;
+    bool stopping;
+    bool scraper_stopped;
+    int exit_code;
+    /* Opening the store, on the build lane: */
+    struct job open_job;
+    struct storage_options storage_options;
+    struct storage *opened;
+    struct err open_err;
+    bool opening;
+};
+
+static void server_stop(struct server *server);
+
+/* --- storage: opened beside the loop, ticked on it --- */
+
+static void storage_timer_fire(void *ctx)
+{
+    struct server *server = ctx;
+    int64_t next_ms = storage_tick(server->storage, clock_mono_ms());
+    timer_start(server->storage_timer, next_ms < 1000 ? next_ms : 1000, 0);
+}
+
+static void storage_wake(void *ctx)
+{
+    struct server *server = ctx;
+    if (server->storage && server->storage_timer)
+        timer_start(server->storage_timer, 0, 0);
+}
+
+static int64_t retention_ms(const struct server *server)
+{
+    if (server->config->retention_ms >= 0)
+        return server->config->retention_ms;
+    if (option_is_set(server->options, "storage.tsdb.retention.time"))
+        return option_duration_ms(server->options, "storage.tsdb.retention.time");
+    return RETENTION_15D;
+}
+
+static void discovery_found(void *ctx, struct str job, struct target_group *const *groups, size_t count)
+{
+    struct server *server = ctx;
+    if (server->scraper && !server->stopping)
+        scraper_set_groups(server->scraper, job, groups, count);
+}
+
+static void apply_config(struct server *server)
+{
+    api_set_config(server->api, server->config, clock_wall_ms());
+    if (server->storage)
+        storage_set_retention(server->storage, retention_ms(server));
+    if (server->scraper)
+        scraper_apply(server->scraper, server->config);
+    discovery_apply(server->discovery, server->config);
+    for (size_t i = 0; i < server->config->inactive.count; i++)
+        LOG_W("Part of the configuration is not active yet", "what", log_str(server->config->inactive.items[i]));
+}
+
+static void open_run(struct job *job)
+{
+    struct server *server = CONTAINER_OF(job, struct server, open_job);
+    if (!storage_open(&server->opened, &server->storage_options, &server->open_err))
+        server->opened = NULL;
+}
+
+static void open_done(struct job *job)
+{
+    struct server *server = CONTAINER_OF(job, struct server, open_job);
+    struct storage_stats stats;
+    server->opening = false;
+    if (!server->opened) {
+        LOG_E("Storage cannot be opened", "err", server->open_err.text);
+        server->exit_code = 1;
+        server_stop(server);
+        return;
+    }
+    server->storage = server->opened;
+    storage_get_stats(server->storage, &stats);
+    LOG_I("Storage is open", "replayed_samples", log_fmt("%llu", (unsigned long long)stats.replay_samples), "seconds",
+          log_fmt("%.3f", stats.replay_seconds), "series", log_fmt("%llu", (unsigned long long)stats.series));
+    if (server->stopping) {
+        server_stop(server);
+        return;
+    }
+    server->storage_timer = timer_new(&server->loop, storage_timer_fire, server);
+    timer_start(server->storage_timer, 0, 0);
+    struct scraper_options scraper_options = {
+        .loop = &server->loop,
+        .client = server->client,
+        .storage = server->storage,
+        .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
+    };
+    server->scraper = scraper_open(&scraper_options);
+    if (option_bool(server->options, "web.enable-remote-write-receiver"))
+        server->write_receiver = write_receiver_open(server->storage);
+    api_attach_storage(server->api, server->storage, server->scraper, server->write_receiver);
+    apply_config(server);
+    api_set_ready(server->api, true);
+    LOG_I("Server is ready to receive web requests.");
+}
+
+static void storage_begin(struct server *server)
+{
+    storage_options_init(&server->storage_options);
+    server->storage_options.path = option_string(server->options, "storage.tsdb.path");
+    server->storage_options.retention_ms = retention_ms(server);
+    server->storage_options.slot_ms = option_duration_ms(server->options, "storage.narthex.slot-duration");
+    server->storage_options.partition_ms = option_duration_ms(server->options, "storage.narthex.partition-duration");
+    server->storage_options.series_max = (uint32_t)option_number(server->options, "storage.narthex.series-limit");
+    server->storage_options.no_lockfile = option_bool(server->options, "storage.tsdb.no-lockfile");
+    server->storage_options.submit_commit = lane_submit_ctx;
+    server->storage_options.submit_ctx = server->commit_lane;
+    server->storage_options.wake = storage_wake;
+    server->storage_options.wake_ctx = server;
+    server->open_job.run = open_run;
+    server->open_job.done = open_done;
+    server->opening = true;
+    lane_submit(server->build_lane, &server->open_job);
+}
+
+/* --- reload --- */
+
+static bool server_reload(void *ctx, struct err *err)
+{
+    struct server *server = ctx;
+    struct config *config;
+    struct str path = option_string(server->options, "config.file");
+    LOG_I("Loading configuration file", "filename", log_str(path));
+    if (!config_load(&config, path, err)) {
+        err_wrap(err, "couldn't load configuration (--config.file=\"" STR_FMT "\")", STR_ARG(path));
+        LOG_E("Error reloading config", "err", err->text);
+        api_set_reload_failed(server->api);
+        return false;
+    }
+    config_unref(server->config);
+    server->config = config;
+    apply_config(server);
+    LOG_I("Completed loading of configuration file", "filename", log_str(path));
+    return true;
+}
+
+static void server_quit(void *ctx)
+{
+    struct server *server = ctx;
+    server_stop(server);
+}
+
+/* --- signals --- */
+
+static void on_stop_signal(uv_signal_t *handle, int signal)
+{
+    struct server *server = signal == SIGTERM ? CONTAINER_OF(handle, struct server, on_term)
+                                              : CONTAINER_OF(handle, struct server, on_int);
+    LOG_W("Received an OS signal, exiting gracefully...", "signal", signal == SIGTERM ? "terminated" : "interrupt");
+    server_stop(server);
+}
+
+static void on_hup_signal(uv_signal_t *handle, int signal)
+{
+    struct server *server = CONTAINER_OF(handle, struct server, on_hup);
+    struct err err = {0};
+    (void)signal;
+    if (!server->stopping && !server->opening)
+        (void)!server_reload(server, &err);
+}
+
+static void signals_begin(struct server *server)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&server->loop, &server->on_term);
+    uv_signal_init(&server->loop, &server->on_int);
+    uv_signal_init(&server->loop, &server->on_hup);
+    uv_signal_start(&server->on_term, on_stop_signal, SIGTERM);
+    uv_signal_start(&server->on_int, on_stop_signal, SIGINT);
+    uv_signal_start(&server->on_hup, on_hup_signal, SIGHUP);
+}
+
+/* --- stop: each step waits for the one before --- */
+
+static void stop_if_quiet(struct server *server)
+{
+    if (server->listeners_open == 0 && server->scraper_stopped && !server->opening)
+        uv_stop(&server->loop);
+}
+
+static void on_listener_closed(void *ctx)
+{
+    struct server *server = ctx;
+    server->listeners_open--;
+    stop_if_quiet(server);
+}
+
+static void on_scraper_stopped(void *ctx)
+{
+    struct server *server = ctx;
+    server->scraper_stopped = true;
+    stop_if_quiet(server);
+}
+
+static void server_stop(struct server *server)
+{
+    if (server->stopping) {
+        stop_if_quiet(server);
+        return;
+    }
+    server->stopping = true;
+    api_set_stopping(server->api);
+    if (server->scraper)
+        scraper_stop(server->scraper, on_scraper_stopped, server);
+    else
+        server->scraper_stopped = true;
+    api_cancel_queries(server->api);
+    for (size_t i = 0; i < server->listeners.count; i++)
+        http_server_close(server->listeners.items[i], STOP_GRACE_MS, on_listener_closed, server);
+    stop_if_quiet(server);
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void server_close(struct server *server)
+{
+    if (server->query_lane)
+        lane_close(server->query_lane);
+    discovery_close(server->discovery);
+    if (server->scraper)
+        scraper_free(server->scraper);
+    http_client_close(server->client);
+    if (server->build_lane)
+        lane_close(server->build_lane);
+    if (server->storage)
+        (void)storage_tick(server->storage, clock_mono_ms());
+    timer_free(server->storage_timer);
+    server->storage_timer = NULL;
+    if (server->commit_lane)
+        lane_close(server->commit_lane);
+    storage_close(server->storage);
+    write_receiver_close(server->write_receiver);
+    api_close(server->api);
+    config_unref(server->config);
+    uv_close((uv_handle_t *)&server->on_term, NULL);
+    uv_close((uv_handle_t *)&server->on_int, NULL);
+    uv_close((uv_handle_t *)&server->on_hup, NULL);
+    uv_run(&server->loop, UV_RUN_NOWAIT);
+    uv_walk(&server->loop, close_handle, NULL);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&server->loop);
+    VEC_FREE(&server->listeners);
+}
+
+/* --- start --- */
+
+static unsigned query_features(const struct options *options)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } features[] = {
+        {"promql-experimental-functions", QUERY_EXPERIMENTAL_FUNCTIONS},
+        {"promql-binop-fill-modifiers", QUERY_FILL_MODIFIERS},
+        {"promql-extended-range-selectors", QUERY_EXTENDED_RANGES},
+        {"promql-delayed-name-removal", QUERY_DELAYED_NAMES},
+        {"promql-per-step-stats", QUERY_PER_STEP_STATS},
+    };
+    unsigned bits = 0;
+    for (size_t i = 0; i < option_count(options, "enable-feature"); i++) {
+        struct str rest = option_at(options, "enable-feature", i);
+        while (rest.ptr) {
+            struct str name = str_cut(rest, ',', &rest);
+            bool known = name.len == 0;
+            for (size_t f = 0; f < COUNT_OF(features); f++) {
+                if (str_eq(name, str_of(features[f].name))) {
+                    bits |= features[f].bit;
+                    known = true;
+                }
+            }
+            if (!known)
+                LOG_W("Feature is not known here and has no effect", "feature", log_str(name));
+        }
+    }
+    return bits;
+}
+
+static void lanes_begin(struct server *server)
+{
+    uint64_t query_threads = option_number(server->options, "query.max-concurrency");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores > 0 && query_threads > (uint64_t)cores)
+        query_threads = (uint64_t)cores;
+    struct lane_options commit = {.name = "commit", .thread_count = 1, .priority = LANE_NORMAL};
+    struct lane_options build = {.name = "build", .thread_count = 1, .priority = LANE_IDLE};
+    struct lane_options query = {.name = "query", .priority = LANE_NICE};
+    query.thread_count = query_threads ? (unsigned)query_threads : 1;
+    server->commit_lane = lane_open(&server->loop, &commit);
+    server->build_lane = lane_open(&server->loop, &build);
+    server->query_lane = lane_open(&server->loop, &query);
+}
+
+static bool api_begin(struct server *server, struct err *err)
+{
+    const struct options *options = server->options;
+    struct api_options api = {
+        .loop = &server->loop,
+        .discovery = server->discovery,
+        .query_lane = server->query_lane,
+        .cors_origin = option_string(options, "web.cors.origin"),
+        .external_url = option_string(options, "web.external-url"),
+        .route_prefix = option_string(options, "web.route-prefix"),
+        .page_title = option_string(options, "web.page-title"),
+        .enable_lifecycle = option_bool(options, "web.enable-lifecycle"),
+        .enable_admin = option_bool(options, "web.enable-admin-api"),
+        .lookback_ms = option_duration_ms(options, "query.lookback-delta"),
+        .query_timeout_ms = option_duration_ms(options, "query.timeout"),
+        .query_concurrency = (unsigned)option_number(options, "query.max-concurrency"),
+        .query_samples_max = option_number(options, "query.max-samples"),
+        .query_bytes_max = option_number(options, "query.max-bytes"),
+        .query_features = query_features(options),
+        .retention_ms = option_is_set(options, "storage.tsdb.retention.time")
+                            ? option_duration_ms(options, "storage.tsdb.retention.time")
+                            : RETENTION_15D,
+        .start_time_ms = clock_wall_ms(),
+        .version = STR(PROMETHEUS_VERSION),
+        .narthex_version = STR(NARTHEX_VERSION),
+        .reload = server_reload,
+        .quit = server_quit,
+        .ctx = server,
+    };
+    api.flags = options_flags(options, &api.flag_count);
+    return api_open(&server->api, &api, err);
+}
+
+static bool listen_begin(struct server *server, struct err *err)
+{
+    size_t count = option_count(server->options, "web.listen-address");
+    for (size_t i = 0; i < count; i++) {
+        struct http_server *listener;
+        struct http_server_options options = {
+            .address = option_at(server->options, "web.listen-address", i),
+            .handler = api_handle,
+            .ctx = server->api,
+            .connections_max = (unsigned)option_number(server->options, "web.max-connections"),
+            .head_bytes_max = HEAD_BYTES_MAX,
+            .body_bytes_max = BODY_BYTES_MAX,
+            .read_timeout_ms = option_duration_ms(server->options, "web.read-timeout"),
+            .write_timeout_ms = 60000,
+        };
+        if (!http_server_open(&listener, &server->loop, &options, err))
+            return false;
+        VEC_PUSH(&server->listeners, listener);
+        server->listeners_open++;
+        LOG_I("Listening on", "address", log_str(options.address), "port", log_fmt("%u", http_server_port(listener)));
+        if (i == 0)
+            api_set_server(server->api, listener);
+    }
+    return true;
+}
+
+int server_run(const struct options *options, struct config *config)
+{
+    struct server server = {.options = options, .config = config};
+    struct err err = {0};
+    uv_loop_init(&server.loop);
+    signals_begin(&server);
+    lanes_begin(&server);
+    server.discovery = discovery_open(&server.loop, discovery_found, &server);
+    if (http_client_open(&server.client, &server.loop, &err) && api_begin(&server, &err) && listen_begin(&server, &err)) {
+        storage_begin(&server);
+        uv_run(&server.loop, UV_RUN_DEFAULT);
+    } else {
+        LOG_E("Unable to start web listener", "err", err.text);
+        server.exit_code = 1;
+        server.stopping = server.scraper_stopped = true;
+        for (size_t i = 0; i < server.listeners.count; i++)
+            http_server_close(server.listeners.items[i], 0, on_listener_closed, &server);
+    }
+    server_close(&server);
+    if (server.exit_code == 0)
+        LOG_I("See you next time!");
+    return server.exit_code;
+}
