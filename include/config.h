@@ -2,8 +2,9 @@
  *
  *     config_load -> config --last config_unref()--> freed
  *
- * Strict: an unknown field, a wrong type or a broken rule is an error with file and line in Prometheus' words. Fields that are
- * declared but not yet active are accepted; `inactive` names them, so that the server can say so. */
+ * Strict: an unknown field, a wrong type or a broken rule is an error with file and line in
+ * Prometheus' words. Fields that are declared but not yet active are accepted; `inactive` names
+ * them, so that the server can say so. */
 #ifndef CONFIG_H
 #define CONFIG_H
 
@@ -28,7 +29,8 @@ struct config_param { /* params: {name: [values]} */
     struct str_list values;
 };
 
-/* HTTP client options of a block. Secrets are texts here; config_print masks them. */
+/* HTTP client options of a block. Secrets are texts here, also in `key`;
+ * only config.printed masks them. */
 struct config_http_client {
     struct str basic_user, basic_password, basic_user_file, basic_password_file;
     struct str authorization_type, credentials, credentials_file;
@@ -60,8 +62,9 @@ struct config_scrape {
     struct str job_name;
     int64_t interval_ms, timeout_ms;
     struct str metrics_path, scheme;
-    bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression, extra_scrape_metrics;
-    bool legacy_names; /* metric_name_validation_scheme: legacy */
+    bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression,
+        extra_scrape_metrics;
+    bool legacy_names;                   /* metric_name_validation_scheme: legacy */
     struct str fallback_scrape_protocol; /* Empty: none. */
     struct str_list scrape_protocols;
     struct str escaping_scheme; /* allow-utf-8 */
@@ -73,7 +76,8 @@ struct config_scrape {
     struct config_file_sd *file_sd;
     size_t file_sd_count;
     struct config_http_client http;
-    struct str sd_key; /* A text that is equal exactly when the discovery sections are equal (reload keeps those). */
+    struct str sd_key; /* A text that is equal exactly when the discovery sections are equal (reload
+                          keeps those). */
     struct str key;    /* The same for the whole block. */
 };
 
@@ -88,26 +92,28 @@ struct config {
     struct config_global global;
     struct config_scrape *scrapes;
     size_t scrape_count;
-    struct str_list rule_files;     /* Globs, made relative to the file's directory. */
-    int64_t retention_ms;           /* storage.tsdb.retention.time; -1 when not set. */
+    struct str_list rule_files; /* Globs, made relative to the file's directory. */
+    int64_t retention_ms;       /* storage.tsdb.retention.time; -1 when not set. */
     uint64_t retention_bytes;
     int64_t out_of_order_ms;
-    struct str_list inactive;       /* One line each: what is accepted and not active yet. */
-    struct str path;                /* As given. */
-    struct str printed;             /* The whole configuration with defaults, secrets masked: /status/config. */
+    struct str_list inactive; /* One line each: what is accepted and not active yet. */
+    struct str path;          /* As given. */
+    struct str printed; /* The whole configuration with defaults, secrets masked: /status/config. */
 };
 
-/* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't load configuration (--config.file=...) is the
- * caller's prefix. */
+/* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't
+ * load configuration (--config.file=...) is the caller's prefix. */
 MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);
 /* The same from memory; `path` names it in errors and is the base of relative paths. */
-MUST_CHECK bool config_parse(struct config **out, struct str text, struct str path, struct err *err);
+MUST_CHECK bool config_parse(struct config **out, struct str text, struct str path,
+                             struct err *err);
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is fine. Loop thread. */
 
-/* A file_sd file's content (YAML or JSON by its name): a list of {targets, labels}. *groups is an owned array of
- * owned groups with sources "<path>:0" and so on, and __meta_filepath set. */
-MUST_CHECK bool config_parse_target_groups(struct str text, struct str path, struct target_group ***groups,
-                                           size_t *count, struct err *err);
+/* A file_sd file's content (YAML or JSON by its name): a list of {targets, labels}. *groups is an
+ * owned array of owned groups with sources "<path>:0" and so on, and __meta_filepath set. */
+MUST_CHECK bool config_parse_target_groups(struct str text, struct str path,
+                                           struct target_group ***groups, size_t *count,
+                                           struct err *err);
 
 #endif

@@ -161,8 +161,9 @@ static void tell_waiters(struct storage *storage, const struct err *failure)
         }
     }
     /* Waiters that came meanwhile stand behind the ones that were there. */
-    memmove(log->waiters.items + kept, log->waiters.items + count,
-            (log->waiters.count - count) * sizeof(log->waiters.items[0]));
+    if (log->waiters.count > count)
+        memmove(log->waiters.items + kept, log->waiters.items + count,
+                (log->waiters.count - count) * sizeof(log->waiters.items[0]));
     log->waiters.count -= count - kept;
     log->hurry = log->waiters.count > 0;
 }

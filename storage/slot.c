@@ -15,6 +15,7 @@
 #include "store.h"
 
 #define SEAL_RETRY_MS 5000
+#define SLOT_CHECK_MS 500 /* Ticks come with each append; groups may be thousands. */
 #define TXN_BYTES_MAX ((size_t)16 << 20)
 
 struct seal_item {
@@ -358,7 +359,10 @@ static int64_t cutoff(const struct storage *storage)
 
 void slot_tick(struct storage *storage, int64_t now_mono_ms)
 {
-    for (size_t i = 0; i < storage->groups.count; i++) {
+    bool look = now_mono_ms - storage->slots_checked_mono_ms >= SLOT_CHECK_MS;
+    if (look)
+        storage->slots_checked_mono_ms = now_mono_ms;
+    for (size_t i = 0; look && i < storage->groups.count; i++) {
         struct storage_group *group = storage->groups.items[i];
         if (group && group->slot != 0 && now_mono_ms >= group->slot_until_mono_ms)
             slot_cut(storage, group);

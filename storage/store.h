@@ -138,6 +138,7 @@ struct storage {
     VEC(struct partition *) lane_partitions; /* Lane. */
     struct list seal_jobs;                   /* struct seal_job, oldest first; until sealed. */
     int64_t seal_retry_mono_ms;
+    int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
     struct map scratch;                /* all_or_nothing: ref -> its last sample in the batch */
     VEC(uint32_t) touched_groups;

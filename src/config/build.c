@@ -1,0 +1,157 @@
+/* build: checked sections become the public structs. Texts are borrowed from the sections' arena.
+ */
+#include "sections.h"
+
+static struct str text_at(const struct section *section, size_t index)
+{
+    return section ? section->values[index].as.text : STR_EMPTY;
+}
+
+static void http_build(struct config_http_client *out, const struct value *v)
+{
+    const struct section *basic = v[SCRAPE_basic_auth].as.section;
+    const struct section *authorization = v[SCRAPE_authorization].as.section;
+    const struct section *tls = v[SCRAPE_tls_config].as.section;
+
+    *out = (struct config_http_client){
+        .basic_user = text_at(basic, BASIC_AUTH_username),
+        .basic_password = text_at(basic, BASIC_AUTH_password),
+        .basic_user_file = text_at(basic, BASIC_AUTH_username_file),
+        .basic_password_file = text_at(basic, BASIC_AUTH_password_file),
+        .authorization_type = text_at(authorization, AUTHORIZATION_type),
+        .credentials = text_at(authorization, AUTHORIZATION_credentials),
+        .credentials_file = text_at(authorization, AUTHORIZATION_credentials_file),
+        .ca_file = text_at(tls, TLS_ca_file),
+        .cert_file = text_at(tls, TLS_cert_file),
+        .key_file = text_at(tls, TLS_key_file),
+        .server_name = text_at(tls, TLS_server_name),
+        .insecure_skip_verify = tls->values[TLS_insecure_skip_verify].as.boolean,
+        .follow_redirects = v[SCRAPE_follow_redirects].as.boolean,
+        .enable_http2 = v[SCRAPE_enable_http2].as.boolean,
+        .proxy_url = v[SCRAPE_proxy_url].as.text,
+    };
+}
+
+static void params_build(struct arena *arena, struct config_scrape *out, const struct value *params)
+{
+    size_t count = params->as.pairs.count;
+    out->params = arena_alloc_array(arena, count, sizeof(*out->params));
+    out->param_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct pair *pair = &params->as.pairs.items[i];
+        out->params[i] = (struct config_param){.name = pair->name, .values = pair->texts};
+    }
+}
+
+/* The regexes stay with the section's rule, whose owner frees them. */
+static void rules_build(struct arena *arena, struct relabel_rules *out, const struct value *list)
+{
+    out->count = list->as.sections.count;
+    out->items = arena_alloc_array(arena, out->count, sizeof(*out->items));
+    for (size_t i = 0; i < out->count; i++) {
+        ENSURE(list->as.sections.items[i]->rule);
+        out->items[i] = *list->as.sections.items[i]->rule;
+    }
+}
+
+static struct labels *address_labels(struct str address)
+{
+    struct label label = {STR("__address__"), address};
+    /* An empty address is no label; the target is then dropped for its lack. */
+    return labels_new(&label, address.len > 0 ? 1 : 0);
+}
+
+struct target_group *static_group_build(const struct section *group, struct str source,
+                                        struct str filepath)
+{
+    const struct str_list *targets = &group->values[STATIC_targets].as.texts;
+    const struct value *labels = &group->values[STATIC_labels];
+    struct target_group *out = target_group_new(source, targets->count);
+    struct labels_builder builder;
+
+    for (size_t i = 0; i < targets->count; i++)
+        out->targets[i] = address_labels(targets->items[i]);
+    labels_builder_init(&builder);
+    for (size_t i = 0; i < labels->as.pairs.count; i++)
+        labels_builder_set(&builder, labels->as.pairs.items[i].name,
+                           labels->as.pairs.items[i].text);
+    if (filepath.len > 0)
+        labels_builder_set(&builder, STR("__meta_filepath"), filepath);
+    labels_unref(out->labels);
+    out->labels = labels_build(&builder);
+    labels_builder_deinit(&builder);
+    return out;
+}
+
+static void static_sd_build(struct arena *arena, struct config_static_sd *out,
+                            const struct value *groups)
+{
+    out->count = groups->as.sections.count;
+    out->groups = arena_alloc_array(arena, out->count, sizeof(struct target_group *));
+    for (size_t i = 0; i < out->count; i++)
+        out->groups[i] = static_group_build(groups->as.sections.items[i],
+                                            arena_strf(arena, "static/%zu", i), STR_EMPTY);
+}
+
+static void file_sd_build(struct arena *arena, struct config_scrape *out, const struct value *list)
+{
+    out->file_sd_count = list->as.sections.count;
+    out->file_sd = arena_alloc_array(arena, out->file_sd_count, sizeof(*out->file_sd));
+    for (size_t i = 0; i < out->file_sd_count; i++) {
+        const struct value *v = list->as.sections.items[i]->values;
+        out->file_sd[i] = (struct config_file_sd){
+            .files = v[FILE_SD_files].as.texts,
+            .refresh_ms = v[FILE_SD_refresh_interval].as.integer,
+        };
+    }
+}
+
+static struct str printed_fields(struct arena *arena, const struct section *section, size_t from,
+                                 size_t to)
+{
+    struct buf text;
+    buf_init(&text, 8 * (size_t)YAML_TEXT_MAX);
+    section_print_fields(&text, section, from, to, false);
+    struct str out = arena_str(arena, buf_str(&text));
+    buf_deinit(&text);
+    return out;
+}
+
+void scrape_build(struct arena *arena, struct config_scrape *out, const struct section *scrape)
+{
+    const struct value *v = scrape->values;
+    *out = (struct config_scrape){
+        .job_name = v[SCRAPE_job_name].as.text,
+        .interval_ms = v[SCRAPE_scrape_interval].as.integer,
+        .timeout_ms = v[SCRAPE_scrape_timeout].as.integer,
+        .metrics_path = v[SCRAPE_metrics_path].as.text,
+        .scheme = v[SCRAPE_scheme].as.text,
+        .honor_labels = v[SCRAPE_honor_labels].as.boolean,
+        .honor_timestamps = v[SCRAPE_honor_timestamps].as.boolean,
+        .track_timestamps_staleness = v[SCRAPE_track_timestamps_staleness].as.boolean,
+        .enable_compression = v[SCRAPE_enable_compression].as.boolean,
+        .extra_scrape_metrics = v[SCRAPE_extra_scrape_metrics].as.boolean,
+        .legacy_names = str_eq(v[SCRAPE_metric_name_validation_scheme].as.text, STR("legacy")),
+        .fallback_scrape_protocol = v[SCRAPE_fallback_scrape_protocol].as.text,
+        .scrape_protocols = v[SCRAPE_scrape_protocols].as.texts,
+        .escaping_scheme = v[SCRAPE_metric_name_escaping_scheme].as.text,
+        .limits =
+            {
+                .body_bytes = v[SCRAPE_body_size_limit].as.number,
+                .samples = v[SCRAPE_sample_limit].as.number,
+                .labels = v[SCRAPE_label_limit].as.number,
+                .label_name_len = v[SCRAPE_label_name_length_limit].as.number,
+                .label_value_len = v[SCRAPE_label_value_length_limit].as.number,
+                .targets = v[SCRAPE_target_limit].as.number,
+                .keep_dropped_targets = v[SCRAPE_keep_dropped_targets].as.number,
+            },
+    };
+    params_build(arena, out, &v[SCRAPE_params]);
+    rules_build(arena, &out->relabel, &v[SCRAPE_relabel_configs]);
+    rules_build(arena, &out->metric_relabel, &v[SCRAPE_metric_relabel_configs]);
+    static_sd_build(arena, &out->static_sd, &v[SCRAPE_static_configs]);
+    file_sd_build(arena, out, &v[SCRAPE_file_sd_configs]);
+    http_build(&out->http, v);
+    out->key = printed_fields(arena, scrape, 0, SCRAPE_COUNT);
+    out->sd_key = printed_fields(arena, scrape, SCRAPE_metric_relabel_configs + 1, SCRAPE_COUNT);
+}

@@ -1,0 +1,314 @@
+/* check_blocks: the rules of the blocks around scraping: alerting, storage, tracing, remote write
+ * and read, OTLP. */
+#include "base/number.h"
+#include "sections.h"
+
+#define ATTRIBUTES_CHECKED_MAX 10000 /* More are not compared with each other. */
+
+static bool fail(struct decoder *decoder, const char *text)
+{
+    return err_set(decoder->err, ERR_BAD_DATA, "%s", text);
+}
+
+static bool any_null(const struct value *list)
+{
+    for (size_t i = 0; i < list->as.sections.count; i++)
+        if (!list->as.sections.items[i])
+            return true;
+    return false;
+}
+
+bool section_check_alerting(struct decoder *decoder, struct section *section)
+{
+    if (any_null(&section->values[ALERTING_alert_relabel_configs]))
+        return fail(decoder, "empty or null alert relabeling rule");
+    return true;
+}
+
+static bool manager_targets_check(const struct value *groups, struct err *err)
+{
+    for (size_t i = 0; i < groups->as.sections.count; i++) {
+        const struct str_list *targets =
+            &groups->as.sections.items[i]->values[STATIC_targets].as.texts;
+        for (size_t k = 0; k < targets->count; k++)
+            if (str_find_char(targets->items[k], '/') < targets->items[k].len)
+                return quoted_error(err, "", targets->items[k], " is not a valid hostname");
+    }
+    return true;
+}
+
+bool section_check_alertmanager(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    if (any_null(&v[ALERTMANAGER_file_sd_configs]))
+        return fail(decoder, "empty or null section in file_sd_configs");
+    if (any_null(&v[ALERTMANAGER_static_configs]))
+        return fail(decoder, "empty or null section in static_configs");
+    if (!http_check(decoder, &v[ALERTMANAGER_basic_auth]))
+        return false;
+    if (v[ALERTMANAGER_sigv4].as.section &&
+        (v[ALERTMANAGER_basic_auth].as.section || v[ALERTMANAGER_authorization].as.section ||
+         v[ALERTMANAGER_oauth2].as.section))
+        return fail(decoder, "at most one of basic_auth, authorization, oauth2, & sigv4 must be "
+                             "configured");
+    if (v[ALERTMANAGER_relabel_configs].as.sections.count == 0 &&
+        !manager_targets_check(&v[ALERTMANAGER_static_configs], decoder->err))
+        return false;
+    if (any_null(&v[ALERTMANAGER_relabel_configs]))
+        return fail(decoder, "empty or null Alertmanager target relabeling rule");
+    if (any_null(&v[ALERTMANAGER_alert_relabel_configs]))
+        return fail(decoder, "empty or null Alertmanager alert relabeling rule");
+    return true;
+}
+
+bool section_check_retention(struct decoder *decoder, struct section *section)
+{
+    double percentage = section->values[RETENTION_percentage].as.real;
+    if (percentage >= 0 && percentage <= 100)
+        return true;
+    struct buf text;
+    buf_init(&text, ERR_TEXT_MAX);
+    buf_add_number(&text, percentage, NUMBER_G);
+    err_set(decoder->err, ERR_BAD_DATA,
+            "'storage.tsdb.retention.percentage' must be in the range [0, 100], got " STR_FMT,
+            STR_ARG(buf_str(&text)));
+    buf_deinit(&text);
+    return false;
+}
+
+bool section_check_tsdb(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    struct str floats = v[TSDB_chunk_encoding].as.section->values[CHUNK_ENCODING_floats].as.text;
+
+    v[TSDB_outofordertimewindow].as.integer = v[TSDB_out_of_order_time_window].as.integer;
+    if (floats.len > 0 && !str_eq(floats, STR("xor")) && !str_eq(floats, STR("xor2")))
+        return quoted_error(decoder->err,
+                            "'storage.tsdb.chunk_encoding.floats' must be 'xor' or 'xor2', or the "
+                            "field must be omitted entirely, got ",
+                            floats, "");
+    if (!v[TSDB_retention].as.section)
+        v[TSDB_retention].as.section = section_new(decoder->arena, SECTION_RETENTION);
+    return true;
+}
+
+static const char *const reserved_headers[] = {
+    "host",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "user-agent",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "www-authenticate",
+    "accept-encoding",
+    "x-prometheus-remote-write-version",
+    "x-prometheus-remote-read-version",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+};
+
+static bool headers_check(struct decoder *decoder, const struct value *headers,
+                          const char *authorization_text)
+{
+    for (size_t i = 0; i < headers->as.pairs.count; i++) {
+        struct str name = headers->as.pairs.items[i].name;
+        if (str_eq_nocase(name, STR("authorization")))
+            return fail(decoder, authorization_text);
+        for (size_t k = 0; k < COUNT_OF(reserved_headers); k++)
+            if (str_eq_nocase(name, str_of(reserved_headers[k])))
+                return err_set(decoder->err, ERR_BAD_DATA,
+                               STR_FMT " is a reserved header. It must not be changed",
+                               STR_ARG(name));
+    }
+    return true;
+}
+
+bool section_check_tracing(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    struct str compression = v[TRACING_compression].as.text;
+
+    if (v[TRACING_client_type].as.text.len == 0)
+        v[TRACING_client_type].as.text = STR("grpc");
+    if (!headers_check(decoder, &v[TRACING_headers],
+                       "custom authorization header configuration is not yet supported"))
+        return false;
+    if (v[TRACING_endpoint].as.text.len == 0)
+        return fail(decoder, "tracing endpoint must be set");
+    if (compression.len > 0 && !str_eq(compression, STR("gzip")))
+        return err_set(decoder->err, ERR_BAD_DATA,
+                       "invalid compression type " STR_FMT " provided, valid options: gzip",
+                       STR_ARG(compression));
+    return true;
+}
+
+static bool queue_check(struct decoder *decoder, const struct section *queue)
+{
+    const struct value *v = queue->values;
+    int64_t max_shards = v[QUEUE_max_shards].as.integer;
+    int64_t min_shards = v[QUEUE_min_shards].as.integer;
+
+    if (max_shards <= 0)
+        return fail(decoder, "remote write queue max_shards must be positive");
+    if (min_shards <= 0)
+        return fail(decoder, "remote write queue min_shards must be positive");
+    if (min_shards > max_shards)
+        return fail(decoder, "remote write queue min_shards must not be greater than max_shards");
+    if (v[QUEUE_max_samples_per_send].as.integer <= 0)
+        return fail(decoder, "remote write queue max_samples_per_send must be positive");
+    if (v[QUEUE_capacity].as.integer <= 0)
+        return fail(decoder, "remote write queue capacity must be positive");
+    if (v[QUEUE_max_backoff].as.integer < v[QUEUE_min_backoff].as.integer)
+        return fail(decoder, "remote write queue max_backoff must not be less than min_backoff");
+    return true;
+}
+
+static bool write_auth_check(struct decoder *decoder, const struct value *v)
+{
+    static const struct {
+        const char *name;
+        int index;
+    } kinds[] = {
+        {"basic_auth", REMOTE_WRITE_basic_auth}, {"authorization", REMOTE_WRITE_authorization},
+        {"oauth2", REMOTE_WRITE_oauth2},         {"sigv4", REMOTE_WRITE_sigv4},
+        {"azuread", REMOTE_WRITE_azuread},       {"google_iam", REMOTE_WRITE_google_iam},
+    };
+    struct buf names;
+    size_t count = 0;
+
+    buf_init(&names, ERR_TEXT_MAX);
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        if (v[kinds[i].index].as.section)
+            buf_addf(&names, "%s%s", count++ ? " " : "", kinds[i].name);
+    }
+    if (count > 1)
+        err_set(decoder->err, ERR_BAD_DATA,
+                "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam "
+                "must be configured. Currently configured: [" STR_FMT "]",
+                STR_ARG(buf_str(&names)));
+    buf_deinit(&names);
+    return count <= 1;
+}
+
+static bool message_check(struct decoder *decoder, struct str message)
+{
+    if (str_eq(message, STR("prometheus.WriteRequest")) ||
+        str_eq(message, STR("io.prometheus.write.v2.Request")))
+        return true;
+    return err_set(
+        decoder->err, ERR_BAD_DATA,
+        "invalid protobuf_message value: unknown type for remote write protobuf message " STR_FMT
+        ", supported: prometheus.WriteRequest, io.prometheus.write.v2.Request",
+        STR_ARG(message));
+}
+
+#define WRITE_AUTHORIZATION_TEXT                                                                   \
+    "authorization header must be changed via the basic_auth, authorization, oauth2, sigv4, "      \
+    "azuread or google_iam parameter"
+
+bool section_check_remote_write(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    if (!v[REMOTE_WRITE_url].set)
+        return fail(decoder, "url for remote_write is empty");
+    if (any_null(&v[REMOTE_WRITE_write_relabel_configs]))
+        return fail(decoder, "empty or null relabeling rule in remote write config");
+    return headers_check(decoder, &v[REMOTE_WRITE_headers], WRITE_AUTHORIZATION_TEXT) &&
+           message_check(decoder, v[REMOTE_WRITE_protobuf_message].as.text) &&
+           http_check(decoder, &v[REMOTE_WRITE_basic_auth]) && write_auth_check(decoder, v) &&
+           queue_check(decoder, v[REMOTE_WRITE_queue_config].as.section);
+}
+
+bool section_check_remote_read(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    if (!v[REMOTE_READ_url].set)
+        return fail(decoder, "url for remote_read is empty");
+    return headers_check(decoder, &v[REMOTE_READ_headers], WRITE_AUTHORIZATION_TEXT) &&
+           http_check(decoder, &v[REMOTE_READ_basic_auth]);
+}
+
+bool section_check_sigv4(struct decoder *decoder, struct section *section)
+{
+    const struct value *v = section->values;
+    if ((v[SIGV4_access_key].as.text.len == 0) != (v[SIGV4_secret_key].as.text.len == 0))
+        return fail(decoder, "must provide a AWS SigV4 Access key and Secret Key if credentials "
+                             "are specified in the SigV4 config");
+    if (v[SIGV4_external_id].as.text.len > 0 && v[SIGV4_role_arn].as.text.len == 0)
+        return fail(decoder, "external_id can only be used with role_arn");
+    return true;
+}
+
+bool section_check_azuread(struct decoder *decoder, struct section *section)
+{
+    struct value *v = section->values;
+    struct str *cloud = &v[AZUREAD_cloud].as.text;
+    size_t kinds = 0;
+
+    if (cloud->len == 0)
+        *cloud = STR("AzurePublic");
+    if (!str_eq(*cloud, STR("AzurePublic")) && !str_eq(*cloud, STR("AzureChina")) &&
+        !str_eq(*cloud, STR("AzureGovernment")))
+        return fail(decoder, "must provide a cloud in the Azure AD config");
+    for (int i = AZUREAD_managed_identity; i <= AZUREAD_certificate; i++)
+        kinds += v[i].as.section != NULL;
+    if (kinds == 0)
+        return fail(decoder, "must provide an Azure Managed Identity, Azure Workload Identity, "
+                             "Azure OAuth, Azure Certificate or Azure SDK in the Azure AD config");
+    if (kinds > 1)
+        return fail(decoder,
+                    "cannot provide multiple authentication methods in the Azure AD config");
+    return true;
+}
+
+/* All problems of a list, one per line, as Go joins errors. */
+static bool attributes_check(struct decoder *decoder, const struct str_list *list,
+                             const char *adjective, const char *name)
+{
+    struct buf text;
+    buf_init(&text, ERR_TEXT_MAX);
+    for (size_t i = 0; i < list->count && i < ATTRIBUTES_CHECKED_MAX && !text.overflow; i++) {
+        struct str attribute = list->items[i] = str_trim(list->items[i]);
+        bool seen = false;
+        for (size_t k = 0; k < i && attribute.len > 0 && !seen; k++)
+            seen = str_eq(list->items[k], attribute);
+        if (attribute.len > 0 && !seen)
+            continue;
+        if (text.len > 0)
+            buf_add_char(&text, '\n');
+        buf_addf(&text, "%s %s OTel resource attribute", seen ? "duplicated" : "empty", adjective);
+        if (seen) {
+            buf_add_char(&text, ' ');
+            buf_add_go_quoted(&text, attribute);
+        }
+    }
+    bool good = text.len == 0;
+    if (!good)
+        err_set(decoder->err, ERR_BAD_DATA, "invalid '%s': " STR_FMT, name,
+                STR_ARG(buf_str(&text)));
+    buf_deinit(&text);
+    return good;
+}
+
+bool section_check_otlp(struct decoder *decoder, struct section *section)
+{
+    const struct value *v = section->values;
+    const struct str_list *promote = &v[OTLP_promote_resource_attributes].as.texts;
+    const struct str_list *ignore = &v[OTLP_ignore_resource_attributes].as.texts;
+
+    if (v[OTLP_promote_all_resource_attributes].as.boolean) {
+        if (promote->count > 0)
+            return fail(decoder, "'promote_all_resource_attributes' and "
+                                 "'promote_resource_attributes' cannot be configured "
+                                 "simultaneously");
+        return attributes_check(decoder, ignore, "ignored", "ignore_resource_attributes");
+    }
+    if (ignore->count > 0)
+        return fail(decoder, "'ignore_resource_attributes' cannot be configured unless "
+                             "'promote_all_resource_attributes' is true");
+    return attributes_check(decoder, promote, "promoted", "promote_resource_attributes");
+}
