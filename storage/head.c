@@ -55,6 +55,20 @@ series_ref head_find_id(struct storage *storage, uint64_t id)
     return map_find(&storage->by_id, hash64_mix(id, 1), &id, id_equal, storage);
 }
 
+/* Live: something of it is in the head, or somebody holds it. `was_live` is the answer before a change. */
+static bool series_is_live(const struct series *series)
+{
+    return series->pins > 0 || series->open || atomic_load_explicit(&series->newest, memory_order_relaxed);
+}
+
+static void live_changed(struct storage *storage, bool was_live, const struct series *series)
+{
+    bool is_live = series_is_live(series);
+    if (was_live == is_live)
+        return;
+    storage->stats.series += is_live ? 1 : UINT64_MAX;
+}
+
 series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels, size_t count,
                            uint64_t hash)
 {
@@ -80,7 +94,6 @@ series_ref head_add_series(struct storage *storage, uint64_t id, const struct la
     map_insert(&storage->by_labels, hash, ref);
     map_insert(&storage->by_id, hash64_mix(id, 1), ref);
     index_add_series(storage->index, pairs, count, ref);
-    storage->stats.series++;
     return ref;
 }
 
@@ -171,7 +184,9 @@ series_ref storage_series(struct storage *storage, struct storage_group *group, 
     struct series *series = head_series(storage, ref);
     if (!atomic_load_explicit(&series->newest, memory_order_relaxed))
         series->group = group->index;
+    bool was_live = series_is_live(series);
     series->pins++;
+    live_changed(storage, was_live, series);
     return ref;
 }
 
@@ -180,6 +195,7 @@ void storage_series_release(struct storage *storage, series_ref ref)
     struct series *series = head_series(storage, ref);
     ENSURE(series->pins > 0);
     series->pins--;
+    live_changed(storage, true, series);
 }
 
 bool series_text_labels(const struct storage *storage, const struct series *series, struct label *out)
@@ -224,7 +240,9 @@ struct chunk *head_open_chunk(struct storage *storage, struct series *series, se
     if (!series->open)
         VEC_PUSH(&group->slot_refs, ref);
     atomic_init(&chunk->older, atomic_load_explicit(&series->newest, memory_order_relaxed));
+    bool was_live = series_is_live(series);
     series->open = chunk;
+    live_changed(storage, was_live, series);
     storage->chunk_count++;
     storage->chunk_bytes += chunk->bytes;
     *started = true;
@@ -249,6 +267,7 @@ void head_drop_sealed(struct storage *storage, struct series *series, uint64_t s
 {
     _Atomic(struct chunk *) *link = &series->newest;
     struct chunk *at = atomic_load_explicit(link, memory_order_relaxed);
+    bool was_live = series_is_live(series);
     while (at) {
         struct chunk *older = atomic_load_explicit(&at->older, memory_order_relaxed);
         if (at->slot == slot) {
@@ -262,6 +281,7 @@ void head_drop_sealed(struct storage *storage, struct series *series, uint64_t s
         }
         at = older;
     }
+    live_changed(storage, was_live, series);
 }
 
 void head_free(struct storage *storage)

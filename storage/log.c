@@ -202,6 +202,8 @@ static void log_job_done(struct job *base)
             storage->stats.log_fsyncs++;
             storage->stats.log_fsync_seconds += job->sync_seconds;
             storage->stats.log_failures += job->err.code != ERR_NONE;
+            if (job->err.code != ERR_NONE)
+                log->segment_bytes = SEGMENT_BYTES_MAX + 1; /* The next write begins a new file. */
         }
         tell_waiters(storage, NULL);
     }

@@ -338,7 +338,6 @@ static void sweep_series(struct storage *storage)
             atomic_store_explicit(&series->gone, true, memory_order_release);
             map_remove(&storage->by_labels, series->labels_hash, ref);
             map_remove(&storage->by_id, hash64_mix(series->id, 1), ref);
-            storage->stats.series--;
             storage->stats.series_removed++;
             any = true;
         }

@@ -448,6 +448,36 @@ static void test_select__matches_as_promql_does(void **state)
     store_teardown(&f);
 }
 
+/* The limit is on live series: old ones go on, new ones are refused with words, and room comes back when series end. */
+static void test_series__limit_refuses_new_ones(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    struct err err = {0};
+    struct storage_stats stats;
+    struct label labels[1] = {{LABEL_NAME, STR("third")}};
+    store_setup(&f);
+    store_close(&f);
+    f.options.series_max = 2;
+    store_open(&f);
+    series_ref a = store_series(&f, "a", 1), b = store_series(&f, "b", 1);
+    store_add(&f, a, T0, 1);
+    assert_int_equal(storage_series(f.storage, f.group, labels, 1, labels_hash(labels, 1), &err), SERIES_REF_NONE);
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_int_equal(store_add(&f, a, T0 + 1, 1), SAMPLE_STORED);
+    storage_get_stats(f.storage, &stats);
+    assert_int_equal(stats.series, 2);
+    storage_series_release(f.storage, b);
+    err_clear(&err);
+    assert_int_not_equal(storage_series(f.storage, f.group, labels, 1, labels_hash(labels, 1), &err), SERIES_REF_NONE);
+    storage_series_release(f.storage, a);
+    store_tick(&f, 2 * HOUR);
+    storage_get_stats(f.storage, &stats);
+    assert_int_equal(stats.series, 1); /* `a` is sealed and nobody holds it. */
+    check_count(&f, "a", 1, 2);
+    store_teardown(&f);
+}
+
 /* A damaged partition is set aside and the rest serves. */
 static void test_open__sets_a_truncated_partition_aside(void **state)
 {
@@ -484,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_open__refuses_a_locked_directory),
         cmocka_unit_test(test_log__recovers_from_a_full_disk),
         cmocka_unit_test(test_select__matches_as_promql_does),
+        cmocka_unit_test(test_series__limit_refuses_new_ones),
         cmocka_unit_test(test_open__sets_a_truncated_partition_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# All tests, in three builds: everything as a developer builds it, then what runs without the server under address and
+# undefined behaviour sanitizers, then the threaded floors under the thread sanitizer. The last line adds them up.
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+broken=()
+
+# count <junit file> <attribute>
+count() {
+    grep -o -m1 "$2=\"[0-9]*\"" "$1" | grep -o '[0-9]*'
+}
+
+# stage <preset> <targets> <prefix command> [ctest arguments]: builds, runs, adds up.
+stage() {
+    local preset=$1 targets=$2 prefix=$3 report
+    shift 3
+    echo "== $preset"
+    # shellcheck disable=SC2086
+    if ! cmake --preset "$preset" >build/"$preset".configure.log 2>&1; then
+        cat build/"$preset".configure.log
+        broken+=("configure $preset")
+        return
+    fi
+    # shellcheck disable=SC2086
+    if ! ninja -C build/"$preset" $targets >build/"$preset".build.log 2>&1; then
+        grep -v '^\[' build/"$preset".build.log | head -100
+        broken+=("build $preset")
+        return
+    fi
+    report=$PWD/build/$preset.junit.xml
+    rm -f "$report"
+    # shellcheck disable=SC2086
+    $prefix ctest --test-dir build/"$preset" -j2 --output-on-failure --output-junit "$report" "$@" ||
+        echo "ctest of $preset failed"
+    if [ ! -s "$report" ]; then
+        broken+=("ctest $preset")
+        return
+    fi
+    local tests failures
+    tests=$(count "$report" tests)
+    failures=$(count "$report" failures)
+    passed=$((passed + tests - failures - $(count "$report" skipped) - $(count "$report" disabled)))
+    failed=$((failed + failures))
+}
+
+mkdir -p build
+# The thread sanitizer of gcc 12 cannot live with wide address space randomisation.
+fixed_addresses="setarch -R"
+$fixed_addresses true 2>/dev/null || fixed_addresses=
+
+stage dev "" ""
+stage asan "" "" -R '^(unit|fuzz)/'
+tsan_targets=$(cmake --preset tsan >/dev/null 2>&1 && ninja -C build/tsan -t targets all |
+    sed -n 's#^\(tests/unit_\(base\|net\|storage\)_[a-z0-9_]*\): .*#\1#p' | tr '\n' ' ')
+stage tsan "$tsan_targets" "$fixed_addresses" -R '^unit/(base|net|storage)/'
+
+for what in "${broken[@]+"${broken[@]}"}"; do
+    echo "$what failed"
+    failed=$((failed + 1))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
