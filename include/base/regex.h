@@ -14,6 +14,8 @@ struct regex;
 
 /* Error text as Go's regexp gives it: error parsing regexp: missing closing ): `^(?s:(a)$` */
 MUST_CHECK bool regex_new(struct regex **out, struct str pattern, struct err *err);
+/* Is the pattern good by itself, without what we put around it? `a)(b` is not, though ^(?s:a)(b)$ would be. */
+MUST_CHECK bool regex_check(struct str pattern, struct err *err);
 void regex_free(struct regex *regex); /* NULL is fine. */
 
 bool regex_matches(const struct regex *regex, struct str subject);

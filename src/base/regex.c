@@ -132,15 +132,22 @@ static struct str bad_utf8_on(struct str s)
     return STR_EMPTY;
 }
 
-static bool fault_report(enum shim_regex_fault fault, struct str pattern, struct str fragment,
-                         struct err *err)
+/* What stands around a pattern when it is compiled; errors show it. */
+struct wrapper {
+    struct str before, after;
+};
+static const struct wrapper ANCHORED = {{"^(?s:", 5}, {")$", 2}};
+static const struct wrapper BARE = {{"", 0}, {"", 0}};
+
+static bool fault_report(enum shim_regex_fault fault, const struct wrapper *wrapper,
+                         struct str pattern, struct str fragment, struct err *err)
 {
     struct buf wrapped, text;
 
     buf_init(&wrapped, pattern.len + 8);
-    BUF_ADD(&wrapped, "^(?s:");
+    buf_add_str(&wrapped, wrapper->before);
     buf_add_str(&wrapped, pattern);
-    BUF_ADD(&wrapped, ")$");
+    buf_add_str(&wrapped, wrapper->after);
     if (fault == SHIM_REGEX_BAD_UTF8)
         fragment = bad_utf8_on(buf_str(&wrapped));
     else if (fault == SHIM_REGEX_MISSING_PAREN || fault == SHIM_REGEX_UNEXPECTED_PAREN ||
@@ -158,36 +165,54 @@ static bool fault_report(enum shim_regex_fault fault, struct str pattern, struct
     return false;
 }
 
-bool regex_new(struct regex **out, struct str pattern, struct err *err)
+static struct shim_regex *compile(const struct wrapper *wrapper, struct str pattern,
+                                  struct err *err)
 {
     char fragment[FRAGMENT_BYTES_MAX];
     size_t fragment_len;
     enum shim_regex_fault fault;
+    struct shim_regex *shim = NULL;
     struct buf wrapped;
 
-    *out = NULL;
-    if (pattern.len > PATTERN_BYTES_MAX || pattern_is_slow(pattern))
-        return err_set(err, ERR_BAD_DATA, "error parsing regexp: expression too large");
+    if (pattern.len > PATTERN_BYTES_MAX || pattern_is_slow(pattern)) {
+        err_set(err, ERR_BAD_DATA, "error parsing regexp: expression too large");
+        return NULL;
+    }
     buf_init(&wrapped, 2 * PATTERN_BYTES_MAX);
-    BUF_ADD(&wrapped, "^(?s:");
+    buf_add_str(&wrapped, wrapper->before);
     bool known = pattern_add(&wrapped, pattern);
-    BUF_ADD(&wrapped, ")$");
+    buf_add_str(&wrapped, wrapper->after);
     ENSURE(!wrapped.overflow);
-    struct shim_regex *shim = NULL;
     if (known)
         shim = shim_regex_new(span_of(buf_str(&wrapped)), &fault, fragment, sizeof(fragment),
                               &fragment_len);
     buf_deinit(&wrapped);
     if (!known)
-        return fault_report(SHIM_REGEX_BAD_ESCAPE, pattern, STR("\\C"), err);
+        fault_report(SHIM_REGEX_BAD_ESCAPE, wrapper, pattern, STR("\\C"), err);
+    else if (!shim)
+        fault_report(fault, wrapper, pattern, (struct str){fragment, fragment_len}, err);
+    return shim;
+}
+
+bool regex_new(struct regex **out, struct str pattern, struct err *err)
+{
+    struct shim_regex *shim = compile(&ANCHORED, pattern, err);
+    *out = NULL;
     if (!shim)
-        return fault_report(fault, pattern, (struct str){fragment, fragment_len}, err);
+        return false;
     struct regex *regex = MEM_NEW(struct regex);
     regex->shim = shim;
     regex->pattern = (struct str){str_dup(pattern), pattern.len};
     regex->group_count = shim_regex_group_count(shim);
     *out = regex;
     return true;
+}
+
+bool regex_check(struct str pattern, struct err *err)
+{
+    struct shim_regex *shim = compile(&BARE, pattern, err);
+    shim_regex_free(shim);
+    return shim != NULL;
 }
 
 void regex_free(struct regex *regex)

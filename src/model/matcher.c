@@ -14,7 +14,7 @@ bool matcher_init(struct matcher *matcher, enum matcher_type type, struct str na
 {
     *matcher = (struct matcher){.type = type};
     if ((type == MATCH_REGEX || type == MATCH_NOT_REGEX) &&
-        !regex_new(&matcher->regex, value, err)) {
+        (!regex_check(value, err) || !regex_new(&matcher->regex, value, err))) {
         matcher->regex = NULL;
         return false;
     }

@@ -47,6 +47,18 @@ static void test_regex_matches__is_anchored_and_dot_takes_newlines(void **state)
     assert_true(matches("a\\(?<n", STR("a(<n")));
 }
 
+/* Matchers are checked bare first, as in Go: an error shows no wrapper, and a pattern cannot close ours. */
+static void test_regex_check__judges_the_bare_pattern(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_true(regex_check(STR("a(b|c)"), &err));
+    assert_false(regex_check(STR("a)(b"), &err));
+    assert_string_equal(err.text, "error parsing regexp: unexpected ): `a)(b`");
+    assert_false(regex_check(STR("(a"), &err));
+    assert_string_equal(err.text, "error parsing regexp: missing closing ): `(a`");
+}
+
 /* Go takes each bad byte of a subject as U+FFFD. */
 static void test_regex_matches__takes_bad_utf8_as_replacement(void **state)
 {
@@ -221,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_regex_new__bounds_hostile_patterns),
         cmocka_unit_test(test_regex_expand__follows_gos_rules),
         cmocka_unit_test(test_regex_expand__leaves_out_alone_without_a_match),
+        cmocka_unit_test(test_regex_check__judges_the_bare_pattern),
         cmocka_unit_test(test_regex_literals__lists_simple_alternations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static void test_matcher_init__fails_with_gos_text(void **state)
     struct matcher matcher;
     struct err err;
     assert_false(matcher_init(&matcher, MATCH_REGEX, STR("x"), STR("(a"), &err));
-    assert_string_equal(err.text, "error parsing regexp: missing closing ): `^(?s:(a)$`");
+    assert_string_equal(err.text, "error parsing regexp: missing closing ): `(a`");
     matcher_deinit(&matcher); /* Safe after a failure. */
 }
 

@@ -1,0 +1,419 @@
+/* eval: evaluation of a planned tree, over all steps at once.
+ *
+ *     query_new: parse, plan_durations        query_run: plan_select -> eval_expr -> result
+ *
+ * A node is evaluated once for all steps of its frame, not once a step: its value is an array of
+ * series, each with an array of values over steps. So labels, groups and match keys are worked out
+ * once per series, samples are decoded once per series, and the inner loops run over plain arrays.
+ * A subquery opens a frame of its own; a part that is the same at every step is evaluated in a
+ * frame of one step and repeated.
+ *
+ * Memory: series and values live in the query's arena until the query ends. Label sets are
+ * refcounted: the query owns one reference of each that it makes (query_own); those of selections
+ * are borrowed from them.
+ *
+ * All functions return false with *err set when the query must end. query_check is the one place
+ * that looks at the deadline, the cancel flag and the memory budget; query_hold at the sample
+ * budget. */
+#ifndef QUERY_EVAL_H
+#define QUERY_EVAL_H
+
+#include <math.h>
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "model/sample.h"
+#include "query.h"
+
+#include "ast.h"
+#include "functions.h"
+
+/* --- values --- */
+
+/* One series of an instant vector, over the steps [from, to) of its frame. */
+struct series {
+    struct labels *labels; /* Borrowed; the query or a selection holds a reference. */
+    size_t from, to;
+    double *values;    /* [to - from]; unset where absent. */
+    uint64_t *present; /* Bit t - from: has step t a value? NULL: all steps have one. */
+    bool drop_name;    /* Delayed name removal only: the name goes at the end. */
+};
+
+struct vector {
+    struct series *items;
+    size_t count;
+};
+
+struct value {
+    enum value_type type; /* TYPE_VECTOR, TYPE_SCALAR or TYPE_STRING. */
+    struct vector vector;
+    double *scalar; /* [steps] */
+    struct str string;
+};
+
+static inline size_t bitmap_words(size_t bits)
+{
+    return (bits + 63) / 64;
+}
+static inline bool bitmap_has(const uint64_t *bits, size_t index)
+{
+    return bits[index / 64] >> (index % 64) & 1;
+}
+static inline void bitmap_add(uint64_t *bits, size_t index)
+{
+    bits[index / 64] |= UINT64_C(1) << (index % 64);
+}
+static inline void bitmap_del(uint64_t *bits, size_t index)
+{
+    bits[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
+static inline bool series_has(const struct series *series, size_t step)
+{
+    return step >= series->from && step < series->to &&
+           (!series->present || bitmap_has(series->present, step - series->from));
+}
+static inline double *series_at(const struct series *series, size_t step)
+{
+    return &series->values[step - series->from];
+}
+
+/* --- annotations.c --- */
+
+struct annotation {
+    struct str text;
+    size_t position;
+    bool is_warning;
+    bool is_monotonicity; /* Then what follows is part of the text that is shown. */
+    int64_t time_min_ms, time_max_ms;
+    double bucket_min, bucket_max, diff_max;
+    uint64_t more;
+};
+
+struct annotations {
+    VEC(struct annotation) items;
+    struct map by_text;
+};
+
+/* --- the query --- */
+
+/* Samples of one series as they are decoded; reused from series to series. */
+struct sample_run {
+    int64_t *time_ms;
+    double *value;
+    size_t count, capacity;
+    uint32_t *marks; /* Positions that a range function counts; same capacity. */
+    size_t mark_count;
+};
+
+struct query {
+    struct query_options options;
+    struct str text; /* In the arena. */
+    struct arena arena;
+    struct expr *expr;
+    size_t selector_count;
+    struct selection **selections; /* By expr.as.vector.index; owned. */
+    VEC(struct labels *) owned;
+    size_t owned_bytes;
+    struct annotations annotations;
+    struct sample_run run;
+    int64_t deadline_ns; /* INT64_MAX: none. */
+    uint64_t samples;    /* Held now, as Prometheus counts. */
+    struct query_result result;
+    bool has_run;
+};
+
+/* One evaluation over steps. */
+struct frame {
+    struct query *query;
+    int64_t start_ms, step_ms;
+    size_t steps; /* 0: an empty range. */
+};
+
+static inline int64_t frame_time(const struct frame *frame, size_t step)
+{
+    return frame->start_ms + (int64_t)step * frame->step_ms;
+}
+
+MUST_CHECK bool query_check(struct query *query, struct err *err);
+/* Takes `count` samples into account; false when the sample budget is spent. */
+MUST_CHECK bool query_hold(struct query *query, uint64_t count, struct err *err);
+/* Would `count` more be too many? They are counted in the peak, but not held. */
+MUST_CHECK bool query_hold_briefly(struct query *query, uint64_t count, struct err *err);
+/* Would scratch arrays of this many steps pass the budgets? To be asked before a frame is opened.
+ */
+MUST_CHECK bool query_allows_steps(struct query *query, size_t steps, struct err *err);
+struct labels *query_own(struct query *query, struct labels *labels); /* Takes the reference. */
+
+static inline int64_t time_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? INT64_MAX : INT64_MIN) : sum;
+}
+static inline int64_t time_sub(int64_t a, int64_t b)
+{
+    int64_t difference;
+    return __builtin_sub_overflow(a, b, &difference) ? (b < 0 ? INT64_MAX : INT64_MIN) : difference;
+}
+
+/* --- annotations.c --- */
+
+void annotations_init(struct annotations *annotations);
+void annotations_deinit(struct annotations *annotations);
+/* `text` is copied. An equal text is kept once, at the newest position. */
+void annotate(struct query *query, bool is_warning, const struct expr *where, struct str text);
+void annotate_quantile(struct query *query, const struct expr *where, double quantile);
+void annotate_bad_bucket(struct query *query, const struct expr *where, struct str name,
+                         struct str le);
+void annotate_monotonicity(struct query *query, const struct expr *where, struct str name,
+                           int64_t time_ms, double bucket_min, double bucket_max, double diff_max);
+/* Fills the texts of the result, at most 10 of each kind. */
+void annotations_finish(struct query *query);
+
+/* --- plan.c --- */
+
+/* Evaluates duration expressions, resolves start() and end() of modifiers, marks what is the same
+ * at every step. */
+MUST_CHECK bool plan_tree(struct query *query, struct err *err);
+/* Selects the series of all selectors over the times that they need. */
+MUST_CHECK bool plan_select(struct query *query, struct storage *storage, struct err *err);
+int64_t plan_subquery_step_ms(const struct query *query, const struct expr *subquery);
+
+/* --- value.c --- */
+
+/* One series being built over all steps of a frame. */
+struct steps {
+    double *values;
+    uint64_t *present;
+    size_t from, to, count;
+};
+
+void steps_init(struct steps *steps, const struct frame *frame);
+static inline void steps_set(struct steps *steps, size_t step, double value)
+{
+    if (steps->count == 0)
+        steps->from = step, steps->to = step + 1;
+    else if (step >= steps->to)
+        steps->to = step + 1;
+    else if (step < steps->from)
+        steps->from = step;
+    steps->values[step] = value;
+    bitmap_add(steps->present, step);
+    steps->count++;
+}
+static inline bool steps_has(const struct steps *steps, size_t step)
+{
+    return bitmap_has(steps->present, step);
+}
+/* Copies what was built into the arena and empties *steps. False when there was nothing. */
+bool steps_take(struct steps *steps, const struct frame *frame, struct labels *labels,
+                struct series *out);
+
+struct vector vector_new(const struct frame *frame, size_t count_max); /* Empty, with room. */
+size_t series_count(const struct series *series);
+uint64_t vector_samples(const struct vector *vector);
+void series_need_bitmap(const struct frame *frame, struct series *series);
+/* Removes the series without values. */
+void vector_drop_empty(struct vector *vector);
+/* Drops the metric names (and __type__ and __unit__) and merges what has become equal. */
+MUST_CHECK bool vector_drop_names(const struct frame *frame, struct vector *vector,
+                                  struct err *err);
+struct labels *labels_without_name(struct query *query, struct labels *labels);
+/* Merges series of equal labels; an error when they meet at a step. */
+MUST_CHECK bool vector_merge_same(const struct frame *frame, struct vector *vector,
+                                  struct err *err);
+/* An error when any two series have equal labels. */
+MUST_CHECK bool vector_refuse_same(const struct vector *vector, struct err *err);
+/* A stable sort of pointers or indexes. */
+typedef bool (*before_fn)(const void *ctx, uint32_t a, uint32_t b);
+void sort_stable(uint32_t *items, size_t count, uint32_t *scratch, before_fn before,
+                 const void *ctx);
+
+/* Groups series by some of their labels. Ids count up from 0 in order of first appearance. */
+struct grouping {
+    struct str *names; /* Sorted. */
+    size_t name_count;
+    bool by; /* By these names; else by all others but the metric name. */
+    struct map map;
+    VEC(struct labels *) first; /* By id: labels of the first that was seen; borrowed. */
+};
+void grouping_init(struct grouping *grouping, struct query *query, const struct str *names,
+                   size_t name_count, bool by);
+void grouping_deinit(struct grouping *grouping);
+uint32_t grouping_id(struct grouping *grouping, struct labels *labels);
+uint32_t grouping_find(const struct grouping *grouping, const struct labels *labels); /* MAP_NONE */
+/* The labels that the grouping keeps; owned by the query. */
+struct labels *grouping_labels(const struct grouping *grouping, struct query *query,
+                               const struct labels *labels);
+
+/* --- eval.c --- */
+
+MUST_CHECK bool eval_expr(const struct frame *frame, struct expr *expr, struct value *out,
+                          struct err *err);
+MUST_CHECK bool eval_vector(const struct frame *frame, struct expr *expr, struct vector *out,
+                            struct err *err);
+MUST_CHECK bool eval_scalar(const struct frame *frame, struct expr *expr, double **out,
+                            struct err *err);
+double *scalar_new(const struct frame *frame); /* [steps], not set. */
+
+/* --- eval_selector.c --- */
+
+MUST_CHECK bool eval_selector(const struct frame *frame, struct expr *selector, struct vector *out,
+                              struct err *err);
+/* timestamp() of a bare selector: the times of the samples themselves. */
+MUST_CHECK bool eval_selector_times(const struct frame *frame, struct expr *selector,
+                                    struct vector *out, struct err *err);
+/* Decodes one series into query->run, with or without stale markers. */
+MUST_CHECK bool run_load(struct query *query, struct cursor *cursor, size_t index, bool with_stale,
+                         struct err *err);
+void run_reserve(struct query *query, size_t more);
+
+/* --- eval_range.c, eval_subquery.c --- */
+
+MUST_CHECK bool eval_range_call(const struct frame *frame, struct expr *call, struct vector *out,
+                                struct err *err);
+/* Evaluates a subquery in its own frame, *sub. */
+MUST_CHECK bool eval_subquery(const struct frame *frame, struct expr *subquery, struct frame *sub,
+                              struct vector *out, struct err *err);
+/* A range vector as the result of an instant query. */
+MUST_CHECK bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct err *err);
+
+/* What a range function sees at one step. */
+struct window {
+    const struct frame *frame;
+    const struct expr *call;
+    const struct expr *where;    /* Of annotations: the first argument. */
+    const struct labels *labels; /* Of the input series. */
+    int64_t time_ms;             /* Evaluation time. */
+    int64_t start_ms, end_ms;    /* (start, end] of the range, offset applied. */
+    int64_t range_ms;
+    double args[2]; /* Scalar arguments at this step. */
+    const int64_t *times;
+    const double *values;
+    size_t count;          /* At least 1. */
+    const uint32_t *marks; /* Marked positions in (first, last], counted from `mark_base`. */
+    size_t mark_count;
+    size_t mark_base;
+    double *scratch;         /* Room for `count` values. */
+    bool anchored, smoothed; /* Then the samples reach beyond (start, end]. */
+    struct err *err;
+    bool failed; /* Set with *err by a function that must end the query. */
+};
+/* False: no value at this step. */
+typedef bool (*window_fn)(struct window *window, double *out);
+/* NULL when the function is not one over a range. */
+window_fn window_function(enum function_id id);
+/* What the function wants marked: decreases (resets), changes, or nothing. */
+enum window_marks { MARK_NOTHING, MARK_RESETS, MARK_CHANGES };
+enum window_marks window_wants(enum function_id id);
+
+/* --- fn_extended.c: anchored and smoothed --- */
+
+bool extended_rate(struct window *window, bool is_counter, bool is_rate, double *out);
+bool extended_marks(struct window *window, double *out);
+/* The points of such a range as a result, bounds included: at most two more than samples. */
+size_t extended_points(const struct window *window, int64_t *times_out, double *values_out);
+/* Why the function cannot take the selector, or NULL. The function's name is to follow. */
+const char *extended_refusal(const struct expr *selector, enum function_id id);
+/* The value of a smoothed instant selector, from the samples [low, high) of the run. */
+double smoothed_value(const struct sample_run *run, size_t low, size_t high, int64_t at_ms,
+                      bool *found);
+
+/* --- numbers that several share: value_math.c --- */
+
+/* One step of Kahan's sum with Neumaier's improvement. */
+static inline void kahan_add(double add, double *sum, double *compensation)
+{
+    double total = *sum + add;
+    if (isinf(total))
+        *compensation = 0;
+    else if (fabs(*sum) >= fabs(add))
+        *compensation += (*sum - total) + add;
+    else
+        *compensation += (add - total) + *sum;
+    *sum = total;
+}
+double quantile_of(double quantile, double *values, size_t count); /* Sorts the values. */
+double max_go(double a, double b);                                 /* As Go's math.Max: NaN wins. */
+double min_go(double a, double b);
+
+/* --- eval_binary.c, eval_match.c, eval_set.c --- */
+
+double binary_value(enum binary_op op, double lhs, double rhs);
+/* Comparisons: is it true? Other operators: true. */
+bool binary_keeps(enum binary_op op, double lhs, double rhs);
+void binary_annotate_trim(const struct frame *frame, const struct expr *binary);
+bool binary_drops_name(enum binary_op op);
+MUST_CHECK bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out,
+                            struct err *err);
+MUST_CHECK bool eval_match(const struct frame *frame, struct expr *binary, struct vector *lhs,
+                           struct vector *rhs, struct vector *out, struct err *err);
+MUST_CHECK bool eval_set(const struct frame *frame, struct expr *binary, struct vector *lhs,
+                         struct vector *rhs, struct vector *out, struct err *err);
+/* Gives each series of both sides the id of its match group. Returns the count of groups. */
+size_t match_groups(const struct frame *frame, const struct vector_matching *matching,
+                    const struct vector *lhs, const struct vector *rhs, uint32_t **lhs_ids,
+                    uint32_t **rhs_ids);
+
+/* --- eval_aggregate.c, eval_choose.c --- */
+
+/* The series of each group as lists: first[id], then next[index]; MAP_NONE ends. */
+struct group_lists {
+    uint32_t *first, *next;
+    uint32_t *id; /* By series. */
+    size_t count;
+};
+void group_lists_init(struct group_lists *lists, const struct frame *frame,
+                      const struct vector *vector, struct grouping *grouping);
+MUST_CHECK bool eval_aggregate(const struct frame *frame, struct expr *aggregate,
+                               struct vector *out, struct err *err);
+/* topk, bottomk, limitk, limit_ratio */
+MUST_CHECK bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vector *in,
+                            const double *param, struct vector *out, struct err *err);
+MUST_CHECK bool eval_count_values(const struct frame *frame, struct expr *aggregate,
+                                  struct vector *out, struct err *err);
+
+/* --- eval_call.c and the functions --- */
+
+MUST_CHECK bool eval_call(const struct frame *frame, struct expr *call, struct value *out,
+                          struct err *err);
+typedef double (*math_fn)(double);
+math_fn math_function(enum function_id id); /* NULL when it is not element by element. */
+MUST_CHECK bool fn_clamp(const struct frame *frame, struct expr *call, struct vector *out,
+                         struct err *err);
+MUST_CHECK bool fn_round(const struct frame *frame, struct expr *call, struct vector *out,
+                         struct err *err);
+MUST_CHECK bool fn_date(const struct frame *frame, struct expr *call, struct vector *out,
+                        struct err *err);
+MUST_CHECK bool fn_timestamp(const struct frame *frame, struct expr *call, struct vector *out,
+                             struct err *err);
+MUST_CHECK bool fn_label_replace(const struct frame *frame, struct expr *call, struct vector *out,
+                                 struct err *err);
+MUST_CHECK bool fn_label_join(const struct frame *frame, struct expr *call, struct vector *out,
+                              struct err *err);
+MUST_CHECK bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out,
+                        struct err *err);
+/* One series that has a 1 at the steps where none of `in` has a value. */
+void vector_absent(const struct frame *frame, const struct vector *in, struct labels *labels,
+                   struct vector *out);
+MUST_CHECK bool fn_absent(const struct frame *frame, struct expr *call, struct vector *out,
+                          struct err *err);
+/* The labels that a selector pins down; for absent and absent_over_time. */
+struct labels *absent_labels(struct query *query, const struct expr *argument);
+MUST_CHECK bool fn_histogram_quantile(const struct frame *frame, struct expr *call,
+                                      struct vector *out, struct err *err);
+MUST_CHECK bool fn_histogram_quantiles(const struct frame *frame, struct expr *call,
+                                       struct vector *out, struct err *err);
+MUST_CHECK bool fn_histogram_fraction(const struct frame *frame, struct expr *call,
+                                      struct vector *out, struct err *err);
+
+static inline struct expr *call_arg(const struct expr *call, size_t index)
+{
+    return expr_unwrap(call->as.call.args[index]);
+}
+static inline struct str call_string(const struct expr *call, size_t index)
+{
+    return call_arg(call, index)->as.string.value;
+}
+
+#endif

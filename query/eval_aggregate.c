@@ -1,0 +1,277 @@
+/* eval_aggregate: sum, avg, count, min, max, group, stddev, stdvar, quantile over groups of series.
+ *
+ * Group after group: one set of accumulators over steps is filled from the group's series, in their
+ * order, and turned into one series. The order of additions is that of Prometheus, so sums agree to
+ * the last bit. */
+#include "eval.h"
+
+void group_lists_init(struct group_lists *lists, const struct frame *frame,
+                      const struct vector *vector, struct grouping *grouping)
+{
+    struct arena *arena = &frame->query->arena;
+    lists->id = arena_alloc_array(arena, vector->count + 1, sizeof(uint32_t));
+    lists->next = arena_alloc_array(arena, vector->count + 1, sizeof(uint32_t));
+    for (size_t i = 0; i < vector->count; i++)
+        lists->id[i] = grouping_id(grouping, vector->items[i].labels);
+    lists->count = grouping->first.count;
+    lists->first = arena_alloc_array(arena, lists->count + 1, sizeof(uint32_t));
+    for (size_t g = 0; g < lists->count; g++)
+        lists->first[g] = MAP_NONE;
+    for (size_t i = vector->count; i-- > 0;) {
+        lists->next[i] = lists->first[lists->id[i]];
+        lists->first[lists->id[i]] = (uint32_t)i;
+    }
+}
+
+/* Accumulators over steps; which of them mean something depends on the operator. */
+struct accumulators {
+    struct steps steps;   /* values: sum, extreme, sum of squares; present: seen */
+    double *compensation; /* Kahan */
+    double *mean;
+    double *count;
+    bool *incremental; /* avg: the sum would have overflowed, so `mean` is kept instead. */
+    double *gathered;  /* quantile: room for one value of each series */
+};
+
+static void accumulators_init(struct accumulators *acc, const struct frame *frame,
+                              enum aggregate_op op, size_t series_count)
+{
+    struct arena *arena = &frame->query->arena;
+    steps_init(&acc->steps, frame);
+    bool deviates = op == AGG_STDDEV || op == AGG_STDVAR;
+    if (op == AGG_SUM || op == AGG_AVG)
+        acc->compensation = arena_alloc_array(arena, frame->steps, sizeof(double));
+    if (op == AGG_AVG || deviates) {
+        acc->mean = arena_alloc_array(arena, frame->steps, sizeof(double));
+        acc->count = arena_alloc_array(arena, frame->steps, sizeof(double));
+    }
+    if (op == AGG_AVG)
+        acc->incremental = arena_alloc_array(arena, frame->steps, sizeof(bool));
+    if (op == AGG_QUANTILE)
+        acc->gathered = arena_alloc_array(arena, series_count + 1, sizeof(double));
+}
+
+/* The first value of a group at a step. */
+static void begin(struct accumulators *acc, enum aggregate_op op, size_t t, double value)
+{
+    switch (op) {
+    case AGG_COUNT:
+    case AGG_GROUP:
+        steps_set(&acc->steps, t, 1);
+        return;
+    case AGG_STDDEV:
+    case AGG_STDVAR:
+        steps_set(&acc->steps, t, isfinite(value) ? 0 : sample_nan());
+        acc->mean[t] = value;
+        acc->count[t] = 1;
+        return;
+    case AGG_AVG:
+        acc->mean[t] = value;
+        acc->count[t] = 1;
+        acc->incremental[t] = false;
+        acc->compensation[t] = 0;
+        steps_set(&acc->steps, t, value);
+        return;
+    case AGG_SUM:
+        acc->compensation[t] = 0;
+        steps_set(&acc->steps, t, value);
+        return;
+    default:
+        steps_set(&acc->steps, t, value);
+        return;
+    }
+}
+
+static void add_to_average(struct accumulators *acc, size_t t, double value)
+{
+    double count = ++acc->count[t];
+    if (!acc->incremental[t]) {
+        double sum = acc->steps.values[t], compensation = acc->compensation[t];
+        kahan_add(value, &sum, &compensation);
+        if (!isinf(sum)) {
+            acc->steps.values[t] = sum;
+            acc->compensation[t] = compensation;
+            return;
+        }
+        acc->incremental[t] = true;
+        acc->mean[t] = acc->steps.values[t] / (count - 1);
+        acc->compensation[t] /= count - 1;
+    }
+    double q = (count - 1) / count;
+    acc->mean[t] *= q;
+    acc->compensation[t] *= q;
+    kahan_add(value / count, &acc->mean[t], &acc->compensation[t]);
+}
+
+static void add(struct accumulators *acc, enum aggregate_op op, size_t t, double value)
+{
+    double *current = &acc->steps.values[t];
+    switch (op) {
+    case AGG_SUM:
+        kahan_add(value, current, &acc->compensation[t]);
+        return;
+    case AGG_AVG:
+        add_to_average(acc, t, value);
+        return;
+    case AGG_COUNT:
+        *current += 1;
+        return;
+    case AGG_MAX:
+        if (*current < value || isnan(*current))
+            *current = value;
+        return;
+    case AGG_MIN:
+        if (*current > value || isnan(*current))
+            *current = value;
+        return;
+    case AGG_STDDEV:
+    case AGG_STDVAR: {
+        acc->count[t] += 1;
+        double delta = value - acc->mean[t];
+        acc->mean[t] += delta / acc->count[t];
+        *current += delta * (value - acc->mean[t]);
+        return;
+    }
+    default:
+        return;
+    }
+}
+
+/* What has been gathered becomes the value. */
+static void end(struct accumulators *acc, enum aggregate_op op, size_t t)
+{
+    double *value = &acc->steps.values[t];
+    switch (op) {
+    case AGG_SUM:
+        *value += acc->compensation[t];
+        return;
+    case AGG_AVG:
+        *value = acc->incremental[t]
+                     ? acc->mean[t] + acc->compensation[t]
+                     : *value / acc->count[t] + acc->compensation[t] / acc->count[t];
+        return;
+    case AGG_STDVAR:
+        *value /= acc->count[t];
+        return;
+    case AGG_STDDEV:
+        *value = sqrt(*value / acc->count[t]);
+        return;
+    default:
+        return;
+    }
+}
+
+static bool fold_group(const struct frame *frame, struct accumulators *acc, enum aggregate_op op,
+                       const struct vector *in, const struct group_lists *lists, size_t group,
+                       struct err *err)
+{
+    for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
+        const struct series *series = &in->items[i];
+        for (size_t t = series->from; t < series->to; t++) {
+            if (!series_has(series, t))
+                continue;
+            if (steps_has(&acc->steps, t))
+                add(acc, op, t, *series_at(series, t));
+            else
+                begin(acc, op, t, *series_at(series, t));
+        }
+        if (!query_check(frame->query, err))
+            return false;
+    }
+    for (size_t t = acc->steps.from; t < acc->steps.to; t++)
+        if (steps_has(&acc->steps, t))
+            end(acc, op, t);
+    return true;
+}
+
+static bool quantile_group(const struct frame *frame, struct accumulators *acc, const double *param,
+                           const struct vector *in, const struct group_lists *lists, size_t group,
+                           struct err *err)
+{
+    for (size_t t = 0; t < frame->steps; t++) {
+        size_t count = 0;
+        for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i])
+            if (series_has(&in->items[i], t))
+                acc->gathered[count++] = *series_at(&in->items[i], t);
+        if (count)
+            steps_set(&acc->steps, t, quantile_of(param[t], acc->gathered, count));
+        if (!query_check(frame->query, err))
+            return false;
+    }
+    return true;
+}
+
+/* Prometheus warns of the extremes of the parameter, not of each step. */
+static void check_quantile(const struct frame *frame, const struct expr *aggregate,
+                           const double *param)
+{
+    double least = 1.7976931348623157e308, most = -least;
+    bool any_nan = false;
+    const struct expr *where = expr_unwrap(aggregate->as.aggregate.param);
+    for (size_t t = 0; t < frame->steps; t++) {
+        most = max_go(most, param[t]);
+        least = min_go(least, param[t]);
+        any_nan = any_nan || isnan(param[t]);
+    }
+    if (any_nan)
+        annotate_quantile(frame->query, where, sample_nan());
+    if (most > 1)
+        annotate_quantile(frame->query, where, most);
+    if (least < 0)
+        annotate_quantile(frame->query, where, least);
+}
+
+static bool aggregate_groups(const struct frame *frame, struct expr *aggregate, struct vector *in,
+                             const double *param, struct vector *out, struct err *err)
+{
+    enum aggregate_op op = aggregate->as.aggregate.op;
+    struct query *query = frame->query;
+    struct grouping grouping;
+    struct group_lists lists;
+    struct accumulators acc = {0};
+    bool ok = true;
+
+    grouping_init(&grouping, query, aggregate->as.aggregate.grouping,
+                  aggregate->as.aggregate.grouping_count, !aggregate->as.aggregate.without);
+    group_lists_init(&lists, frame, in, &grouping);
+    accumulators_init(&acc, frame, op, in->count);
+    *out = vector_new(frame, lists.count);
+    for (size_t g = 0; ok && g < lists.count; g++) {
+        ok = op == AGG_QUANTILE ? quantile_group(frame, &acc, param, in, &lists, g, err)
+                                : fold_group(frame, &acc, op, in, &lists, g, err);
+        struct labels *labels = grouping_labels(&grouping, query, grouping.first.items[g]);
+        struct series *series = &out->items[out->count];
+        if (!steps_take(&acc.steps, frame, labels, series))
+            continue;
+        for (uint32_t i = lists.first[g]; i != MAP_NONE; i = lists.next[i])
+            series->drop_name = series->drop_name || in->items[i].drop_name;
+        out->count++;
+    }
+    grouping_deinit(&grouping);
+    return ok;
+}
+
+bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct vector *out,
+                    struct err *err)
+{
+    enum aggregate_op op = aggregate->as.aggregate.op;
+    struct query *query = frame->query;
+    uint64_t before = query->samples;
+    double *param = NULL;
+    struct vector in;
+
+    if (op == AGG_COUNT_VALUES)
+        return eval_count_values(frame, aggregate, out, err);
+    if (aggregate->as.aggregate.param &&
+        !eval_scalar(frame, aggregate->as.aggregate.param, &param, err))
+        return false;
+    if (!eval_vector(frame, aggregate->as.aggregate.expr, &in, err))
+        return false;
+    if (op == AGG_QUANTILE)
+        check_quantile(frame, aggregate, param);
+    bool chooses = op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO;
+    bool ok = chooses ? eval_choose(frame, aggregate, &in, param, out, err)
+                      : aggregate_groups(frame, aggregate, &in, param, out, err);
+    query->samples = before;
+    return ok && query_hold(query, vector_samples(out), err);
+}

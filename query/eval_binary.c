@@ -1,0 +1,163 @@
+/* eval_binary: arithmetic and comparisons; between two vectors eval_match.c finds the partners. */
+#include "eval.h"
+
+double binary_value(enum binary_op op, double lhs, double rhs)
+{
+    switch (op) {
+    case OP_ADD:
+        return lhs + rhs;
+    case OP_SUB:
+        return lhs - rhs;
+    case OP_MUL:
+        return lhs * rhs;
+    case OP_DIV:
+        return lhs / rhs;
+    case OP_POW:
+        return pow(lhs, rhs);
+    case OP_MOD:
+        return fmod(lhs, rhs);
+    case OP_ATAN2:
+        return atan2(lhs, rhs);
+    default:
+        return lhs; /* A comparison that holds keeps its left side. */
+    }
+}
+
+bool binary_keeps(enum binary_op op, double lhs, double rhs)
+{
+    switch (op) {
+    case OP_EQL:
+        return lhs == rhs;
+    case OP_NEQ:
+        return lhs != rhs;
+    case OP_GTR:
+        return lhs > rhs;
+    case OP_LSS:
+        return lhs < rhs;
+    case OP_GTE:
+        return lhs >= rhs;
+    case OP_LTE:
+        return lhs <= rhs;
+    case OP_TRIM_UPPER:
+    case OP_TRIM_LOWER:
+        return false; /* For histograms only. */
+    default:
+        return true;
+    }
+}
+
+bool binary_drops_name(enum binary_op op)
+{
+    return op >= OP_ADD;
+}
+
+void binary_annotate_trim(const struct frame *frame, const struct expr *binary)
+{
+    const char *op = binary_op_text(binary->as.binary.op);
+    struct str text = arena_strf(&frame->query->arena,
+                                 "PromQL info: incompatible sample types encountered for binary "
+                                 "operator \"%s\": float %s float",
+                                 op, op);
+    annotate(frame->query, false, binary, text);
+}
+
+static void scalar_scalar(const struct frame *frame, enum binary_op op, double *lhs,
+                          const double *rhs)
+{
+    bool compares = binary_op_is_comparison(op);
+    for (size_t t = 0; t < frame->steps; t++)
+        lhs[t] = compares ? (binary_keeps(op, lhs[t], rhs[t]) ? 1 : 0)
+                          : binary_value(op, lhs[t], rhs[t]);
+}
+
+/* Comparison that filters: absent where it does not hold. The value is the vector's, whichever side
+ * it is on. */
+static void filter_series(const struct frame *frame, enum binary_op op, struct series *series,
+                          const double *scalar, bool swapped)
+{
+    series_need_bitmap(frame, series);
+    for (size_t t = series->from; t < series->to; t++) {
+        double value = *series_at(series, t);
+        bool keep =
+            swapped ? binary_keeps(op, scalar[t], value) : binary_keeps(op, value, scalar[t]);
+        if (!keep)
+            bitmap_del(series->present, t - series->from);
+    }
+}
+
+static void compute_series(enum binary_op op, bool return_bool, struct series *series,
+                           const double *scalar, bool swapped)
+{
+    for (size_t t = series->from; t < series->to; t++) {
+        double *value = series_at(series, t);
+        double lhs = swapped ? scalar[t] : *value, rhs = swapped ? *value : scalar[t];
+        *value = return_bool ? (binary_keeps(op, lhs, rhs) ? 1 : 0) : binary_value(op, lhs, rhs);
+    }
+}
+
+static bool vector_scalar(const struct frame *frame, struct expr *binary, struct vector *vector,
+                          const double *scalar, bool swapped, struct err *err)
+{
+    enum binary_op op = binary->as.binary.op;
+    bool return_bool = binary->as.binary.return_bool;
+    bool trims = op == OP_TRIM_UPPER || op == OP_TRIM_LOWER;
+    bool filters = trims || (binary_op_is_comparison(op) && !return_bool);
+
+    if (trims && vector->count)
+        binary_annotate_trim(frame, binary);
+    for (size_t i = 0; i < vector->count; i++) {
+        if (filters)
+            filter_series(frame, op, &vector->items[i], scalar, swapped);
+        else
+            compute_series(op, return_bool, &vector->items[i], scalar, swapped);
+        if (!query_check(frame->query, err))
+            return false;
+    }
+    if (filters) {
+        vector_drop_empty(vector);
+        return true;
+    }
+    return vector_drop_names(frame, vector, err);
+}
+
+/* Prometheus gathers both sides and the result of one step at a time. */
+static bool count_samples(const struct frame *frame, uint64_t before, const struct vector *lhs,
+                          const struct vector *rhs, const struct value *out, struct err *err)
+{
+    struct query *query = frame->query;
+    uint64_t made = out->type == TYPE_SCALAR ? frame->steps : vector_samples(&out->vector);
+    uint64_t gathered = (lhs ? lhs->count : 1) + (rhs ? rhs->count : 1);
+    if (!query_hold_briefly(query, gathered + made, err))
+        return false;
+    query->samples = before;
+    return query_hold(query, made, err);
+}
+
+bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out, struct err *err)
+{
+    struct value lhs, rhs;
+    uint64_t before = frame->query->samples;
+    enum binary_op op = binary->as.binary.op;
+    bool ok = true;
+
+    if (!eval_expr(frame, binary->as.binary.lhs, &lhs, err) ||
+        !eval_expr(frame, binary->as.binary.rhs, &rhs, err))
+        return false;
+    struct vector lhs_vector = lhs.vector, rhs_vector = rhs.vector;
+    if (lhs.type == TYPE_SCALAR && rhs.type == TYPE_SCALAR) {
+        scalar_scalar(frame, op, lhs.scalar, rhs.scalar);
+        out->scalar = lhs.scalar;
+    } else if (rhs.type == TYPE_SCALAR) {
+        ok = vector_scalar(frame, binary, &lhs.vector, rhs.scalar, false, err);
+        out->vector = lhs.vector;
+    } else if (lhs.type == TYPE_SCALAR) {
+        ok = vector_scalar(frame, binary, &rhs.vector, lhs.scalar, true, err);
+        out->vector = rhs.vector;
+    } else if (binary_op_is_set(op)) {
+        ok = eval_set(frame, binary, &lhs.vector, &rhs.vector, &out->vector, err);
+    } else {
+        ok = eval_match(frame, binary, &lhs.vector, &rhs.vector, &out->vector, err);
+    }
+    return ok && count_samples(frame, before, lhs.type == TYPE_SCALAR ? NULL : &lhs_vector,
+                               rhs.type == TYPE_SCALAR ? NULL : &rhs_vector, out, err);
+}

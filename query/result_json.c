@@ -1,0 +1,119 @@
+/* result_json: a result as the API answers it. */
+#include "base/number.h"
+
+#include "eval.h"
+
+static void add_point(struct buf *out, int64_t time_ms, double value)
+{
+    buf_add_char(out, '[');
+    buf_add_time_ms(out, time_ms);
+    BUF_ADD(out, ",\"");
+    buf_add_number(out, value, NUMBER_API);
+    BUF_ADD(out, "\"]");
+}
+
+static void add_series(struct buf *out, const struct query_result *result, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct query_series *series = &result->series[i];
+        if (i > 0)
+            buf_add_char(out, ',');
+        BUF_ADD(out, "{\"metric\":");
+        labels_print_json(out, series->labels);
+        if (result->type == QUERY_VECTOR) {
+            BUF_ADD(out, ",\"value\":");
+            add_point(out, series->time_ms[0], series->value[0]);
+            buf_add_char(out, '}');
+            continue;
+        }
+        BUF_ADD(out, ",\"values\":[");
+        for (size_t k = 0; k < series->count; k++) {
+            if (k > 0)
+                buf_add_char(out, ',');
+            add_point(out, series->time_ms[k], series->value[k]);
+        }
+        BUF_ADD(out, "]}");
+        if (out->overflow)
+            return;
+    }
+}
+
+static void add_data(struct buf *out, const struct query_result *result, size_t count)
+{
+    buf_addf(out, "\"resultType\":\"%s\",\"result\":[", query_value_type_text(result->type));
+    switch (result->type) {
+    case QUERY_SCALAR:
+        buf_add_time_ms(out, result->time_ms);
+        BUF_ADD(out, ",\"");
+        buf_add_number(out, result->scalar, NUMBER_API);
+        buf_add_char(out, '"');
+        break;
+    case QUERY_STRING:
+        buf_add_time_ms(out, result->time_ms);
+        buf_add_char(out, ',');
+        buf_add_json_string(out, result->string);
+        break;
+    default:
+        add_series(out, result, count);
+    }
+    buf_add_char(out, ']');
+}
+
+static void add_seconds(struct buf *out, const char *name, double seconds)
+{
+    buf_addf(out, "\"%s\":", name);
+    buf_add_number(out, seconds, NUMBER_API);
+}
+
+static void add_stats(struct buf *out, const struct query_stats *stats)
+{
+    double inside = stats->prepare_seconds + stats->eval_seconds + stats->sort_seconds;
+    BUF_ADD(out, ",\"stats\":{\"timings\":{");
+    add_seconds(out, "evalTotalTime", inside);
+    buf_add_char(out, ',');
+    add_seconds(out, "resultSortTime", stats->sort_seconds);
+    buf_add_char(out, ',');
+    add_seconds(out, "queryPreparationTime", stats->prepare_seconds);
+    buf_add_char(out, ',');
+    add_seconds(out, "innerEvalTime", stats->eval_seconds);
+    buf_add_char(out, ',');
+    add_seconds(out, "execQueueTime", stats->queue_seconds);
+    buf_add_char(out, ',');
+    add_seconds(out, "execTotalTime", inside + stats->queue_seconds);
+    buf_addf(
+        out,
+        "},\"samples\":{\"totalQueryableSamples\":%llu,\"samplesRead\":%llu,\"peakSamples\":%llu}}",
+        (unsigned long long)stats->samples_total, (unsigned long long)stats->samples_read,
+        (unsigned long long)stats->samples_peak);
+}
+
+static void add_texts(struct buf *out, const char *name, const struct str *texts, size_t count,
+                      bool truncated)
+{
+    if (count == 0 && !truncated)
+        return;
+    buf_addf(out, ",\"%s\":[", name);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        buf_add_json_string(out, texts[i]);
+    }
+    if (truncated)
+        buf_addf(out, "%s\"results truncated due to limit\"", count ? "," : "");
+    buf_add_char(out, ']');
+}
+
+void query_result_json(const struct query_result *result, size_t limit, bool with_stats,
+                       struct buf *out)
+{
+    bool has_series = result->type == QUERY_VECTOR || result->type == QUERY_MATRIX;
+    bool truncated = has_series && limit && result->count > limit;
+    BUF_ADD(out, "{\"status\":\"success\",\"data\":{");
+    add_data(out, result, truncated ? limit : result->count);
+    if (with_stats)
+        add_stats(out, &result->stats);
+    buf_add_char(out, '}');
+    add_texts(out, "warnings", result->warnings, result->warning_count, truncated);
+    add_texts(out, "infos", result->infos, result->info_count, false);
+    buf_add_char(out, '}');
+}
