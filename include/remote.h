@@ -12,7 +12,8 @@
 struct write_receiver;
 
 struct write_receiver *write_receiver_open(struct storage *storage);
-void write_receiver_close(struct write_receiver *receiver); /* NULL is fine. Writes in flight still answer. */
+/* Before storage_close: it closes its groups. Writes in flight still answer. NULL is fine. */
+void write_receiver_close(struct write_receiver *receiver);
 
 struct write_headers {
     struct str content_type;     /* Empty: absent. */

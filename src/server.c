@@ -283,8 +283,8 @@ static void server_close(struct server *server)
     server->storage_timer = NULL;
     if (server->commit_lane)
         lane_close(server->commit_lane);
-    storage_close(server->storage);
     write_receiver_close(server->write_receiver);
+    storage_close(server->storage);
     api_close(server->api);
     config_unref(server->config);
     uv_close((uv_handle_t *)&server->on_term, NULL);

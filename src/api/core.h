@@ -1,0 +1,133 @@
+/* core: what the files of the API share: the API itself, a call (one request being answered) and
+ * its answer.
+ *
+ *     api_handle -> route -> serve_x(call) -> answer_x(call, ...)             at once, on the loop
+ * thread
+ *                                          -> work_submit -> lane -> answer    later
+ *
+ * A call lives in its request's arena and ends with its answer, which is given exactly once. */
+#ifndef API_CORE_H
+#define API_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/regex.h"
+#include "net/loop.h"
+
+#define ANSWER_BYTES_MAX ((size_t)1 << 30)
+#define ROUTE_CODES_MAX  12
+#define ROUTE_BUCKETS    9
+#define ENGINE_WINDOW    256 /* Queries that the quantiles look back on. */
+#define CONTENT_JSON     "application/json"
+#define CONTENT_TEXT     "text/plain; charset=utf-8"
+#define CONTENT_HTML     "text/html; charset=utf-8"
+
+enum engine_slice { SLICE_QUEUE, SLICE_PREPARE, SLICE_EVAL, SLICE_SORT, SLICE_COUNT };
+
+/* How long queries take, by what they do. */
+struct engine_figures {
+    uint64_t queries, samples;
+    double sum[SLICE_COUNT];
+    double window[SLICE_COUNT]
+                 [ENGINE_WINDOW]; /* A ring: the last is at (queries - 1) % ENGINE_WINDOW. */
+};
+
+struct route_figures {
+    struct {
+        int status;
+        uint64_t count;
+    } codes[ROUTE_CODES_MAX];
+    size_t code_count;
+    uint64_t buckets[ROUTE_BUCKETS]; /* Not cumulative. */
+    uint64_t count;
+    double seconds;
+};
+
+struct api {
+    struct api_options options;
+    struct config *config; /* A reference; NULL before the first. */
+    const struct http_server *server;
+    struct regex *cors_origin; /* NULL: any. */
+    struct str route_prefix;   /* Empty or /x, without a slash at its end. */
+    struct str link_prefix;    /* The same of external_url: what links begin with. */
+    char default_url[300];     /* What external_url is when nobody gave one. */
+    bool ready, stopping;
+    bool reload_failed;
+    int64_t config_ms; /* When the configuration in force was loaded. */
+    int64_t reload_failed_ms;
+    struct route_figures *routes; /* One for each row of routes.def. */
+    struct engine_figures engine;
+    struct list works;   /* struct work: all that are not answered. */
+    struct list waiting; /* struct work: queries beyond the concurrency, first come first. */
+    unsigned queries_running;
+    struct timer *sweep; /* Runs while works are there: ends those that waited too long. */
+    bool sweeping;
+    uint64_t federation_errors;
+};
+
+struct route;
+
+struct call {
+    struct api *api;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    const struct route *route; /* NULL when there is none. */
+    struct http_params params;
+    struct str name; /* What stands for :name in the route's path. */
+    int64_t begin_ns;
+};
+
+enum route_flag {
+    ROUTE_EARLY = 1 << 0, /* Also before storage is open, and while stopping. */
+    ROUTE_API = 1 << 1,   /* CORS headers. */
+};
+
+struct route {
+    unsigned methods; /* Bits 1 << enum http_method. */
+    const char *path;
+    void (*serve)(struct call *call);
+    unsigned flags;
+};
+
+extern const struct route api_routes[];
+extern const size_t api_route_count;
+extern const double route_bucket_seconds[ROUTE_BUCKETS];
+
+/* --- answers; each ends the call --- */
+
+/* `body` is taken; NULL: empty. */
+void answer(struct call *call, int status, const char *content_type, struct buf *body);
+void answer_text(struct call *call, int status, struct str text);
+/* The same as Go's http.Error: a newline after the text. */
+void answer_plain_error(struct call *call, int status, struct str text);
+void answer_redirect(struct call *call, struct str location);
+void answer_preflight(struct call *call);   /* 204 with the CORS headers, whatever the path. */
+void answer_unavailable(struct call *call); /* 503 before ready and while stopping. */
+/* {"status":"error",...} */
+void answer_error(struct call *call, const struct err *err);
+
+/* --- {"status":"success","data":...}: begin, write the data, finish, answer --- */
+void envelope_begin(struct buf *out);
+void envelope_end(struct buf *out);
+void envelope_end_cut(struct buf *out,
+                      bool cut); /* With the warning that the limit has cut something. */
+/* Ends the envelope and answers it. Takes `out`. */
+void answer_data(struct call *call, struct buf *out);
+
+/* --- JSON as it is written here; `first` is cleared by the first use --- */
+void json_comma(struct buf *out, bool *first);
+void json_key(struct buf *out, bool *first, const char *key); /* "key": with the comma before it. */
+void json_text(struct buf *out, bool *first, const char *key, struct str value);
+void json_seconds(struct buf *out, double seconds); /* As Go's JSON writes a float64. */
+
+/* All routes. */
+#define ROUTE(methods, path, name, flags) void serve_##name(struct call *call);
+#include "routes.def"
+#undef ROUTE
+
+#endif

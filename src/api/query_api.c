@@ -1,0 +1,296 @@
+/* query_api: /query, /query_range and what can be said of an expression without running it. */
+#include "core.h"
+
+#include "base/clock.h"
+#include "model/duration.h"
+#include "param.h"
+#include "query.h"
+#include "work.h"
+
+#define RANGE_POINTS_MAX 11000
+
+struct query_work {
+    struct work work;
+    struct str text;
+    struct query_options options;
+    bool is_range;
+    size_t limit;
+    struct str stats;
+    struct query_stats figures; /* Out. */
+    bool ran;                   /* Out. */
+};
+
+/* --- on the lane --- */
+
+static void write_result(struct query_work *work, const struct query_result *result,
+                         struct buf *out)
+{
+    struct query_result shown = *result;
+    struct str stats = work->stats;
+
+    shown.stats.queue_seconds = work->work.queue_seconds;
+    if (stats.len > 0 && !str_eq(stats, STR("true")) && !str_eq(stats, STR("all"))) {
+        struct arena *arena = &work->work.arena;
+        shown.warnings =
+            arena_alloc_array(arena, result->warning_count + 1, sizeof(*shown.warnings));
+        for (size_t i = 0; i < result->warning_count; i++)
+            shown.warnings[i] = result->warnings[i];
+        struct buf quoted;
+        buf_init(&quoted, 1 << 16);
+        buf_add_go_quoted(&quoted, stats);
+        shown.warnings[shown.warning_count++] = arena_strf(
+            arena,
+            "value " STR_FMT " for parameter \"stats\" is deprecated and will be rejected in the "
+            "next major release, use \"true\" or \"all\"",
+            STR_ARG(buf_str(&quoted)));
+        buf_deinit(&quoted);
+    }
+    query_result_json(&shown, work->limit, stats.len > 0, out);
+}
+
+static bool run_query(struct work *base, struct buf *out, struct err *err)
+{
+    struct query_work *work = CONTAINER_OF(base, struct query_work, work);
+    struct query *query = NULL;
+    bool ok = false;
+
+    work->options.timeout_ms = work_left_ms(base) == INT64_MAX ? 0 : work_left_ms(base);
+    if (work->options.timeout_ms < 0)
+        work->options.timeout_ms = 1;
+    if (!query_new(&query, work->text, &work->options, err) ||
+        (work->is_range && !query_check_range(query, err))) {
+        err->code = ERR_BAD_DATA;
+        param_wrap(err, "query");
+        goto done;
+    }
+    work->ran = true;
+    ok = query_run(query, base->storage, err);
+    if (!ok)
+        goto done;
+    const struct query_result *result = query_result(query);
+    work->figures = result->stats;
+    write_result(work, result, out);
+done:
+    query_free(query);
+    return ok;
+}
+
+/* --- on the loop --- */
+
+static void count_query(struct api *api, const struct query_work *work)
+{
+    const struct query_stats *stats = &work->figures;
+    const double seconds[SLICE_COUNT] = {
+        [SLICE_QUEUE] = work->work.queue_seconds,
+        [SLICE_PREPARE] = stats->prepare_seconds,
+        [SLICE_EVAL] = stats->eval_seconds,
+        [SLICE_SORT] = stats->sort_seconds,
+    };
+    size_t at = api->engine.queries % ENGINE_WINDOW;
+
+    if (!work->ran)
+        return;
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
+        api->engine.window[slice][at] = seconds[slice];
+        api->engine.sum[slice] += seconds[slice];
+    }
+    api->engine.queries++;
+    api->engine.samples += stats->samples_total;
+}
+
+static void finish_query(struct work *base)
+{
+    struct query_work *work = CONTAINER_OF(base, struct query_work, work);
+    struct call *call = base->call;
+
+    count_query(call->api, work);
+    if (base->err.code == ERR_NONE) {
+        answer(call, 200, CONTENT_JSON, &base->out);
+        return;
+    }
+    buf_deinit(&base->out);
+    answer_error(call, &base->err);
+}
+
+/* Reads what instant and range queries have in common. */
+static bool read_common(struct call *call, struct query_work *work, struct err *err)
+{
+    const struct api_options *options = &call->api->options;
+    int64_t timeout_ms = options->query_timeout_ms, lookback_ms = options->lookback_ms;
+
+    if (param_get(call, "timeout").len > 0) {
+        int64_t wanted_ms;
+        if (!param_duration(call, "timeout", &wanted_ms, err))
+            return false;
+        if (timeout_ms <= 0 || wanted_ms < timeout_ms)
+            timeout_ms = wanted_ms > 0 ? wanted_ms : 1;
+    }
+    if (param_get(call, "lookback_delta").len > 0) {
+        int64_t wanted_ms;
+        if (!api_duration_parse(param_get(call, "lookback_delta"), &wanted_ms, err))
+            return err_wrap(err, "error parsing lookback delta duration");
+        if (wanted_ms > 0)
+            lookback_ms = wanted_ms;
+    }
+    work->text = param_get(call, "query");
+    work->stats = param_get(call, "stats");
+    work->options.features = options->query_features;
+    work->options.lookback_ms = lookback_ms;
+    work->options.default_step_ms =
+        call->api->config ? call->api->config->global.evaluation_interval_ms : 60000;
+    work->options.samples_max = options->query_samples_max;
+    work->options.bytes_max = options->query_bytes_max;
+    work->options.canceled = &work->work.canceled;
+    work->work.call = call;
+    work->work.gated = true;
+    work->work.run = run_query;
+    work->work.finish = finish_query;
+    if (timeout_ms > INT64_MAX / 4000000)
+        timeout_ms = INT64_MAX / 4000000;
+    if (timeout_ms > 0)
+        work->work.deadline_ns = clock_mono_ns() + timeout_ms * 1000000;
+    return true;
+}
+
+static struct query_work *query_work_new(struct call *call)
+{
+    struct query_work *work = ARENA_NEW(call->request->arena, struct query_work);
+    query_options_init(&work->options);
+    return work;
+}
+
+void serve_query(struct call *call)
+{
+    struct query_work *work = query_work_new(call);
+    struct err err = {0};
+    int64_t time_ms;
+
+    if (!param_limit(call, &work->limit, &err) ||
+        !param_time_or(call, "time", clock_wall_ms(), &time_ms, &err) ||
+        !read_common(call, work, &err)) {
+        answer_error(call, &err);
+        return;
+    }
+    work->options.start_ms = work->options.end_ms = time_ms;
+    work->options.step_ms = 0;
+    work_submit(&work->work);
+}
+
+static bool read_range(struct call *call, struct query_options *options, struct err *err)
+{
+    if (!param_time(call, "start", &options->start_ms, err) ||
+        !param_time(call, "end", &options->end_ms, err))
+        return false;
+    if (options->end_ms < options->start_ms) {
+        err_set(err, ERR_BAD_DATA, "end timestamp must not be before start time");
+        return param_wrap(err, "end");
+    }
+    if (!param_duration(call, "step", &options->step_ms, err))
+        return false;
+    if (options->step_ms <= 0) {
+        err_set(err, ERR_BAD_DATA,
+                "zero or negative query resolution step widths are not accepted. Try a positive "
+                "integer");
+        return param_wrap(err, "step");
+    }
+    if ((options->end_ms - options->start_ms) / options->step_ms > RANGE_POINTS_MAX)
+        return err_set(
+            err, ERR_BAD_DATA,
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
+            "resolution (?step=XX)");
+    return true;
+}
+
+void serve_query_range(struct call *call)
+{
+    struct query_work *work = query_work_new(call);
+    struct err err = {0};
+
+    if (!param_limit(call, &work->limit, &err) || !read_range(call, &work->options, &err) ||
+        !read_common(call, work, &err)) {
+        answer_error(call, &err);
+        return;
+    }
+    work->is_range = true;
+    work_submit(&work->work);
+}
+
+/* --- without running --- */
+
+void serve_format_query(struct call *call)
+{
+    struct buf text, out;
+    struct err err = {0};
+
+    buf_init(&text, ANSWER_BYTES_MAX);
+    if (!query_format(param_get(call, "query"), call->api->options.query_features, &text, &err)) {
+        err.code = ERR_BAD_DATA;
+        param_wrap(&err, "query");
+        answer_error(call, &err);
+        buf_deinit(&text);
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    envelope_begin(&out);
+    buf_add_json_string(&out, buf_str(&text));
+    buf_deinit(&text);
+    answer_data(call, &out);
+}
+
+void serve_parse_query(struct call *call)
+{
+    struct buf out;
+    struct err err = {0};
+
+    buf_init(&out, ANSWER_BYTES_MAX);
+    envelope_begin(&out);
+    if (!query_ast_json(param_get(call, "query"), call->api->options.query_features, &out, &err)) {
+        buf_deinit(&out);
+        err.code = ERR_BAD_DATA;
+        param_wrap(&err, "query");
+        answer_error(call, &err);
+        return;
+    }
+    answer_data(call, &out);
+}
+
+/* Whether the expression selects series at all. Inside the AST's strings the quotes are escaped, so
+ * this finds nodes only. */
+static bool has_selector(struct str ast)
+{
+    return str_find(ast, STR("\"type\":\"vectorSelector\"")) < ast.len ||
+           str_find(ast, STR("\"type\":\"matrixSelector\"")) < ast.len;
+}
+
+/* Exemplars are not kept: a good question has an empty answer. */
+void serve_query_exemplars(struct call *call)
+{
+    int64_t start_ms, end_ms;
+    struct err err = {0};
+    struct buf ast;
+
+    if (!param_time_or(call, "start", PARAM_TIME_MIN, &start_ms, &err) ||
+        !param_time_or(call, "end", PARAM_TIME_MAX, &end_ms, &err)) {
+        answer_error(call, &err);
+        return;
+    }
+    if (end_ms < start_ms) {
+        err_set(&err, ERR_BAD_DATA, "end timestamp must not be before start timestamp");
+        answer_error(call, &err);
+        return;
+    }
+    buf_init(&ast, ANSWER_BYTES_MAX);
+    if (!query_ast_json(param_get(call, "query"), call->api->options.query_features, &ast, &err)) {
+        err.code = ERR_BAD_DATA;
+        answer_error(call, &err);
+    } else if (!has_selector(buf_str(&ast))) {
+        answer(call, 204, NULL, NULL);
+    } else {
+        struct buf out;
+        buf_init(&out, ANSWER_BYTES_MAX);
+        envelope_begin(&out);
+        BUF_ADD(&out, "[]");
+        answer_data(call, &out);
+    }
+    buf_deinit(&ast);
+}

@@ -1,0 +1,166 @@
+/* work: calls on the query lane, and the gate before it for queries.
+ *
+ * A query that finds query_concurrency others before it waits in `waiting`. What waits too long,
+ * there or in the lane, is ended by the sweep, so that a caller's timeout holds while slow queries
+ * of others fill all threads. */
+#include "work.h"
+
+#include "base/clock.h"
+
+#define SWEEP_MS 100
+
+int64_t work_left_ms(const struct work *work)
+{
+    return work->deadline_ns ? (work->deadline_ns - clock_mono_ns()) / 1000000 : INT64_MAX;
+}
+
+static void answer_work(struct work *work)
+{
+    struct call *call = work->call;
+
+    if (work->err.code == ERR_NONE && work->out.overflow)
+        err_set(&work->err, ERR_INTERNAL, "the answer is larger than %zu bytes", ANSWER_BYTES_MAX);
+    arena_deinit(&work->arena);
+    if (work->finish) {
+        work->finish(work);
+        return;
+    }
+    if (work->err.code == ERR_NONE) {
+        answer(call, 200, CONTENT_JSON, &work->out);
+        return;
+    }
+    buf_deinit(&work->out);
+    answer_error(call, &work->err);
+}
+
+static void work_run(struct job *job)
+{
+    struct work *work = CONTAINER_OF(job, struct work, job);
+
+    work->queue_seconds = (double)(clock_mono_ns() - work->arrived_ns) / 1e9;
+    if (atomic_load(&work->canceled)) {
+        err_set(&work->err, ERR_CANCELED, "query was canceled in query queue");
+        return;
+    }
+    if (work_left_ms(work) <= 0) {
+        err_set(&work->err, ERR_TIMEOUT, "query timed out in query queue");
+        return;
+    }
+    if (!work->run(work, &work->out, &work->err))
+        ENSURE(work->err.code != ERR_NONE);
+}
+
+static void work_enter(struct work *work)
+{
+    struct api *api = work->call->api;
+
+    work->submitted = true;
+    if (work->gated)
+        api->queries_running++;
+    lane_submit(api->options.query_lane, &work->job);
+}
+
+static void admit_waiting(struct api *api)
+{
+    unsigned concurrency = api->options.query_concurrency ? api->options.query_concurrency : 1;
+
+    while (api->queries_running < concurrency && !list_empty(&api->waiting)) {
+        struct list_node *first = list_pop_front(&api->waiting);
+        work_enter(CONTAINER_OF(first, struct work, wait_node));
+    }
+}
+
+/* Takes the work off all lists, before its answer. */
+static void work_leave(struct work *work)
+{
+    struct api *api = work->call->api;
+
+    http_exchange_on_gone(work->call->exchange, NULL, NULL);
+    list_remove(&work->node);
+    list_remove(&work->wait_node);
+    if (work->submitted && work->gated)
+        api->queries_running--;
+    if (list_empty(&api->works)) {
+        timer_stop(api->sweep);
+        api->sweeping = false;
+    }
+}
+
+static void work_done(struct job *job)
+{
+    struct work *work = CONTAINER_OF(job, struct work, job);
+    struct api *api = work->call->api;
+
+    work_leave(work);
+    answer_work(work);
+    admit_waiting(api);
+}
+
+/* Ends a work that no thread has begun; false when one has. */
+static bool work_end_early(struct work *work, enum err_code code, const char *text)
+{
+    struct api *api = work->call->api;
+
+    if (work->submitted && !lane_withdraw(api->options.query_lane, &work->job))
+        return false;
+    err_set(&work->err, code, "%s", text);
+    work->queue_seconds = (double)(clock_mono_ns() - work->arrived_ns) / 1e9;
+    work_leave(work);
+    answer_work(work);
+    return true;
+}
+
+void work_sweep(void *ctx)
+{
+    struct api *api = ctx;
+
+    LIST_EACH (node, &api->works) {
+        struct work *work = CONTAINER_OF(node, struct work, node);
+        if (atomic_load(&work->canceled))
+            work_end_early(work, ERR_CANCELED, "query was canceled in query queue");
+        else if (work_left_ms(work) <= 0)
+            work_end_early(work, ERR_TIMEOUT, "query timed out in query queue");
+    }
+    admit_waiting(api);
+}
+
+/* The client has gone: the answer will not be read. The sweep or the run itself ends it. */
+static void work_gone(void *ctx)
+{
+    struct work *work = ctx;
+    atomic_store(&work->canceled, true);
+}
+
+void work_submit(struct work *work)
+{
+    struct api *api = work->call->api;
+    unsigned concurrency = api->options.query_concurrency ? api->options.query_concurrency : 1;
+
+    work->job.run = work_run;
+    work->job.done = work_done;
+    work->storage = api->options.storage;
+    work->arrived_ns = clock_mono_ns();
+    if (!work->deadline_ns && api->options.query_timeout_ms > 0)
+        work->deadline_ns = work->arrived_ns + api->options.query_timeout_ms * 1000000;
+    arena_init(&work->arena, 0);
+    buf_init(&work->out, ANSWER_BYTES_MAX);
+    list_push_back(&api->works, &work->node);
+    http_exchange_on_gone(work->call->exchange, work_gone, work);
+    if (!api->sweeping) {
+        api->sweeping = true;
+        timer_start(api->sweep, SWEEP_MS, SWEEP_MS);
+    }
+    if (work->gated && api->queries_running >= concurrency)
+        list_push_back(&api->waiting, &work->wait_node);
+    else
+        work_enter(work);
+}
+
+void work_cancel_all(struct api *api)
+{
+    LIST_EACH (node, &api->works) {
+        struct work *work = CONTAINER_OF(node, struct work, node);
+        atomic_store(&work->canceled, true);
+    }
+    work_sweep(api);
+}

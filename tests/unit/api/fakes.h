@@ -1,0 +1,389 @@
+/* fakes: storage, query, scrape, discovery and remote write as the API sees them: they remember
+ * what they were asked and answer what the test has put in. */
+#ifndef API_FAKES_H
+#define API_FAKES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api.h"
+#include "base/mem.h"
+#include "model/sample.h"
+#include "query.h"
+
+/* Series of the fake storage: selected when every matcher matches. */
+struct fake_series {
+    struct labels *labels;
+    int64_t time_ms[4];
+    double value[4];
+    size_t count;
+};
+
+static struct fake {
+    struct fake_series series[8];
+    size_t series_count;
+    int64_t select_from_ms, select_to_ms;
+    size_t sets_seen, limit_seen;
+    char name_bytes[64];
+    bool cut;
+    struct query_options query_options;
+    char query_text[256];
+    _Atomic int queries_run;
+    atomic_bool hold; /* While set, the query "hold" does not end. */
+    bool write_later;
+    write_done_fn write_done;
+    void *write_ctx;
+    struct write_headers write_headers;
+    char write_body[64];
+    int reloads, quits;
+    bool reload_fails;
+    struct target_view targets[4];
+    size_t target_count, dropped_from; /* Targets from this index on are dropped ones. */
+    struct metadata metadata[6];
+    size_t metadata_target[6];
+    size_t metadata_count;
+} fake;
+
+struct selection {
+    size_t items[8];
+    size_t count;
+};
+
+struct cursor {
+    const struct selection *selection;
+    size_t at;
+    bool read;
+};
+
+struct query {
+    struct query_result result;
+    bool hold;
+    char text[256];
+    const atomic_bool *canceled;
+};
+
+static struct labels *labels_make(const char *first_name, ...)
+{
+    struct labels_builder builder;
+    va_list list;
+    labels_builder_init(&builder);
+    va_start(list, first_name);
+    for (const char *name = first_name; name; name = va_arg(list, const char *))
+        labels_builder_set(&builder, str_of(name), str_of(va_arg(list, const char *)));
+    va_end(list);
+    struct labels *labels = labels_build(&builder);
+    labels_builder_deinit(&builder);
+    return labels;
+}
+
+/* Takes the labels. */
+static void fake_add_series(struct labels *labels, int64_t time_ms, double value)
+{
+    struct fake_series *series = &fake.series[fake.series_count++];
+    *series =
+        (struct fake_series){.labels = labels, .time_ms = {time_ms}, .value = {value}, .count = 1};
+}
+
+bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
+                    int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
+{
+    struct selection *selection = MEM_NEW(struct selection);
+    (void)storage;
+    (void)err;
+    fake.select_from_ms = from_ms;
+    fake.select_to_ms = to_ms;
+    for (size_t i = 0; i < fake.series_count; i++) {
+        if (matchers_match(matchers, matcher_count, fake.series[i].labels))
+            selection->items[selection->count++] = i;
+    }
+    *out = selection;
+    return true;
+}
+
+void selection_free(struct selection *selection)
+{
+    mem_free(selection);
+}
+size_t selection_count(const struct selection *selection)
+{
+    return selection->count;
+}
+struct labels *selection_labels(const struct selection *selection, size_t index)
+{
+    return fake.series[selection->items[index]].labels;
+}
+
+struct cursor *cursor_new(const struct selection *selection)
+{
+    struct cursor *cursor = MEM_NEW(struct cursor);
+    cursor->selection = selection;
+    return cursor;
+}
+void cursor_free(struct cursor *cursor)
+{
+    mem_free(cursor);
+}
+void cursor_seek(struct cursor *cursor, size_t index)
+{
+    cursor->at = index;
+    cursor->read = false;
+}
+bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err)
+{
+    const struct fake_series *series = &fake.series[cursor->selection->items[cursor->at]];
+    (void)err;
+    *out = (struct sample_block){0};
+    if (!cursor->read)
+        *out = (struct sample_block){series->count, series->time_ms, series->value};
+    cursor->read = true;
+    return true;
+}
+
+static void fake_texts(struct arena *arena, size_t set_count, size_t limit, struct str **out,
+                       size_t *count, bool *cut)
+{
+    fake.sets_seen = set_count;
+    fake.limit_seen = limit;
+    *out = arena_alloc_array(arena, 2, sizeof(struct str));
+    (*out)[0] = STR("a\"b");
+    (*out)[1] = STR("job");
+    *count = limit == 1 ? 1 : 2;
+    *cut = limit == 1;
+}
+
+bool storage_label_names(struct storage *storage, const struct matchers *sets, size_t set_count,
+                         int64_t from_ms, int64_t to_ms, size_t limit, struct arena *arena,
+                         struct str **out, size_t *count, bool *cut, struct err *err)
+{
+    (void)storage;
+    (void)sets;
+    (void)err;
+    fake.select_from_ms = from_ms;
+    fake.select_to_ms = to_ms;
+    fake_texts(arena, set_count, limit, out, count, cut);
+    return true;
+}
+
+bool storage_label_values(struct storage *storage, struct str name, const struct matchers *sets,
+                          size_t set_count, int64_t from_ms, int64_t to_ms, size_t limit,
+                          struct arena *arena, struct str **out, size_t *count, bool *cut,
+                          struct err *err)
+{
+    (void)storage;
+    (void)sets;
+    (void)from_ms;
+    (void)to_ms;
+    (void)err;
+    snprintf(fake.name_bytes, sizeof(fake.name_bytes), STR_FMT, STR_ARG(name));
+    fake_texts(arena, set_count, limit, out, count, cut);
+    return true;
+}
+
+void storage_get_stats(const struct storage *storage, struct storage_stats *out)
+{
+    (void)storage;
+    *out = (struct storage_stats){.series = 3,
+                                  .label_pairs = 4,
+                                  .chunks = 5,
+                                  .time_min_ms = 1000,
+                                  .time_max_ms = 2000,
+                                  .samples_appended = 1000000};
+}
+
+void storage_get_cardinality(struct storage *storage, size_t limit, struct arena *arena,
+                             struct storage_cardinality *out)
+{
+    (void)storage;
+    fake.limit_seen = limit;
+    out->series_by_metric.items = arena_alloc_array(arena, 1, sizeof(struct storage_top_entry));
+    out->series_by_metric.items[0] = (struct storage_top_entry){STR("u<p"), 3};
+    out->series_by_metric.count = 1;
+}
+
+void query_options_init(struct query_options *options)
+{
+    *options = (struct query_options){.lookback_ms = 1};
+}
+
+bool query_new(struct query **out, struct str text, const struct query_options *options,
+               struct err *err)
+{
+    *out = NULL;
+    if (text.len == 0)
+        return err_set(err, ERR_BAD_DATA, "1:1: parse error: no expression found in input");
+    fake.query_options = *options;
+    snprintf(fake.query_text, sizeof(fake.query_text), STR_FMT, STR_ARG(text));
+    struct query *query = MEM_NEW(struct query);
+    snprintf(query->text, sizeof(query->text), STR_FMT, STR_ARG(text));
+    query->hold = str_eq(text, STR("hold"));
+    query->canceled = options->canceled;
+    *out = query;
+    return true;
+}
+
+void query_free(struct query *query)
+{
+    mem_free(query);
+}
+
+bool query_check_range(const struct query *query, struct err *err)
+{
+    if (strcmp(query->text, "up[5m]") != 0)
+        return true;
+    return err_set(err, ERR_BAD_DATA,
+                   "invalid expression type \"range vector\" for range query, must be Scalar or "
+                   "instant Vector");
+}
+
+bool query_run(struct query *query, struct storage *storage, struct err *err)
+{
+    (void)storage;
+    fake.queries_run++;
+    while (query->hold && atomic_load(&fake.hold)) {
+        if (atomic_load(query->canceled))
+            return err_set(err, ERR_CANCELED, "query was canceled in expression evaluation");
+        usleep(1000);
+    }
+    if (strcmp(query->text, "fail") == 0)
+        return err_set(err, ERR_EXECUTION, "multiple matches for labels");
+    query->result.stats.samples_total = 7;
+    return true;
+}
+
+const struct query_result *query_result(const struct query *query)
+{
+    return &query->result;
+}
+
+void query_result_json(const struct query_result *result, size_t limit, bool with_stats,
+                       struct buf *out)
+{
+    buf_addf(out, "{\"limit\":%zu,\"stats\":%s,\"warnings\":[", limit,
+             with_stats ? "true" : "false");
+    for (size_t i = 0; i < result->warning_count; i++)
+        buf_add_json_string(out, result->warnings[i]);
+    BUF_ADD(out, "]}");
+}
+
+bool query_format(struct str text, unsigned features, struct buf *out, struct err *err)
+{
+    (void)features;
+    if (text.len == 0)
+        return err_set(err, ERR_BAD_DATA, "1:1: parse error: no expression found in input");
+    buf_add_str(out, text);
+    BUF_ADD(out, "\n  pretty");
+    return true;
+}
+
+bool query_ast_json(struct str text, unsigned features, struct buf *out, struct err *err)
+{
+    (void)features;
+    if (text.len == 0)
+        return err_set(err, ERR_BAD_DATA, "1:1: parse error: no expression found in input");
+    if (str_eq(text, STR("up")))
+        BUF_ADD(out, "{\"type\":\"vectorSelector\"}");
+    else
+        BUF_ADD(out,
+                "{\"type\":\"stringLiteral\",\"val\":\"\\\"type\\\":\\\"vectorSelector\\\"\"}");
+    return true;
+}
+
+/* name, or name with one matcher: {job=~".*"} is written any; anything with '(' does not parse. */
+bool query_parse_selector(struct str text, struct matchers *out, struct err *err)
+{
+    if (str_find_char(text, '(') < text.len)
+        return err_set(err, ERR_BAD_DATA, "1:1: parse error: unexpected \"(\"");
+    bool any = str_eq(text, STR("any"));
+    out->items = mem_zalloc(sizeof(struct matcher));
+    out->count = 1;
+    return matcher_init(out->items, any ? MATCH_REGEX : MATCH_EQUAL, any ? LABEL_JOB : LABEL_NAME,
+                        any ? STR(".*") : text, err);
+}
+
+const char *target_health_text(enum target_health health)
+{
+    return health == TARGET_UP ? "up" : health == TARGET_DOWN ? "down" : "unknown";
+}
+
+static void fake_each_target(size_t from, size_t to, struct str pool, target_view_fn fn, void *ctx)
+{
+    for (size_t i = from; i < to; i++) {
+        if (pool.len == 0 || str_eq(pool, fake.targets[i].pool))
+            fn(ctx, &fake.targets[i]);
+    }
+}
+void scraper_each_active(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx)
+{
+    (void)scraper;
+    fake_each_target(0, fake.dropped_from, pool, fn, ctx);
+}
+void scraper_each_dropped(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx)
+{
+    (void)scraper;
+    fake_each_target(fake.dropped_from, fake.target_count, pool, fn, ctx);
+}
+void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx)
+{
+    (void)scraper;
+    if (fake.target_count > 0)
+        fn(ctx, STR("node \"x\""), fake.dropped_from, fake.target_count - fake.dropped_from);
+}
+void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn,
+                           void *ctx)
+{
+    (void)scraper;
+    for (size_t i = 0; i < fake.metadata_count; i++) {
+        if (metric.len == 0 || str_eq(metric, fake.metadata[i].metric))
+            fn(ctx, &fake.targets[fake.metadata_target[i]], &fake.metadata[i]);
+    }
+}
+bool scraper_has_pool(const struct scraper *scraper, struct str pool)
+{
+    (void)scraper;
+    (void)pool;
+    return true;
+}
+void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out)
+{
+    (void)scraper;
+    *out = (struct scraper_stats){
+        .pools = 1, .targets = 2, .interval_count = 2, .interval_seconds_sum = 30};
+}
+void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out)
+{
+    (void)discovery;
+    *out = (struct discovery_stats){.updates = 4};
+}
+size_t discovery_target_count(const struct discovery *discovery, struct str job)
+{
+    (void)discovery;
+    (void)job;
+    return 2;
+}
+
+void write_receive(struct write_receiver *receiver, const struct write_headers *headers,
+                   struct str body, int64_t now_ms, write_done_fn done, void *ctx)
+{
+    (void)receiver;
+    (void)now_ms;
+    fake.write_headers = *headers;
+    snprintf(fake.write_body, sizeof(fake.write_body), STR_FMT, STR_ARG(body));
+    if (str_eq(body, STR("bad")))
+        done(ctx, 400, STR("out of order sample"));
+    else
+        done(ctx, 204, STR_EMPTY);
+}
+void write_receiver_get_stats(const struct write_receiver *receiver, struct write_stats *out)
+{
+    (void)receiver;
+    *out = (struct write_stats){.requests = 1};
+}
+
+#endif

@@ -1,0 +1,441 @@
+/* write_receive: what is stored, what is answered and when, over a storage that only remembers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/compress.h"
+#include "base/mem.h"
+#include "model/sample.h"
+#include "remote.h"
+
+#define NOW_MS 1700000000000
+
+/* --- a storage that remembers --- */
+
+struct storage_group {
+    uint64_t key;
+    bool closed;
+};
+
+static struct fake {
+    struct storage_group groups[64];
+    size_t group_count, groups_open;
+    struct buf labels[16]; /* As printed, by ref. */
+    size_t series_count;
+    int pins;
+    struct batch_sample appended[64];
+    size_t appended_count, append_calls;
+    bool all_or_nothing;
+    struct storage_group *append_group;
+    struct err append_err, series_err;
+    storage_commit_fn commit_done;
+    void *commit_ctx;
+} fake;
+
+struct storage_group *storage_group_open(struct storage *storage, uint64_t key)
+{
+    (void)storage;
+    assert_true(fake.group_count < 64);
+    struct storage_group *group = &fake.groups[fake.group_count++];
+    *group = (struct storage_group){.key = key};
+    fake.groups_open++;
+    return group;
+}
+
+void storage_group_close(struct storage_group *group)
+{
+    assert_false(group->closed);
+    group->closed = true;
+    fake.groups_open--;
+}
+
+series_ref storage_series(struct storage *storage, struct storage_group *group,
+                          const struct label *labels, size_t label_count, uint64_t hash,
+                          struct err *err)
+{
+    (void)storage;
+    assert_non_null(group);
+    assert_true(hash == labels_hash(labels, label_count));
+    if (fake.series_err.code != ERR_NONE) {
+        *err = fake.series_err;
+        return SERIES_REF_NONE;
+    }
+    assert_true(fake.series_count < 16);
+    struct buf *text = &fake.labels[fake.series_count];
+    buf_init(text, 1 << 16);
+    struct labels *built = labels_new(labels, label_count);
+    labels_print(text, built);
+    labels_unref(built);
+    fake.pins++;
+    return (series_ref)fake.series_count++;
+}
+
+void storage_series_release(struct storage *storage, series_ref ref)
+{
+    (void)storage;
+    assert_true(ref < fake.series_count);
+    fake.pins--;
+}
+
+bool storage_append(struct storage *storage, struct storage_group *group, struct batch *batch,
+                    const struct append_options *options, struct append_result *result,
+                    struct err *err)
+{
+    (void)storage;
+    (void)result;
+    assert_true(fake.pins > 0);
+    fake.append_calls++;
+    fake.append_group = group;
+    fake.all_or_nothing = options->all_or_nothing;
+    assert_int_equal(options->now_ms, NOW_MS);
+    if (fake.append_err.code != ERR_NONE) {
+        *err = fake.append_err;
+        return false;
+    }
+    for (size_t i = 0; i < batch->samples.count; i++)
+        fake.appended[fake.appended_count++] = batch->samples.items[i];
+    return true;
+}
+
+void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
+{
+    (void)storage;
+    assert_null(fake.commit_done);
+    fake.commit_done = done;
+    fake.commit_ctx = ctx;
+}
+
+static void commit(struct err err)
+{
+    storage_commit_fn done = fake.commit_done;
+    assert_non_null(done);
+    fake.commit_done = NULL;
+    done(fake.commit_ctx, &err);
+}
+
+/* --- the answer --- */
+
+static struct {
+    int count, status;
+    char text[512];
+} answer;
+
+static void remember_answer(void *ctx, int status, struct str text)
+{
+    assert_ptr_equal(ctx, &answer);
+    answer.count++;
+    answer.status = status;
+    snprintf(answer.text, sizeof(answer.text), STR_FMT, STR_ARG(text));
+}
+
+/* --- requests --- */
+
+static void add_field(struct buf *out, unsigned number, struct str bytes)
+{
+    write_varint(out, (uint64_t)number << 3 | 2);
+    write_varint_str(out, bytes);
+}
+
+static void add_series(struct buf *request, const struct label *labels, size_t label_count,
+                       int64_t time_ms, double value)
+{
+    struct buf series, inner;
+    buf_init(&series, 1 << 16);
+    buf_init(&inner, 1 << 16);
+    for (size_t i = 0; i < label_count; i++) {
+        buf_clear(&inner);
+        add_field(&inner, 1, labels[i].name);
+        add_field(&inner, 2, labels[i].value);
+        add_field(&series, 1, buf_str(&inner));
+    }
+    buf_clear(&inner);
+    write_varint(&inner, 1 << 3 | 1);
+    write_u64(&inner, sample_bits(value));
+    write_varint(&inner, 2 << 3);
+    write_varint(&inner, (uint64_t)time_ms);
+    add_field(&series, 2, buf_str(&inner));
+    add_field(request, 1, buf_str(&series));
+    buf_deinit(&series);
+    buf_deinit(&inner);
+}
+
+#define ADD_SERIES(request, time_ms, value, ...)                                                   \
+    add_series((request), (const struct label[]){__VA_ARGS__},                                     \
+               sizeof((const struct label[]){__VA_ARGS__}) / sizeof(struct label), (time_ms),      \
+               (value))
+#define LABEL(name, value)                                                                         \
+    {                                                                                              \
+        STR(name), STR(value)                                                                      \
+    }
+
+static struct write_receiver *receiver;
+static struct buf request;
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake = (struct fake){0};
+    memset(&answer, 0, sizeof(answer));
+    receiver = write_receiver_open(NULL);
+    buf_init(&request, 1 << 20);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    write_receiver_close(receiver);
+    assert_int_equal(fake.groups_open, 0);
+    assert_int_equal(fake.pins, 0);
+    for (size_t i = 0; i < fake.series_count; i++)
+        buf_deinit(&fake.labels[i]);
+    buf_deinit(&request);
+    return 0;
+}
+
+static void receive(struct write_headers headers)
+{
+    struct buf packed;
+    buf_init(&packed, 1 << 20);
+    snappy_encode(buf_str(&request), &packed);
+    write_receive(receiver, &headers, buf_str(&packed), NOW_MS, remember_answer, &answer);
+    buf_deinit(&packed);
+}
+
+static const struct write_headers USUAL = {STR("application/x-protobuf"), STR("snappy")};
+
+static struct write_stats stats_now(void)
+{
+    struct write_stats stats;
+    write_receiver_get_stats(receiver, &stats);
+    return stats;
+}
+
+/* 204 promises that a kill loses nothing: it may not come before the log has the samples. */
+static void test_write_receive__answers_after_the_commit(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1000, 2.5, LABEL("__name__", "up"), LABEL("job", "a"));
+    receive(USUAL);
+    assert_int_equal(answer.count, 0);
+    assert_int_equal(fake.appended_count, 1);
+    assert_int_equal(fake.pins, 0);
+    assert_true(fake.all_or_nothing);
+    commit((struct err){0});
+    assert_int_equal(answer.count, 1);
+    assert_int_equal(answer.status, 204);
+    assert_string_equal(answer.text, "");
+    assert_int_equal(fake.appended[0].time_ms, 1000);
+    assert_true(fake.appended[0].value == 2.5);
+    assert_int_equal(stats_now().samples, 1);
+}
+
+/* A log that cannot be written is our fault, so the sender must come again: 5xx. */
+static void test_write_receive__answers_500_when_the_log_fails(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1000, 2.5, LABEL("__name__", "up"));
+    receive(USUAL);
+    struct err err = {0};
+    err_set(&err, ERR_NO_SPACE, "no room");
+    commit(err);
+    assert_int_equal(answer.status, 500);
+    assert_string_equal(answer.text, "no room");
+    assert_int_equal(stats_now().requests_failed, 1);
+    assert_int_equal(stats_now().samples, 0);
+}
+
+/* Senders must sort; some do not, and empty values mean absent. */
+static void test_write_receive__sorts_labels_and_drops_empty_ones(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("z", "1"), LABEL("a", "2"), LABEL("m", ""),
+               LABEL("__name__", "up"));
+    receive(USUAL);
+    commit((struct err){0});
+    buf_add_char(&fake.labels[0], '\0');
+    assert_string_equal(fake.labels[0].ptr, "{__name__=\"up\", a=\"2\", z=\"1\"}");
+}
+
+/* One batch for all series whatever their groups, or it could not be all or nothing. */
+static void test_write_receive__appends_several_groups_as_one_batch(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "a"), LABEL("instance", "i"), LABEL("job", "x"));
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "b"), LABEL("instance", "i"), LABEL("job", "y"));
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "c"), LABEL("instance", "i"), LABEL("job", "x"));
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(fake.append_calls, 1);
+    assert_int_equal(fake.appended_count, 3);
+    assert_int_equal(fake.group_count, 2);
+    assert_ptr_equal(fake.append_group, &fake.groups[0]);
+    assert_true(fake.groups[0].key != fake.groups[1].key);
+
+    receive(USUAL); /* The groups are open still. */
+    commit((struct err){0});
+    assert_int_equal(fake.group_count, 2);
+}
+
+/* As Prometheus: a nameless or invalid series is left out and counted, the others are stored. */
+static void test_write_receive__skips_invalid_series(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("job", "x"));
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", ""));
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "bad\xff"));
+    ADD_SERIES(&request, 1, 1, LABEL("", "x"), LABEL("__name__", "up"));
+    ADD_SERIES(&request, 1, 1, LABEL("\xff", "x"), LABEL("__name__", "up"));
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "good"));
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 204);
+    assert_int_equal(fake.appended_count, 1);
+    assert_int_equal(stats_now().invalid_label_series, 5);
+}
+
+/* Nothing left to store is a success at once: there is no commit to wait for. */
+static void test_write_receive__answers_an_empty_request(void **state)
+{
+    (void)state;
+    receive(USUAL);
+    assert_int_equal(answer.status, 204);
+    assert_null(fake.commit_done);
+}
+
+static void test_write_receive__refuses_repeated_label_names(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "first"));
+    ADD_SERIES(&request, 1, 1, LABEL("x", "1"), LABEL("__name__", "up"), LABEL("x", "2"));
+    receive(USUAL);
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "label name \"x\" is not unique: invalid sample");
+    assert_int_equal(fake.append_calls, 0);
+}
+
+/* A clock that runs ahead would keep later, true samples out. */
+static void test_write_receive__refuses_the_far_future(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, NOW_MS + 600001, 1, LABEL("__name__", "up"));
+    receive(USUAL);
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "out of bounds: timestamp is too far in the future");
+    assert_int_equal(fake.append_calls, 0);
+}
+
+static void test_write_receive__passes_on_the_texts_of_storage(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "up"));
+    err_set(&fake.append_err, ERR_BAD_DATA, "out of order sample");
+    receive(USUAL);
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "out of order sample");
+
+    err_set(&fake.append_err, ERR_NO_SPACE, "the log is full");
+    receive(USUAL);
+    assert_int_equal(answer.status, 500);
+    assert_string_equal(answer.text, "the log is full");
+
+    err_set(&fake.series_err, ERR_LIMIT, "too many series");
+    receive(USUAL);
+    assert_int_equal(answer.status, 500);
+    assert_string_equal(answer.text, "too many series");
+    assert_int_equal(stats_now().requests_failed, 3);
+}
+
+static void test_write_receive__checks_the_headers(void **state)
+{
+    (void)state;
+    static const struct {
+        struct write_headers headers;
+        int status;
+        const char *text;
+    } cases[] = {
+        {{STR_EMPTY, STR_EMPTY}, 204, ""},
+        {{STR("application/x-protobuf;proto=prometheus.WriteRequest"), STR("snappy")}, 204, ""},
+        {{STR("text/plain"), STR("snappy")},
+         415,
+         "expected application/x-protobuf as the first (media) part, got text/plain content-type"},
+        {{STR("application/x-protobuf;proto=io.prometheus.write.v2.Request"), STR("snappy")},
+         415,
+         "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only "
+         "accepts "
+         "prometheus.WriteRequest"},
+        {{STR("application/x-protobuf;proto=x"), STR("snappy")},
+         415,
+         "got application/x-protobuf;proto=x content type; unknown type for remote write protobuf "
+         "message x, "
+         "supported: prometheus.WriteRequest, io.prometheus.write.v2.Request"},
+        {{STR("application/x-protobuf;a"), STR("snappy")},
+         415,
+         "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to be "
+         "key-values, got a "
+         "in application/x-protobuf;a content-type"},
+        {{STR("application/x-protobuf"), STR("zstd")},
+         415,
+         "zstd encoding (compression) is not accepted by this server; only snappy is acceptable"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        receive(cases[i].headers);
+        assert_int_equal(answer.count, i + 1);
+        assert_int_equal(answer.status, cases[i].status);
+        assert_string_equal(answer.text, cases[i].text);
+    }
+}
+
+/* Bytes that are not snappy, and snappy that claims more than we are ready to hold. */
+static void test_write_receive__refuses_bad_compression(void **state)
+{
+    (void)state;
+    static const struct str bodies[] = {STR(""), STR("\xff\xff\xff\xff\x0f"), STR("\x05zzzz"),
+                                        STR("\x80\x80\x80\x80\x01")};
+
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        write_receive(receiver, &USUAL, bodies[i], NOW_MS, remember_answer, &answer);
+        assert_int_equal(answer.count, i + 1);
+        assert_int_equal(answer.status, 400);
+        assert_true(answer.text[0] != '\0');
+    }
+}
+
+/* At shutdown the receiver goes before the last commit comes in. */
+static void test_write_receiver_close__leaves_writes_in_flight_to_answer(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "up"));
+    receive(USUAL);
+    write_receiver_close(receiver);
+    receiver = NULL;
+    commit((struct err){0});
+    assert_int_equal(answer.status, 204);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_write_receive__answers_after_the_commit),
+        TEST(test_write_receive__answers_500_when_the_log_fails),
+        TEST(test_write_receive__sorts_labels_and_drops_empty_ones),
+        TEST(test_write_receive__appends_several_groups_as_one_batch),
+        TEST(test_write_receive__skips_invalid_series),
+        TEST(test_write_receive__answers_an_empty_request),
+        TEST(test_write_receive__refuses_repeated_label_names),
+        TEST(test_write_receive__refuses_the_far_future),
+        TEST(test_write_receive__passes_on_the_texts_of_storage),
+        TEST(test_write_receive__checks_the_headers),
+        TEST(test_write_receive__refuses_bad_compression),
+        TEST(test_write_receiver_close__leaves_writes_in_flight_to_answer),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
