@@ -15,13 +15,14 @@
 
 struct discovery;
 
-/* All groups of a job, each time the whole list; references are the discovery's: target_group_ref what is kept.
- * Never called inside discovery_apply. */
-typedef void (*discovery_groups_fn)(void *ctx, struct str job, struct target_group *const *groups, size_t count);
+/* All groups of a job, each time the whole list; references are the discovery's: target_group_ref
+ * what is kept. Never called inside discovery_apply. */
+typedef void (*discovery_groups_fn)(void *ctx, struct str job, struct target_group *const *groups,
+                                    size_t count);
 
 struct discovery *discovery_open(struct uv_loop_s *loop, discovery_groups_fn on_groups, void *ctx);
-/* Starts, keeps (equal sd_key) and stops providers so that they match the configuration. Takes a reference. Every job of
- * the new configuration is told its groups once soon after. */
+/* Starts, keeps (equal sd_key) and stops providers so that they match the configuration. Takes a
+ * reference. Every job of the new configuration is told its groups once soon after. */
 void discovery_apply(struct discovery *discovery, struct config *config);
 void discovery_close(struct discovery *discovery);
 

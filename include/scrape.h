@@ -1,9 +1,10 @@
 /* scrape: fetches the targets on their schedule and hands what they say to storage. Loop thread.
  *
- *     due -> scrape_start -> bytes arrive (parse_text_feed, at most 2 ms a turn) -> storage_append -> report series
+ *     due -> fetch_start -> bytes arrive (parse_text_feed, at most 2 ms a turn)
+ *         -> storage_append: samples, stale markers and report series in one batch
  *
- * A pool is one job; a target is one label set in it. Targets that a reload or discovery does not change keep their
- * schedule, line cache and series. */
+ * A pool is one job; a target is one label set in it. Targets that a reload or discovery does not
+ * change keep their schedule, line cache and series. */
 #ifndef SCRAPE_H
 #define SCRAPE_H
 
@@ -33,8 +34,10 @@ struct scraper *scraper_open(const struct scraper_options *options);
 /* New configuration: pools appear, change and go. Takes a reference. */
 void scraper_apply(struct scraper *scraper, struct config *config);
 /* The whole list of groups of a job, from discovery. */
-void scraper_set_groups(struct scraper *scraper, struct str job, struct target_group *const *groups, size_t count);
-/* Stops the schedule and cancels what is in flight; done(ctx) when nothing is. Writes no stale markers. */
+void scraper_set_groups(struct scraper *scraper, struct str job, struct target_group *const *groups,
+                        size_t count);
+/* Stops the schedule and cancels what is in flight; done(ctx) when nothing is. Writes no stale
+ * markers. */
 void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx);
 void scraper_free(struct scraper *scraper);
 
@@ -48,8 +51,8 @@ struct target_view {
     const struct labels *labels;     /* After: what series carry. NULL for dropped targets. */
     struct str pool;
     struct str url;
-    struct str error;                /* Empty when fine. */
-    int64_t last_scrape_ms;          /* 0: never. */
+    struct str error;       /* Empty when fine. */
+    int64_t last_scrape_ms; /* 0: never. */
     double last_duration_seconds;
     enum target_health health;
     int64_t interval_ms, timeout_ms;
@@ -62,16 +65,19 @@ typedef void (*pool_view_fn)(void *ctx, struct str pool, size_t active_count, si
 void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx); /* Sorted by name. */
 bool scraper_has_pool(const struct scraper *scraper, struct str pool);
 
-/* What targets have said of their metrics; metric empty: all. Each target's entries come together. */
-typedef void (*metadata_view_fn)(void *ctx, const struct target_view *target, const struct metadata *metadata);
-void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn, void *ctx);
+/* What targets have said of their metrics; metric empty: all. A target's entries come together. */
+typedef void (*metadata_view_fn)(void *ctx, const struct target_view *target,
+                                 const struct metadata *metadata);
+void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn,
+                           void *ctx);
 
 struct scraper_stats {
     uint64_t scrapes, scrape_failures;
     uint64_t samples_duplicate, samples_out_of_order, samples_out_of_bounds;
-    uint64_t exceeded_sample_limit, exceeded_body_size_limit, exceeded_label_limits, exceeded_target_limit;
+    uint64_t exceeded_sample_limit, exceeded_body_size_limit, exceeded_label_limits,
+        exceeded_target_limit;
     uint64_t sync_failed, pools, targets, cache_entries, metadata_entries;
-    uint64_t interval_count;          /* Of all scrapes: actual time between two scrapes of a target. */
+    uint64_t interval_count; /* Of all scrapes: actual time between two scrapes of a target. */
     double interval_seconds_sum;
 };
 void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out);

@@ -1,0 +1,55 @@
+/* parse_text: reads the text exposition format 0.0.4 / 1.0.0 as bytes arrive.
+ *
+ *     parse_text_init -> parse_text_feed(any bytes) ... -> parse_text_end -> parse_text_deinit
+ *
+ * Pure: what it finds goes to a sink; known lines go by the line cache without a look at their
+ * labels. Bytes may be cut anywhere, the result is the same. Memory: one line (at most
+ * line_bytes_max). The first error ends it; parse_text_line says where. */
+#ifndef SCRAPE_PARSE_TEXT_H
+#define SCRAPE_PARSE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "line_cache.h"
+#include "text_lex.h"
+
+#define PARSE_LINE_BYTES_MAX ((size_t)1 << 20)
+
+/* `line` is valid for the call. */
+struct parse_text_sink {
+    /* A line that the cache has: entry `index`. */
+    void (*known)(void *ctx, uint32_t index, double value, const int64_t *time_ms);
+    /* One that it has not. `type` is what the TYPE line before says. False (with err) ends the
+     * parse. */
+    bool (*sample)(void *ctx, const struct text_line *line, enum metric_type type, struct err *err);
+    /* HELP or TYPE. */
+    void (*metadata)(void *ctx, const struct text_line *line);
+    void *ctx;
+};
+
+struct parse_text {
+    const struct parse_text_sink *sink; /* Borrowed. */
+    struct line_cache *cache;           /* Borrowed. */
+    size_t line_bytes_max;
+    uint64_t line_number; /* Lines read so far, or the bad one. */
+    enum metric_type type;
+    struct text_line line;
+    struct buf carry; /* The line that the last bytes began. */
+    int scan;         /* Where in it we are: enum scan. */
+    bool joined;      /* It has a newline inside a quoted string. */
+};
+
+void parse_text_init(struct parse_text *parser, struct line_cache *cache,
+                     const struct parse_text_sink *sink, size_t line_bytes_max);
+void parse_text_deinit(struct parse_text *parser);
+MUST_CHECK bool parse_text_feed(struct parse_text *parser, struct str bytes, struct err *err);
+/* After the last byte. A last line without a newline is one, as in Prometheus. */
+MUST_CHECK bool parse_text_end(struct parse_text *parser, struct err *err);
+uint64_t parse_text_line(const struct parse_text *parser);
+
+#endif

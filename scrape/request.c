@@ -1,0 +1,183 @@
+/* request: headers of a scrape and the rules for Content-Type. Only the text format is read so far,
+ * so only it is asked for: OpenMetrics and protobuf of scrape_protocols are left out of Accept, the
+ * weights are Prometheus'. */
+#include "request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/number.h"
+
+#define CREDENTIAL_BYTES_MAX 65536
+
+static bool file_read_secret(struct str path, const char *what, struct arena *arena,
+                             struct str *out, struct err *err)
+{
+    char *name = arena_alloc(arena, path.len + 1);
+    char *bytes = arena_alloc(arena, CREDENTIAL_BYTES_MAX);
+    size_t len = 0;
+    ssize_t got = 1;
+
+    memcpy(name, path.ptr, path.len);
+    name[path.len] = 0;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(err, ERR_IO, "unable to read %s: open %s: %s", what, name, strerror(errno));
+    while (got > 0 && len < CREDENTIAL_BYTES_MAX) {
+        got = read(fd, bytes + len, CREDENTIAL_BYTES_MAX - len);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    int saved = errno;
+    (void)close(fd);
+    if (got < 0)
+        return err_set(err, ERR_IO, "unable to read %s: read %s: %s", what, name, strerror(saved));
+    *out = str_trim(str_from(bytes, len));
+    return true;
+}
+
+static bool secret_get(struct str text, struct str file, const char *what, struct arena *arena,
+                       struct str *out, struct err *err)
+{
+    *out = text;
+    return file.len == 0 || file_read_secret(file, what, arena, out, err);
+}
+
+struct str request_accept(const struct config_scrape *options, struct arena *arena)
+{
+    static const struct {
+        struct str protocol;
+        struct str media;
+    } known[] = {
+        {{"PrometheusText0.0.4", 19}, {"text/plain;version=0.0.4", 24}},
+        {{"PrometheusText1.0.0", 19}, {"text/plain;version=1.0.0", 24}},
+    };
+    struct str accept = STR_EMPTY;
+    int weight = 6;
+
+    for (size_t i = 0; i < options->scrape_protocols.count && weight > 1; i++, weight--) {
+        for (size_t k = 0; k < COUNT_OF(known); k++) {
+            if (!str_eq(options->scrape_protocols.items[i], known[k].protocol))
+                continue;
+            struct str escaping =
+                k == 1 ? arena_strf(arena, ";escaping=" STR_FMT, STR_ARG(options->escaping_scheme))
+                       : STR_EMPTY;
+            accept = arena_strf(arena, STR_FMT STR_FMT STR_FMT ";q=0.%d,", STR_ARG(accept),
+                                STR_ARG(known[k].media), STR_ARG(escaping), weight);
+        }
+    }
+    return arena_strf(arena, STR_FMT "*/*;q=0.%d", STR_ARG(accept), weight);
+}
+
+static bool authorization_add(struct http_fetch_options *out, const struct config_http_client *http,
+                              struct arena *arena, struct str *headers, struct err *err)
+{
+    struct str secret;
+
+    if (!secret_get(http->basic_user, http->basic_user_file, "basic auth username", arena,
+                    &out->user, err) ||
+        !secret_get(http->basic_password, http->basic_password_file, "basic auth password", arena,
+                    &out->password, err) ||
+        !secret_get(http->credentials, http->credentials_file, "authorization credentials", arena,
+                    &secret, err))
+        return false;
+    if (secret.len == 0)
+        return true;
+    if (http->authorization_type.len == 0 ||
+        str_eq_nocase(http->authorization_type, STR("Bearer"))) {
+        out->bearer_token = secret;
+        return true;
+    }
+    headers[out->header_count++] = arena_strf(arena, "Authorization: " STR_FMT " " STR_FMT,
+                                              STR_ARG(http->authorization_type), STR_ARG(secret));
+    return true;
+}
+
+bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
+                   struct str user_agent, int64_t timeout_ms, struct arena *arena, struct err *err)
+{
+    const struct config_http_client *http = &options->http;
+    struct str *headers = arena_alloc_array(arena, 5, sizeof(*headers));
+    char seconds[NUMBER_TEXT_MAX];
+    size_t seconds_len = number_format(seconds, (double)timeout_ms / 1000, NUMBER_F);
+
+    *out = (struct http_fetch_options){
+        .timeout_ms = timeout_ms,
+        .follow_redirects = http->follow_redirects,
+        .insecure_skip_verify = http->insecure_skip_verify,
+        .ca_file = http->ca_file,
+        .cert_file = http->cert_file,
+        .key_file = http->key_file,
+        .server_name = http->server_name,
+        .proxy_url = http->proxy_url,
+        .headers = headers,
+    };
+    struct str accept = request_accept(options, arena);
+    headers[0] = arena_strf(arena, "Accept: " STR_FMT, STR_ARG(accept));
+    headers[1] = options->enable_compression ? STR("Accept-Encoding: gzip")
+                                             : STR("Accept-Encoding: identity");
+    headers[2] = arena_strf(arena, "User-Agent: " STR_FMT, STR_ARG(user_agent));
+    headers[3] = arena_strf(arena, "X-Prometheus-Scrape-Timeout-Seconds: " STR_FMT,
+                            (int)seconds_len, seconds);
+    out->header_count = 4;
+    return authorization_add(out, http, arena, headers, err);
+}
+
+/* The sentence with the type quoted as Go's %q does. */
+static bool type_refused(const char *before, struct str type, const char *after, struct err *err)
+{
+    struct buf text;
+
+    buf_init(&text, ERR_TEXT_MAX);
+    buf_addf(&text, "%s", before);
+    buf_add_go_quoted(&text, str_first(type, 256));
+    buf_addf(&text, "%s", after);
+    err_set_str(err, ERR_BAD_DATA, buf_str(&text));
+    buf_deinit(&text);
+    return false;
+}
+
+/* type/subtype, both tokens; parameters are not looked at. */
+static bool media_is_sound(struct str media)
+{
+    size_t slash = str_find_char(media, '/');
+
+    if (slash == 0 || slash + 1 >= media.len)
+        return false;
+    for (size_t i = 0; i < media.len; i++) {
+        unsigned char c = (unsigned char)media.ptr[i];
+        if (i != slash && (c <= ' ' || c >= 0x7f || strchr("()<>@,;:\\\"/[]?=", c)))
+            return false;
+    }
+    return true;
+}
+
+bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
+                        struct err *err)
+{
+    struct str rest;
+    struct str type = head->content_type;
+    struct str media = str_trim(str_cut(type, ';', &rest));
+    bool fallback = str_starts(fallback_protocol, STR("PrometheusText"));
+
+    if (head->status != 200)
+        return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
+                       head->status, STR_ARG(head->reason.len ? STR(" ") : STR_EMPTY),
+                       STR_ARG(head->reason));
+    if (str_eq_nocase(media, STR("text/plain")) || fallback)
+        return true;
+    if (type.len == 0)
+        return err_set(err, ERR_BAD_DATA,
+                       "non-compliant scrape target sending blank Content-Type and no "
+                       "fallback_scrape_protocol specified for target");
+    if (str_eq_nocase(media, STR("application/openmetrics-text")) ||
+        str_eq_nocase(media, STR("application/vnd.google.protobuf")))
+        return type_refused("target answers with Content-Type ", type,
+                            ", which was not asked for and is not supported; only text/plain is",
+                            err);
+    if (!media_is_sound(media))
+        return type_refused("cannot parse Content-Type ", type,
+                            " and no fallback_scrape_protocol for target", err);
+    return type_refused("received unsupported Content-Type ", type,
+                        " and no fallback_scrape_protocol specified for target", err);
+}

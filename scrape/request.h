@@ -1,0 +1,20 @@
+/* request: what we send to a target, and whether what it says of its answer suits us. Pure but for
+ * credential files. */
+#ifndef SCRAPE_REQUEST_H
+#define SCRAPE_REQUEST_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "config.h"
+#include "net/http_client.h"
+
+/* Fills URL-independent parts of *out; texts live in the arena. Reads credential files. */
+MUST_CHECK bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
+                              struct str user_agent, int64_t timeout_ms, struct arena *arena,
+                              struct err *err);
+struct str request_accept(const struct config_scrape *options, struct arena *arena);
+/* Status and Content-Type as Prometheus judges them. */
+MUST_CHECK bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
+                                   struct err *err);
+
+#endif

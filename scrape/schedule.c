@@ -1,0 +1,198 @@
+/* schedule: one heap and one timer for all targets.
+ *
+ * Each target has a grid: wall times t with t mod interval = its offset, a hash of its labels and
+ * URL, mixed with the host's name and the external labels. So it is scraped at the same instants
+ * after a restart, load is spread, and two servers of a pair do not scrape together. The next point
+ * is computed anew from the wall clock each time: a clock that jumps moves the schedule with it,
+ * and nothing drifts. A scrape that still runs when the next is due costs that tick. */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "scraper.h"
+
+static bool due_before(const void *a, const void *b)
+{
+    return ((const struct target *)a)->due_ms < ((const struct target *)b)->due_ms;
+}
+
+static uint64_t offset_hash(const struct target *target)
+{
+    char digits[17];
+
+    (void)snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)target->labels->hash);
+    uint64_t hash = hash_fnv1a(HASH_FNV1A_INIT, str_from(digits, 16));
+    return hash_fnv1a(hash, str_of(target->url)) ^ target->scraper->offset_seed;
+}
+
+int64_t schedule_next(int64_t now_wall_ms, int64_t interval_ms, uint64_t offset)
+{
+    int64_t phase = (int64_t)(offset % (uint64_t)interval_ms);
+    int64_t past = (now_wall_ms - phase) % interval_ms;
+
+    if (past < 0)
+        past += interval_ms;
+    return now_wall_ms - past + interval_ms;
+}
+
+int64_t schedule_snap(const struct target *target, int64_t now_wall_ms)
+{
+    int64_t interval = target->interval_ms;
+    int64_t tolerance =
+        interval / 100 < TIMESTAMP_TOLERANCE_MS ? interval / 100 : TIMESTAMP_TOLERANCE_MS;
+    int64_t after = schedule_next(now_wall_ms, interval, offset_hash(target));
+
+    if (after - now_wall_ms <= tolerance)
+        return after;
+    if (now_wall_ms - (after - interval) <= tolerance)
+        return after - interval;
+    return now_wall_ms;
+}
+
+/* A timer may be a little early: the point that it was for must not be taken again. */
+static int64_t next_point(const struct target *target, int64_t now_wall_ms)
+{
+    int64_t slack = target->interval_ms / 2 < TIMESTAMP_TOLERANCE_MS ? target->interval_ms / 2
+                                                                     : TIMESTAMP_TOLERANCE_MS;
+
+    return schedule_next(now_wall_ms + slack, target->interval_ms, offset_hash(target));
+}
+
+void schedule_target(struct target *target)
+{
+    int64_t now_wall_ms = clock_wall_ms();
+
+    target->due_ms = clock_mono_ms() + next_point(target, now_wall_ms) - now_wall_ms;
+}
+
+void schedule_retire(struct target *target)
+{
+    int64_t now_wall_ms = clock_wall_ms();
+    int64_t interval = target->interval_ms;
+
+    target->stale_ms = next_point(target, now_wall_ms);
+    target->due_ms = clock_mono_ms() + target->stale_ms - now_wall_ms + interval + interval / 10;
+}
+
+static void on_due(uv_timer_t *timer);
+
+static void timer_arm(struct scraper *scraper)
+{
+    if (scraper->stopping || scraper->schedule.count == 0) {
+        uv_timer_stop(&scraper->due_timer);
+        return;
+    }
+    const struct target *first = scraper->schedule.items[0];
+    int64_t delay = first->due_ms - clock_mono_ms();
+    uv_update_time(scraper->loop);
+    uv_timer_start(&scraper->due_timer, on_due, delay > 0 ? (uint64_t)delay : 0, 0);
+}
+
+static void retired_gone(struct target *target)
+{
+    struct scraper *scraper = target->scraper;
+
+    append_target_gone(target, target->stale_ms);
+    for (size_t i = 0; i < scraper->retiring.count; i++) {
+        if (scraper->retiring.items[i] != target)
+            continue;
+        scraper->retiring.items[i] = scraper->retiring.items[--scraper->retiring.count];
+        break;
+    }
+    target_free(target);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct scraper *scraper = CONTAINER_OF(timer, struct scraper, due_timer);
+    int64_t now_ms = clock_mono_ms();
+
+    while (scraper->schedule.count > 0) {
+        struct target *target = scraper->schedule.items[0];
+        if (target->due_ms > now_ms)
+            break;
+        if (target->state == TARGET_RETIRING) {
+            (void)heap_pop(&scraper->schedule);
+            retired_gone(target);
+            continue;
+        }
+        schedule_target(target);
+        heap_fix_top(&scraper->schedule);
+        if (!target->fetch)
+            fetch_start(target);
+    }
+    timer_arm(scraper);
+}
+
+void schedule_rebuild(struct scraper *scraper)
+{
+    heap_deinit(&scraper->schedule);
+    heap_init(&scraper->schedule, due_before);
+    VEC_EACH (pool, &scraper->pools)
+        VEC_EACH (target, &(*pool)->targets)
+            heap_push(&scraper->schedule, *target);
+    VEC_EACH (target, &scraper->retiring)
+        heap_push(&scraper->schedule, *target);
+    timer_arm(scraper);
+}
+
+static void on_stopped_turn(uv_timer_t *timer)
+{
+    struct scraper *scraper = CONTAINER_OF(timer, struct scraper, due_timer);
+    void (*on_stopped)(void *ctx) = scraper->on_stopped;
+
+    scraper->on_stopped = NULL;
+    if (on_stopped)
+        on_stopped(scraper->stopped_ctx);
+}
+
+/* From the loop, not from within the last fetch's end: the owner may close everything now. */
+void schedule_tell_stopped(struct scraper *scraper)
+{
+    uv_timer_start(&scraper->due_timer, on_stopped_turn, 0, 0);
+}
+
+static void on_turn(uv_check_t *check)
+{
+    CONTAINER_OF(check, struct scraper, turn_check)->turn_left_ns = TURN_BUDGET_NS;
+}
+
+void schedule_open(struct scraper *scraper)
+{
+    heap_init(&scraper->schedule, due_before);
+    uv_timer_init(scraper->loop, &scraper->due_timer);
+    uv_idle_init(scraper->loop, &scraper->drain_idle);
+    uv_check_init(scraper->loop, &scraper->turn_check);
+    uv_check_start(&scraper->turn_check, on_turn);
+    uv_unref((uv_handle_t *)&scraper->turn_check);
+    scraper->turn_left_ns = TURN_BUDGET_NS;
+    scraper->open_handles = 3;
+}
+
+static void handle_closed(struct scraper *scraper)
+{
+    if (--scraper->open_handles == 0)
+        mem_free(scraper);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct scraper, due_timer));
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct scraper, drain_idle));
+}
+
+static void on_check_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct scraper, turn_check));
+}
+
+/* The last close callback frees the scraper itself. */
+void schedule_close(struct scraper *scraper)
+{
+    heap_deinit(&scraper->schedule);
+    uv_close((uv_handle_t *)&scraper->due_timer, on_timer_closed);
+    uv_close((uv_handle_t *)&scraper->drain_idle, on_idle_closed);
+    uv_close((uv_handle_t *)&scraper->turn_check, on_check_closed);
+}

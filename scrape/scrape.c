@@ -1,0 +1,242 @@
+/* scrape: the scraper's life and what the API sees of it. */
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "scraper.h"
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed;
+
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+        seed = hash64_mix((uint64_t)clock_mono_ns(), (uint64_t)getpid());
+    return seed;
+}
+
+/* Two servers with other external labels, or on other hosts, scrape at other instants. */
+static uint64_t offset_seed(const struct config *config)
+{
+    char host[256] = "";
+    struct buf text;
+
+    (void)gethostname(host, sizeof(host) - 1);
+    buf_init(&text, (size_t)1 << 20);
+    buf_add_str(&text, str_of(host));
+    if (config && config->global.external_labels)
+        labels_print(&text, config->global.external_labels);
+    uint64_t seed = hash_fnv1a(HASH_FNV1A_INIT, buf_str(&text));
+    buf_deinit(&text);
+    return seed;
+}
+
+struct scraper *scraper_open(const struct scraper_options *options)
+{
+    struct scraper *scraper = MEM_NEW(struct scraper);
+
+    scraper->loop = options->loop;
+    scraper->client = options->client;
+    scraper->storage = options->storage;
+    scraper->user_agent = str_dup(options->user_agent);
+    scraper->hash_seed = random_seed();
+    scraper->offset_seed = offset_seed(NULL);
+    family_table_init(&scraper->families);
+    list_init(&scraper->fetches);
+    list_init(&scraper->waiting);
+    schedule_open(scraper);
+    return scraper;
+}
+
+static struct pool *pool_find(const struct scraper *scraper, struct str name)
+{
+    for (size_t i = 0; i < scraper->pools.count; i++)
+        if (str_eq(str_of(scraper->pools.items[i]->name), name))
+            return scraper->pools.items[i];
+    return NULL;
+}
+
+static int pool_compare(const void *a, const void *b)
+{
+    return strcmp((*(struct pool *const *)a)->name, (*(struct pool *const *)b)->name);
+}
+
+static const struct config_scrape *options_find(const struct config *config, struct str name)
+{
+    for (size_t i = 0; i < config->scrape_count; i++)
+        if (str_eq(config->scrapes[i].job_name, name))
+            return &config->scrapes[i];
+    return NULL;
+}
+
+void scraper_apply(struct scraper *scraper, struct config *config)
+{
+    VEC(struct pool *) gone = {0};
+    size_t kept = 0;
+
+    scraper->offset_seed = offset_seed(config);
+    for (size_t i = 0; i < scraper->pools.count; i++) {
+        struct pool *pool = scraper->pools.items[i];
+        if (options_find(config, str_of(pool->name)))
+            scraper->pools.items[kept++] = pool;
+        else
+            VEC_PUSH(&gone, pool);
+    }
+    scraper->pools.count = kept;
+    VEC_EACH (pool, &gone)
+        pool_retire(*pool);
+    VEC_FREE(&gone);
+    for (size_t i = 0; i < config->scrape_count; i++) {
+        const struct config_scrape *options = &config->scrapes[i];
+        struct pool *pool = pool_find(scraper, options->job_name);
+        if (pool)
+            pool_set_config(pool, config, options);
+        else
+            VEC_PUSH(&scraper->pools, pool_new(scraper, config, options));
+    }
+    VEC_SORT(&scraper->pools, pool_compare);
+    schedule_rebuild(scraper);
+}
+
+void scraper_set_groups(struct scraper *scraper, struct str job, struct target_group *const *groups,
+                        size_t count)
+{
+    struct pool *pool = pool_find(scraper, job);
+    size_t targets = 0;
+
+    if (!pool || scraper->stopping)
+        return;
+    pool_set_groups(pool, groups, count);
+    VEC_EACH (each, &scraper->pools)
+        targets += (*each)->targets.count;
+    http_client_set_connections_max(scraper->client, (unsigned)(targets < 16 ? 16 : targets));
+}
+
+void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx)
+{
+    ENSURE(!scraper->stopping);
+    scraper->stopping = true;
+    uv_timer_stop(&scraper->due_timer);
+    VEC_EACH (pool, &scraper->pools)
+        VEC_EACH (target, &(*pool)->targets)
+            fetch_cancel(*target);
+    uv_idle_stop(&scraper->drain_idle);
+    scraper->on_stopped = done;
+    scraper->stopped_ctx = ctx;
+    if (list_empty(&scraper->fetches))
+        schedule_tell_stopped(scraper);
+}
+
+void scraper_free(struct scraper *scraper)
+{
+    if (!scraper)
+        return;
+    ENSURE(list_empty(&scraper->fetches));
+    VEC_EACH (pool, &scraper->pools)
+        pool_free(*pool);
+    VEC_FREE(&scraper->pools);
+    VEC_EACH (target, &scraper->retiring)
+        target_free(*target);
+    VEC_FREE(&scraper->retiring);
+    family_table_deinit(&scraper->families);
+    mem_free(scraper->user_agent);
+    schedule_close(scraper);
+}
+
+static struct target_view target_view(const struct target *target)
+{
+    return (struct target_view){
+        .discovered = target->discovered,
+        .labels = target->labels,
+        .pool = str_of(target->pool->name),
+        .url = str_of(target->url),
+        .error = target->error ? str_of(target->error) : STR_EMPTY,
+        .last_scrape_ms = target->last_scrape_ms,
+        .last_duration_seconds = target->last_duration_seconds,
+        .health = target->health,
+        .interval_ms = target->interval_ms,
+        .timeout_ms = target->timeout_ms,
+    };
+}
+
+static bool pool_wanted(const struct pool *pool, struct str name)
+{
+    return name.len == 0 || str_eq(str_of(pool->name), name);
+}
+
+void scraper_each_active(struct scraper *scraper, struct str pool_name, target_view_fn fn,
+                         void *ctx)
+{
+    VEC_EACH (pool, &scraper->pools) {
+        if (!pool_wanted(*pool, pool_name))
+            continue;
+        VEC_EACH (target, &(*pool)->targets) {
+            struct target_view view = target_view(*target);
+            fn(ctx, &view);
+        }
+    }
+}
+
+void scraper_each_dropped(struct scraper *scraper, struct str pool_name, target_view_fn fn,
+                          void *ctx)
+{
+    VEC_EACH (pool, &scraper->pools) {
+        if (!pool_wanted(*pool, pool_name))
+            continue;
+        VEC_EACH (discovered, &(*pool)->dropped) {
+            struct target_view view = {.discovered = *discovered,
+                                       .pool = str_of((*pool)->name),
+                                       .url = STR_EMPTY,
+                                       .error = STR_EMPTY};
+            fn(ctx, &view);
+        }
+    }
+}
+
+void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx)
+{
+    VEC_EACH (pool, &scraper->pools)
+        fn(ctx, str_of((*pool)->name), (*pool)->targets.count, (*pool)->dropped_count);
+}
+
+bool scraper_has_pool(const struct scraper *scraper, struct str pool)
+{
+    return pool_find(scraper, pool) != NULL;
+}
+
+static void target_metadata(const struct target *target, struct str metric, metadata_view_fn fn,
+                            void *ctx)
+{
+    struct target_view view = target_view(target);
+
+    for (size_t i = 0; i < target->families.items.count; i++) {
+        uint32_t id = target->families.items.items[i].id;
+        const struct metadata *metadata = family_table_get(&target->scraper->families, id);
+        if (metric.len == 0 || str_eq(metadata->metric, metric))
+            fn(ctx, &view, metadata);
+    }
+}
+
+void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn,
+                           void *ctx)
+{
+    VEC_EACH (pool, &scraper->pools)
+        VEC_EACH (target, &(*pool)->targets)
+            target_metadata(*target, metric, fn, ctx);
+}
+
+void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out)
+{
+    *out = scraper->stats;
+    out->pools = scraper->pools.count;
+    for (size_t i = 0; i < scraper->pools.count; i++) {
+        const struct pool *pool = scraper->pools.items[i];
+        out->targets += pool->targets.count;
+        for (size_t j = 0; j < pool->targets.count; j++) {
+            out->cache_entries += pool->targets.items[j]->cache.entries.count;
+            out->metadata_entries += pool->targets.items[j]->families.items.count;
+        }
+    }
+}

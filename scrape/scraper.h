@@ -1,0 +1,184 @@
+/* scraper: what the files of this module share: a scraper has pools (jobs), a pool has targets, a
+ * target has at most one fetch in flight.
+ *
+ *     pool.c, target.c       groups -> target_build -> keep | start | retire
+ *     schedule.c, fetch.c    due -> fetch_start -> on_head, on_bytes -> fetch_finish
+ *     append.c, report.c     lines -> batch -> storage_append, with stale markers and report
+ *
+ * Everything runs on the loop thread. */
+#ifndef SCRAPE_SCRAPER_H
+#define SCRAPE_SCRAPER_H
+
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "family.h"
+#include "line_cache.h"
+#include "parse_text.h"
+#include "sample_labels.h"
+#include "scrape.h"
+
+#define TURN_BUDGET_NS         (2 * 1000 * 1000) /* Parsing per turn of the loop. */
+#define TIMESTAMP_TOLERANCE_MS 2
+#define CACHE_KEEP_FAILED_MS                                                                       \
+    (10 * 60 * 1000) /* A target that is down longer gives its series back. */
+#define REPORT_SERIES_MAX 8
+
+struct pool;
+struct fetch;
+
+enum target_state {
+    TARGET_ACTIVE,
+    TARGET_RETIRING, /* Gone from its pool; its stale markers wait in case it comes back. */
+};
+
+struct target {
+    struct scraper *scraper; /* Borrowed. */
+    struct pool *pool;       /* Borrowed; NULL once retired. */
+    enum target_state state;
+    struct labels *discovered;
+    struct labels *labels;
+    char *url;
+    uint64_t key; /* Of job, labels and URL: what makes it the same target. */
+    int64_t interval_ms, timeout_ms;
+    int64_t due_ms;   /* Monotonic: next start, or when the retired one gets its markers. */
+    int64_t stale_ms; /* Wall time of the markers of a retired one. */
+    struct storage_group *group;
+    struct line_cache cache;
+    size_t cache_good_count; /* Entries after the last good scrape. */
+    struct family_list families;
+    series_ref reports[REPORT_SERIES_MAX]; /* Pinned; SERIES_REF_NONE until first used. */
+    enum target_health health;
+    char *error; /* Owned; NULL when fine. */
+    int64_t last_scrape_ms;
+    int64_t last_good_ms; /* Monotonic. */
+    int64_t last_start_ns;
+    double last_duration_seconds;
+    struct fetch *fetch; /* In flight. */
+};
+
+struct pool {
+    struct scraper *scraper;             /* Borrowed. */
+    struct config *config;               /* Reference. */
+    const struct config_scrape *options; /* In config. */
+    char *name;
+    struct target_group **groups; /* References. */
+    size_t group_count;
+    VEC(struct target *) targets; /* Sorted by labels. Owned. */
+    VEC(struct labels *) dropped; /* As discovered; at most keep_dropped_targets. */
+    size_t dropped_count;
+    char *forced_error; /* target_limit: every scrape fails with it. */
+};
+
+struct scraper {
+    struct uv_loop_s *loop;
+    struct http_client *client;
+    struct storage *storage;
+    char *user_agent;
+    uint64_t hash_seed;       /* Of the line caches. */
+    uint64_t offset_seed;     /* Of the schedule: host name and external labels. */
+    VEC(struct pool *) pools; /* Sorted by name. */
+    VEC(struct target *) retiring;
+    struct family_table families;
+    struct heap schedule; /* Targets by due_ms: active and retiring ones. */
+    struct list fetches;  /* In flight. */
+    struct list waiting;  /* Those with bytes left over from a turn. */
+    uv_timer_t due_timer;
+    uv_idle_t drain_idle; /* Runs while somebody waits. */
+    uv_check_t turn_check;
+    int64_t turn_left_ns;
+    int open_handles;
+    bool stopping, freeing;
+    void (*on_stopped)(void *ctx);
+    void *stopped_ctx;
+    struct scraper_stats stats;
+};
+
+/* --- target.c --- */
+
+enum target_verdict { TARGET_KEEP, TARGET_DROP, TARGET_BAD };
+/* What a discovered target becomes by the job's rules; texts and labels are references. */
+struct target_spec {
+    struct labels *discovered;
+    struct labels *labels;
+    char *url;
+    uint64_t key;
+    int64_t interval_ms, timeout_ms;
+};
+enum target_verdict target_build(struct target_spec *out, const struct config_scrape *options,
+                                 const struct target_group *group, size_t index,
+                                 struct arena *arena, struct err *err);
+void target_spec_deinit(struct target_spec *spec);
+struct target *target_new(struct pool *pool, struct target_spec *spec); /* Takes what is in spec. */
+bool target_is(const struct target *target, const struct target_spec *spec);
+void target_update(struct target *target,
+                   struct target_spec *spec); /* The same one: new discovered labels, times. */
+void target_free(struct target *target);      /* No fetch in flight. Releases its series. */
+void target_set_error(struct target *target, const char *text);
+const struct line_cache_ops *target_release_ops(struct target *target, struct line_cache_ops *ops);
+
+/* --- pool.c --- */
+
+struct pool *pool_new(struct scraper *scraper, struct config *config,
+                      const struct config_scrape *options);
+void pool_set_config(struct pool *pool, struct config *config, const struct config_scrape *options);
+void pool_set_groups(struct pool *pool, struct target_group *const *groups, size_t count);
+void pool_retire(struct pool *pool); /* All targets retire; frees the pool. */
+void pool_free(struct pool *pool);
+
+/* --- schedule.c --- */
+
+void schedule_open(struct scraper *scraper);
+void schedule_close(struct scraper *scraper);
+void schedule_target(struct target *target); /* Sets when it is due: its next grid point. */
+void schedule_retire(struct target *target); /* ... its markers: two intervals and a tenth on. */
+void schedule_rebuild(struct scraper *scraper);
+void schedule_tell_stopped(struct scraper *scraper); /* Nothing is in flight any more. */
+/* The grid point next to now, or now when none is within the tolerance. */
+int64_t schedule_snap(const struct target *target, int64_t now_wall_ms);
+int64_t schedule_next(int64_t now_wall_ms, int64_t interval_ms,
+                      uint64_t offset_hash); /* First one after now. */
+
+/* --- fetch.c --- */
+
+void fetch_start(struct target *target);
+void fetch_cancel(struct target *target); /* Nothing of it is stored. */
+void fetch_drain_waiting(struct scraper *scraper);
+
+/* --- append.c --- */
+
+/* One scrape's samples on their way. */
+struct append {
+    struct target *target;
+    struct batch batch;
+    struct arena arena;
+    struct sample_labels labels;
+    int64_t time_ms; /* Of samples without their own. */
+    bool honor_timestamps, track_timestamps;
+    uint64_t sample_limit;
+    uint64_t lines, added, series_added, duplicates, refused;
+    bool limit_exceeded, label_limit_exceeded;
+};
+void append_init(struct append *append, struct target *target, int64_t time_ms);
+void append_deinit(struct append *append);
+extern const struct parse_text_sink append_sink; /* To be copied, with ctx set to the append. */
+/* The scrape is over, well or not: stale markers and report join the batch, which goes to storage.
+ */
+struct append_summary {
+    bool ok;
+    double duration_seconds;
+    int64_t body_bytes; /* -1: over the limit. */
+};
+void append_finish(struct append *append, const struct append_summary *summary);
+/* Markers for all that lives, at this time, and an empty cache: the target is gone for good. */
+void append_target_gone(struct target *target, int64_t time_ms);
+
+/* --- report.c --- */
+
+void report_add(struct append *append, const struct append_summary *summary);
+void report_add_stale(struct append *append);
+void report_release(struct target *target);
+
+#endif

@@ -1,0 +1,315 @@
+/* target: from what discovery says to what is scraped, and the life of a target. The order is
+ * Prometheus': own labels before group labels before the job's defaults, then relabelling, then
+ * checks, then the hidden labels go. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "model/duration.h"
+#include "scraper.h"
+
+static const struct str label_address = {"__address__", 11};
+static const struct str label_scheme = {"__scheme__", 10};
+static const struct str label_path = {"__metrics_path__", 16};
+static const struct str label_interval = {"__scrape_interval__", 19};
+static const struct str label_timeout = {"__scrape_timeout__", 18};
+static const struct str param_prefix = {"__param_", 8};
+
+static struct str duration_text(struct arena *arena, int64_t ms)
+{
+    struct buf text;
+
+    buf_init(&text, 64);
+    duration_print(&text, ms);
+    struct str copy = arena_str(arena, buf_str(&text));
+    buf_deinit(&text);
+    return copy;
+}
+
+static void set_default(struct labels_builder *builder, struct str name, struct str value)
+{
+    if (labels_builder_get(builder, name).len == 0)
+        labels_builder_set(builder, name, value);
+}
+
+static void discovered_load(struct labels_builder *builder, const struct config_scrape *options,
+                            const struct target_group *group, size_t index, struct arena *arena)
+{
+    const struct labels *own = group->targets[index], *common = group->labels;
+
+    labels_builder_load(builder, own);
+    for (size_t i = 0; i < common->count; i++)
+        if (!labels_has(own, common->items[i].name))
+            labels_builder_set(builder, common->items[i].name, common->items[i].value);
+    set_default(builder, LABEL_JOB, options->job_name);
+    set_default(builder, label_interval, duration_text(arena, options->interval_ms));
+    set_default(builder, label_timeout, duration_text(arena, options->timeout_ms));
+    set_default(builder, label_path, options->metrics_path);
+    set_default(builder, label_scheme, options->scheme);
+    for (size_t i = 0; i < options->param_count; i++) {
+        const struct config_param *param = &options->params[i];
+        if (param->values.count > 0)
+            set_default(builder, arena_strf(arena, "__param_" STR_FMT, STR_ARG(param->name)),
+                        param->values.items[0]);
+    }
+}
+
+/* As Go escapes a URL's path. */
+static void add_path(struct buf *url, struct str path)
+{
+    static const char hex[] = "0123456789ABCDEF";
+
+    if (path.len > 0 && path.ptr[0] != '/')
+        buf_add_char(url, '/');
+    for (size_t i = 0; i < path.len; i++) {
+        unsigned char c = (unsigned char)path.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     (c && strchr("-_.~$&+,/:;=@", c));
+        if (plain) {
+            buf_add_char(url, (char)c);
+            continue;
+        }
+        buf_add_char(url, '%');
+        buf_add_char(url, hex[c >> 4]);
+        buf_add_char(url, hex[c & 15]);
+    }
+}
+
+static int param_compare(const void *a, const void *b)
+{
+    return str_cmp(((const struct config_param *)a)->name, ((const struct config_param *)b)->name);
+}
+
+static void add_query_pair(struct buf *url, struct str name, struct str value, char *separator)
+{
+    buf_add_char(url, *separator);
+    *separator = '&';
+    buf_add_url_escaped(url, name);
+    buf_add_char(url, '=');
+    buf_add_url_escaped(url, value);
+}
+
+/* The job's params, the first value of each as the labels have it, and what labels add; sorted by
+ * name. */
+static void add_query(struct buf *url, const struct config_scrape *options,
+                      const struct labels_builder *builder, struct arena *arena)
+{
+    VEC(struct config_param) params = {0};
+    char separator = '?';
+
+    for (size_t i = 0; i < options->param_count; i++)
+        VEC_PUSH(&params, options->params[i]);
+    for (size_t i = 0; i < builder->count; i++) {
+        struct str name = builder->items[i].name;
+        bool known = false;
+        if (!str_starts(name, param_prefix))
+            continue;
+        name = str_after(name, param_prefix.len);
+        VEC_EACH (param, &params)
+            known = known || (str_eq(param->name, name) && param->values.count > 0);
+        if (known)
+            continue;
+        struct config_param added = {.name = name, .values = {.count = 1}};
+        added.values.items = arena_alloc(arena, sizeof(struct str));
+        added.values.items[0] = builder->items[i].value;
+        VEC_PUSH(&params, added);
+    }
+    VEC_SORT(&params, param_compare);
+    VEC_EACH (param, &params) {
+        struct str label = arena_strf(arena, "__param_" STR_FMT, STR_ARG(param->name));
+        struct str first = labels_builder_get(builder, label);
+        for (size_t i = 0; i < param->values.count; i++)
+            add_query_pair(url, param->name,
+                           i == 0 && first.len > 0 ? first : param->values.items[i], &separator);
+    }
+    VEC_FREE(&params);
+}
+
+static char *url_build(const struct config_scrape *options, const struct labels_builder *builder,
+                       struct arena *arena)
+{
+    struct buf url;
+
+    buf_init(&url, (size_t)64 << 10);
+    buf_add_str(&url, labels_builder_get(builder, label_scheme));
+    BUF_ADD(&url, "://");
+    buf_add_str(&url, labels_builder_get(builder, label_address));
+    add_path(&url, labels_builder_get(builder, label_path));
+    add_query(&url, options, builder, arena);
+    char *text = str_dup(buf_str(&url));
+    buf_deinit(&url);
+    return text;
+}
+
+static bool time_label(const struct labels_builder *builder, struct str name, const char *what,
+                       int64_t *out, struct err *err)
+{
+    if (!duration_parse(labels_builder_get(builder, name), out, err))
+        return err_wrap(err, "error parsing scrape %s", what);
+    if (*out == 0)
+        return err_set(err, ERR_BAD_DATA, "scrape %s cannot be 0", what);
+    return true;
+}
+
+static bool check(struct target_spec *spec, const struct labels_builder *builder, struct err *err)
+{
+    struct str address = labels_builder_get(builder, label_address);
+
+    if (address.len == 0)
+        return err_set(err, ERR_BAD_DATA, "no address");
+    if (memchr(address.ptr, '/', address.len))
+        return err_set(err, ERR_BAD_DATA, "\"" STR_FMT "\" is not a valid hostname",
+                       STR_ARG(address));
+    if (!time_label(builder, label_interval, "interval", &spec->interval_ms, err) ||
+        !time_label(builder, label_timeout, "timeout", &spec->timeout_ms, err))
+        return false;
+    if (spec->timeout_ms > spec->interval_ms) {
+        struct str interval = labels_builder_get(builder, label_interval);
+        struct str timeout = labels_builder_get(builder, label_timeout);
+        return err_set(err, ERR_BAD_DATA,
+                       "scrape timeout cannot be greater than scrape interval (\"" STR_FMT
+                       "\" > \"" STR_FMT "\")",
+                       STR_ARG(timeout), STR_ARG(interval));
+    }
+    for (size_t i = 0; i < builder->count; i++)
+        if (!str_is_utf8(builder->items[i].value))
+            return err_set(err, ERR_BAD_DATA, "invalid label value for \"" STR_FMT "\"",
+                           STR_ARG(builder->items[i].name));
+    return true;
+}
+
+/* What series carry: all but the reserved names. */
+static struct labels *public_labels(struct labels_builder *builder)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < builder->count; i++)
+        if (!str_starts(builder->items[i].name, STR("__")))
+            builder->items[kept++] = builder->items[i];
+    builder->count = kept;
+    return labels_build(builder);
+}
+
+static enum target_verdict finish_build(struct target_spec *out,
+                                        const struct config_scrape *options,
+                                        struct labels_builder *builder, struct arena *arena,
+                                        struct err *err)
+{
+    if (!relabel_apply(&options->relabel, builder, arena) || builder->count == 0)
+        return TARGET_DROP;
+    if (!check(out, builder, err))
+        return TARGET_BAD;
+    set_default(builder, LABEL_INSTANCE, labels_builder_get(builder, label_address));
+    out->url = url_build(options, builder, arena);
+    out->labels = public_labels(builder);
+    out->key = hash64_mix(hash64_mix(hash64(options->job_name), out->labels->hash),
+                          hash64(str_of(out->url)));
+    return TARGET_KEEP;
+}
+
+enum target_verdict target_build(struct target_spec *out, const struct config_scrape *options,
+                                 const struct target_group *group, size_t index,
+                                 struct arena *arena, struct err *err)
+{
+    struct labels_builder builder;
+
+    *out = (struct target_spec){0};
+    labels_builder_init(&builder);
+    discovered_load(&builder, options, group, index, arena);
+    out->discovered = labels_build(&builder);
+    enum target_verdict verdict = finish_build(out, options, &builder, arena, err);
+    labels_builder_deinit(&builder);
+    return verdict;
+}
+
+void target_spec_deinit(struct target_spec *spec)
+{
+    labels_unref(spec->discovered);
+    labels_unref(spec->labels);
+    mem_free(spec->url);
+    *spec = (struct target_spec){0};
+}
+
+struct target *target_new(struct pool *pool, struct target_spec *spec)
+{
+    struct target *target = MEM_NEW(struct target);
+
+    target->scraper = pool->scraper;
+    target->pool = pool;
+    target->discovered = spec->discovered;
+    target->labels = spec->labels;
+    target->url = spec->url;
+    target->key = spec->key;
+    target->interval_ms = spec->interval_ms;
+    target->timeout_ms = spec->timeout_ms;
+    target->last_good_ms = clock_mono_ms();
+    for (size_t i = 0; i < REPORT_SERIES_MAX; i++)
+        target->reports[i] = SERIES_REF_NONE;
+    line_cache_init(&target->cache, pool->scraper->hash_seed);
+    target->group = storage_group_open(pool->scraper->storage, spec->key);
+    *spec = (struct target_spec){0};
+    return target;
+}
+
+bool target_is(const struct target *target, const struct target_spec *spec)
+{
+    return target->key == spec->key && labels_eq(target->labels, spec->labels) &&
+           strcmp(target->url, spec->url) == 0;
+}
+
+void target_update(struct target *target, struct target_spec *spec)
+{
+    bool timing = target->interval_ms != spec->interval_ms;
+
+    labels_unref(target->discovered);
+    target->discovered = spec->discovered;
+    spec->discovered = NULL;
+    target->interval_ms = spec->interval_ms;
+    target->timeout_ms = spec->timeout_ms;
+    target_spec_deinit(spec);
+    if (timing)
+        schedule_target(target);
+}
+
+static void on_release(void *ctx, series_ref ref)
+{
+    struct target *target = ctx;
+
+    storage_series_release(target->scraper->storage, ref);
+}
+
+const struct line_cache_ops *target_release_ops(struct target *target, struct line_cache_ops *ops)
+{
+    *ops = (struct line_cache_ops){.release = on_release, .ctx = target};
+    return ops;
+}
+
+void target_free(struct target *target)
+{
+    struct line_cache_ops ops;
+
+    ENSURE(!target->fetch);
+    line_cache_drain(&target->cache, target_release_ops(target, &ops));
+    line_cache_deinit(&target->cache);
+    report_release(target);
+    storage_group_close(target->group);
+    family_list_deinit(&target->families, &target->scraper->families);
+    labels_unref(target->discovered);
+    labels_unref(target->labels);
+    mem_free(target->url);
+    mem_free(target->error);
+    mem_free(target);
+}
+
+void target_set_error(struct target *target, const char *text)
+{
+    mem_free(target->error);
+    target->error = text && *text ? str_dup(str_of(text)) : NULL;
+}
+
+const char *target_health_text(enum target_health health)
+{
+    static const char *const texts[] = {"unknown", "up", "down"};
+
+    return texts[health];
+}

@@ -1,0 +1,61 @@
+/* text_lex: one line of the text exposition format 0.0.4 / 1.0.0, taken apart.
+ *
+ *     [name]{"quoted name",label="value",...} value [timestamp]\n
+ *     # HELP name text\n      # TYPE name type\n      # anything else\n
+ *
+ * Follows the tokens of Prometheus' own lexer, so that a bad line yields the same error text. Pure.
+ * Nothing is copied: names and values point into the line and keep their escapes until
+ * text_unescape. */
+#ifndef SCRAPE_TEXT_LEX_H
+#define SCRAPE_TEXT_LEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "model/metadata.h"
+
+struct text_label {
+    struct str name;
+    struct str value;
+    bool name_quoted; /* May hold any bytes and escapes. */
+    bool name_escaped;
+    bool value_escaped;
+};
+
+enum text_kind { TEXT_BLANK, TEXT_COMMENT, TEXT_HELP, TEXT_TYPE, TEXT_SAMPLE };
+
+/* What a line says. `labels` keeps its memory from line to line. */
+struct text_line {
+    enum text_kind kind;
+    struct str metric; /* Sample: its bytes from the name to the last brace. */
+    struct str name;
+    bool name_quoted, name_escaped;
+    VEC(struct text_label) labels;
+    double value;
+    int64_t time_ms;
+    bool has_time;
+    struct str help;       /* With escapes. */
+    enum metric_type type; /* TYPE */
+};
+
+enum text_result {
+    TEXT_OK,
+    TEXT_BAD,  /* err says why. */
+    TEXT_OPEN, /* The bytes end inside a quoted string: the line goes on after this newline. */
+};
+
+/* `bytes` is one line with its newline at the end. When `last` nothing can follow: never TEXT_OPEN.
+ */
+enum text_result text_lex(struct text_line *line, struct str bytes, bool last, struct err *err);
+void text_line_deinit(struct text_line *line);
+
+/* \\ \n, and \" where `quotes`; other escapes stay as they are. In the arena when something
+ * changed. */
+struct str text_unescape(struct arena *arena, struct str s, bool quotes);
+
+#endif

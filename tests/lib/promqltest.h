@@ -1,0 +1,48 @@
+/* promqltest: runs test files in the language of Prometheus' promqltest.
+ *
+ *     load 15s
+ *       up{job="a"} 1 1 _ 0+1x10 stale
+ *     eval instant at 1m sum(up)
+ *       {} 1
+ *     eval range from 0 to 1m step 15s up
+ *       up{job="a"} 1 1 _ 0 1
+ *     eval_fail instant at 0 bad(          eval_ordered ...   eval_warn ...   eval_info ...
+ *     eval instant at 0 "x"
+ *       expect string "x"       also: expect fail|warn|info [msg:TEXT | regex:RE], no_warn,
+ * no_info, ordered clear
+ *
+ * An instant query is run a second time as a range query around its time and must give the same
+ * there. */
+#ifndef TESTS_PROMQLTEST_H
+#define TESTS_PROMQLTEST_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include "query.h"
+
+/* Where samples go, and what is queried. */
+struct promqltest_store {
+    void *ctx;
+    void (*clear)(void *ctx);
+    void (*add)(void *ctx, const struct labels *labels, int64_t time_ms, double value);
+    struct storage *(*storage)(void *ctx);
+};
+
+struct promqltest_result {
+    size_t evals, failures, skipped;
+};
+
+struct promqltest_options {
+    unsigned features;
+    bool verbose;         /* Prints what was expected and found for each failure. */
+    bool skip_histograms; /* Blocks that load native histograms are passed over instead of failing.
+                           */
+};
+
+/* False when the file is not well-formed; failed evals are counted and printed, with `name` and
+ * line. */
+bool promqltest_run(const char *name, struct str text, const struct promqltest_store *store,
+                    const struct promqltest_options *options, struct promqltest_result *result,
+                    struct err *err);
+
+#endif

@@ -1,0 +1,528 @@
+/* Whole scrapes against a target on the loopback: what ends up in storage, and what the API would
+ * show. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "scrape_rig.h"
+
+static void expect_last(struct rig *rig, const char *series, double want)
+{
+    double value;
+
+    if (!fake_last(&rig->storage, series, &value))
+        fail_msg("no %s", series);
+    if (value != want)
+        fail_msg("%s is %f, not %f", series, value, want);
+}
+
+static bool is_stale(struct rig *rig, const char *series)
+{
+    double value;
+
+    return fake_last(&rig->storage, series, &value) && sample_is_stale(value);
+}
+
+struct seen_target {
+    char error[1024];
+    enum target_health health;
+    int count;
+};
+
+static void on_view(void *ctx, const struct target_view *view)
+{
+    struct seen_target *seen = ctx;
+
+    seen->count++;
+    seen->health = view->health;
+    snprintf(seen->error, sizeof(seen->error), STR_FMT, STR_ARG(view->error));
+}
+
+static struct seen_target see(struct rig *rig)
+{
+    struct seen_target seen = {0};
+
+    scraper_each_active(rig->scraper, STR_EMPTY, on_view, &seen);
+    return seen;
+}
+
+/* The way of a good scrape, its report, and the second scrape from the cache. */
+static void test_scrape__stores_samples_and_report(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "# TYPE a counter\n# HELP a It counts.\na{x=\"1\"} 5\na{x=\"2\"} 6\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\", x=\"1\"}", 5);
+    expect_last(&rig, "a{instance=\"i\", job=\"j\", x=\"2\"}", 6);
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 1);
+    expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 2);
+    expect_last(&rig, "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"}", 2);
+    expect_last(&rig, "scrape_series_added{instance=\"i\", job=\"j\"}", 0);
+    assert_non_null(fake_find(&rig.storage, "scrape_duration_seconds{instance=\"i\", job=\"j\"}"));
+    assert_int_equal(rig.storage.series.count, 7);
+    assert_int_equal(see(&rig).health, TARGET_UP);
+    struct scraper_stats stats;
+    scraper_get_stats(rig.scraper, &stats);
+    assert_int_equal(stats.cache_entries, 2);
+    assert_int_equal(stats.metadata_entries, 1);
+    rig_close(&rig);
+}
+
+/* Exporters choose format and compression by these headers. */
+static void test_scrape__sends_the_headers(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig_configure(&rig, "  params: {module: [a b], z: ['1', '2']}\n  metrics_path: /x\n"
+                        "  authorization: {credentials: secret}\n");
+    assert_true(rig_scrapes(&rig, 1));
+    assert_non_null(strstr(rig.last_headers,
+                           "Accept: text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+                           "text/plain;version=0.0.4;q=0.3,*/*;q=0.2\n"));
+    assert_non_null(strstr(rig.last_headers, "Accept-Encoding: gzip\n"));
+    assert_non_null(strstr(rig.last_headers, "User-Agent: Prometheus/3.14.0\n"));
+    assert_non_null(strstr(rig.last_headers, "X-Prometheus-Scrape-Timeout-Seconds: 0.2\n"));
+    assert_non_null(strstr(rig.last_headers, "Authorization: Bearer secret\n"));
+    assert_string_equal(rig.last_target, "/x?module=a+b&z=1&z=2");
+    rig_close(&rig);
+}
+
+/* Most exporters compress when asked. */
+static void test_scrape__inflates_gzip(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.gzip = true;
+    rig.body = "a 5\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 5);
+    rig_close(&rig);
+}
+
+static void long_body_fill(struct buf *body, int lines)
+{
+    buf_init(body, (size_t)64 << 20);
+    for (int i = 0; i < lines; i++)
+        buf_addf(body, "long_metric_name_total{number=\"%d\",path=\"/a/b/c\"} %d\n", i, i);
+}
+
+/* More than one turn's worth of parsing: the transfer pauses and nothing is lost. */
+static void test_scrape__takes_long_bodies(void **state)
+{
+    for (int gzip = 0; gzip < 2; gzip++) {
+        struct rig rig;
+        struct buf body;
+
+        (void)state;
+        rig_open(&rig);
+        rig.gzip = gzip;
+        long_body_fill(&body, 3000);
+        rig.long_body = buf_str(&body);
+        rig.interval = "3s";
+        rig_configure(&rig, "");
+        assert_true(rig_scrapes(&rig, 1));
+        assert_string_equal(see(&rig).error, "");
+        expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 3000);
+        assert_int_equal(rig.storage.series.count, 3005);
+        rig_close(&rig);
+        buf_deinit(&body);
+    }
+}
+
+/* A series that is no longer told of ends; one that a failed scrape hid ends, too, and comes back.
+ */
+static void test_scrape__marks_staleness(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\nb 2\ntimed 3 1000\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    rig.body = "a 1\n";
+    assert_true(rig_scrapes(&rig, 2));
+    assert_true(is_stale(&rig, "b{instance=\"i\", job=\"j\"}"));
+    assert_false(is_stale(&rig, "timed{instance=\"i\", job=\"j\"}"));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    rig.status = 500;
+    assert_true(rig_scrapes(&rig, 2));
+    assert_true(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 0);
+    assert_string_equal(see(&rig).error, "server returned HTTP status 500 Internal Server Error");
+    size_t before = fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}")->samples.count;
+    assert_true(rig_scrapes(&rig, 2));
+    assert_int_equal(fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}")->samples.count,
+                     before);
+    rig.status = 200;
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    assert_int_equal(see(&rig).health, TARGET_UP);
+    rig_close(&rig);
+}
+
+static bool all_stale(struct rig *rig)
+{
+    return is_stale(rig, "a{instance=\"i\", job=\"j\"}") &&
+           is_stale(rig, "up{instance=\"i\", job=\"j\"}");
+}
+
+/* A target that goes gets its markers a while later; one that comes back before goes on. */
+static void test_scrape__marks_removed_targets_late(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    assert_int_equal(see(&rig).count, 0);
+    assert_false(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
+    rig_configure(&rig, "");
+    assert_int_equal(rig.storage.open_groups, 1);
+    assert_true(rig_scrapes(&rig, 3));
+    assert_false(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
+    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    assert_true(rig_until(&rig, all_stale));
+    assert_int_equal(rig.storage.open_groups, 0);
+    rig_close(&rig);
+}
+
+/* One bad line drops the whole scrape; its text and number are shown. */
+static void test_scrape__fails_on_a_bad_line(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\nx \n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    assert_string_equal(see(&rig).error, "expected value after metric, got \"\\n\" (\"INVALID\") "
+                                         "while parsing: \"x \\n\" (line 2)");
+    assert_int_equal(fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}")->samples.count, 0);
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 0);
+    rig_close(&rig);
+}
+
+/* Each limit fails the scrape in Prometheus' words. */
+static void test_scrape__enforces_limits(void **state)
+{
+    static const struct {
+        const char *extra, *error;
+    } cases[] = {
+        {"  sample_limit: 2\n", "sample limit exceeded"},
+        {"  body_size_limit: 20B\n", "body size limit exceeded"},
+        {"  label_limit: 3\n", "label_limit exceeded (metric: b, number of labels: 4, limit: 3)"},
+        {"  label_name_length_limit: 8\n",
+         "label_name_length_limit exceeded (metric: b, label name: long_name, length: 9, limit: "
+         "8)"},
+        {"  label_value_length_limit: 9\n",
+         "label_value_length_limit exceeded (metric: b, label name: long_name, value: "
+         "\"long value\", length: 10, limit: 9)"},
+        {"  target_limit: 1\n", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct rig rig;
+        rig_open(&rig);
+        rig.body = "b{long_name=\"long value\"} 1\nc 2\nd 3\n";
+        rig_configure(&rig, cases[i].extra);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_string_equal(see(&rig).error, cases[i].error ? cases[i].error : "");
+        rig_close(&rig);
+    }
+}
+
+/* A pool over its target limit fails as a whole, without asking anybody. */
+static void test_scrape__enforces_target_limit(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig_configure(&rig, "  - targets: ['127.0.0.1:1']\n  target_limit: 1\n");
+    assert_true(rig_scrapes(&rig, 2));
+    assert_int_equal(see(&rig).count, 2);
+    assert_string_equal(see(&rig).error, "target_limit exceeded (number of targets: 2, limit: 1)");
+    assert_int_equal(rig.request_count, 0);
+    rig_close(&rig);
+}
+
+/* Content-Type decides; only a fallback lets a silent target through. */
+static void test_scrape__checks_content_type(void **state)
+{
+    static const struct {
+        const char *type, *extra, *error;
+    } cases[] = {
+        {"text/html", "",
+         "received unsupported Content-Type \"text/html\" and no fallback_scrape_protocol "
+         "specified for target"},
+        {"text/html", "  fallback_scrape_protocol: PrometheusText0.0.4\n", ""},
+        {"TEXT/plain;charset=utf-8", "", ""},
+        {"application/openmetrics-text", "",
+         "target answers with Content-Type \"application/openmetrics-text\", which was not asked "
+         "for and is not supported; only text/plain is"},
+        {"nonsense", "",
+         "cannot parse Content-Type \"nonsense\" and no fallback_scrape_protocol for target"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct rig rig;
+        rig_open(&rig);
+        rig.content_type = cases[i].type;
+        rig.body = "a 1\n";
+        rig_configure(&rig, cases[i].extra);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_string_equal(see(&rig).error, cases[i].error);
+        rig_close(&rig);
+    }
+}
+
+/* A scraped label that the target has, too. */
+static void test_scrape__resolves_label_conflicts(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a{job=\"own\",exported_job=\"x\",instance=\"\"} 1\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    expect_last(
+        &rig, "a{exported_exported_job=\"own\", exported_job=\"x\", instance=\"i\", job=\"j\"}", 1);
+    rig_configure(&rig, "  honor_labels: true\n");
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{exported_job=\"x\", job=\"own\"}", 1);
+    assert_true(is_stale(&rig, "a{exported_exported_job=\"own\", exported_job=\"x\", "
+                               "instance=\"i\", job=\"j\"}"));
+    rig_close(&rig);
+}
+
+/* Dropped lines are counted, not stored; what relabelling joins is one series and no staleness. */
+static void test_scrape__relabels_metrics(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a{x=\"1\"} 1\ndrop_me 2\n";
+    rig_configure(&rig, "  metric_relabel_configs:\n"
+                        "  - {source_labels: [__name__], regex: drop_.*, action: drop}\n"
+                        "  - {regex: x, action: labeldrop}\n");
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 2);
+    expect_last(&rig, "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"}", 1);
+    assert_null(fake_find(&rig.storage, "drop_me{instance=\"i\", job=\"j\"}"));
+    rig.body = "a{x=\"2\"} 3\n";
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 3);
+    const struct fake_series *series = fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}");
+    for (size_t i = 0; i < series->samples.count; i++)
+        assert_false(sample_is_stale(series->samples.items[i].value));
+    rig_close(&rig);
+}
+
+/* The same line twice: the first counts. Own timestamps may repeat. */
+static void test_scrape__drops_duplicates(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\na 1\nb 1 1000\nb 2 2000\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    assert_int_equal(rig.scraper->stats.samples_duplicate, 1);
+    const struct fake_series *series = fake_find(&rig.storage, "b{instance=\"i\", job=\"j\"}");
+    assert_int_equal(series->samples.count, 2);
+    assert_int_equal(series->samples.items[1].time_ms, 2000);
+    rig_close(&rig);
+}
+
+/* honor_timestamps: false takes the scrape's time and follows staleness. */
+static void test_scrape__may_ignore_timestamps(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1 1000\n";
+    rig_configure(&rig, "  honor_timestamps: false\n");
+    assert_true(rig_scrapes(&rig, 1));
+    const struct fake_series *series = fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}");
+    assert_true(series->samples.items[0].time_ms > 1000000);
+    rig.body = "";
+    assert_true(rig_scrapes(&rig, 2));
+    assert_true(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
+    rig_close(&rig);
+}
+
+/* A target that does not answer in time is down, in Go's words. */
+static void test_scrape__times_out(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.silent = true;
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    assert_non_null(strstr(see(&rig).error, "context deadline exceeded"));
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 0);
+    rig_close(&rig);
+}
+
+/* A reload that changes nothing leaves everything as it is. */
+static void test_scrape__keeps_targets_over_reloads(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    const struct target *target = rig.scraper->pools.items[0]->targets.items[0];
+    rig_configure(&rig, "");
+    assert_ptr_equal(rig.scraper->pools.items[0]->targets.items[0], target);
+    assert_int_equal(target->cache.entries.items[0].len, 1);
+    rig_configure(&rig, "  honor_labels: true\n");
+    assert_ptr_equal(rig.scraper->pools.items[0]->targets.items[0], target);
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    const struct fake_series *series = fake_find(&rig.storage, "a{instance=\"i\", job=\"j\"}");
+    for (size_t i = 0; i < series->samples.count; i++)
+        assert_false(sample_is_stale(series->samples.items[i].value));
+    rig_close(&rig);
+}
+
+/* New series beyond the limit are refused, old ones go on. */
+static void test_scrape__goes_on_when_series_are_refused(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    rig.storage.series_max = rig.storage.series.count;
+    rig.body = "a 2\nnew 3\n";
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 2);
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 1);
+    assert_null(fake_find(&rig.storage, "new{instance=\"i\", job=\"j\"}"));
+    rig_close(&rig);
+}
+
+static bool is_asked(struct rig *rig)
+{
+    return rig->held != NULL;
+}
+
+/* A target that goes while it is being scraped: the answer, if it comes, is nobody's. */
+static void test_scrape__cancels_what_is_in_flight(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.interval = "2s";
+    rig.silent = true;
+    rig_configure(&rig, "");
+    assert_true(rig_until(&rig, is_asked));
+    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    rig_configure(&rig, "");
+    assert_null(rig.scraper->pools.items[0]->targets.items[0]->fetch);
+    assert_int_equal(rig.scraper->stats.scrapes, 0);
+    rig_close(&rig);
+}
+
+/* A shutdown waits for what is in flight to be called off, and writes no markers. */
+static void test_scrape__stops_in_flight_without_markers(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a 1\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 1));
+    rig.silent = true;
+    assert_true(rig_until(&rig, is_asked));
+    size_t appends = rig.storage.append_count;
+    rig.scraper->stats.scrapes = 0;
+    scraper_stop(rig.scraper, rig_on_stopped, &rig);
+    assert_true(rig_until(&rig, rig_is_stopped));
+    assert_int_equal(rig.storage.append_count, appends);
+    assert_int_equal(rig.scraper->stats.scrapes, 0);
+    rig_close(&rig);
+}
+
+/* Targets that the rules drop are kept for the eye, up to a limit; pools are listed by name. */
+static void test_scrape__lists_dropped_targets(void **state)
+{
+    struct rig rig;
+    struct seen_target seen = {0};
+
+    (void)state;
+    rig_open(&rig);
+    rig_configure(&rig, "  - targets: [x1, x2, x3]\n  keep_dropped_targets: 2\n"
+                        "  relabel_configs:\n"
+                        "  - {source_labels: [__address__], regex: 'x.*', action: drop}\n");
+    scraper_each_dropped(rig.scraper, STR("j"), on_view, &seen);
+    assert_int_equal(seen.count, 2);
+    assert_int_equal(see(&rig).count, 1);
+    assert_int_equal(rig.scraper->pools.items[0]->dropped_count, 3);
+    assert_true(scraper_has_pool(rig.scraper, STR("j")));
+    assert_false(scraper_has_pool(rig.scraper, STR("k")));
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scrape__stores_samples_and_report),
+        cmocka_unit_test(test_scrape__sends_the_headers),
+        cmocka_unit_test(test_scrape__inflates_gzip),
+        cmocka_unit_test(test_scrape__takes_long_bodies),
+        cmocka_unit_test(test_scrape__marks_staleness),
+        cmocka_unit_test(test_scrape__marks_removed_targets_late),
+        cmocka_unit_test(test_scrape__fails_on_a_bad_line),
+        cmocka_unit_test(test_scrape__enforces_limits),
+        cmocka_unit_test(test_scrape__enforces_target_limit),
+        cmocka_unit_test(test_scrape__checks_content_type),
+        cmocka_unit_test(test_scrape__resolves_label_conflicts),
+        cmocka_unit_test(test_scrape__relabels_metrics),
+        cmocka_unit_test(test_scrape__drops_duplicates),
+        cmocka_unit_test(test_scrape__may_ignore_timestamps),
+        cmocka_unit_test(test_scrape__times_out),
+        cmocka_unit_test(test_scrape__keeps_targets_over_reloads),
+        cmocka_unit_test(test_scrape__goes_on_when_series_are_refused),
+        cmocka_unit_test(test_scrape__cancels_what_is_in_flight),
+        cmocka_unit_test(test_scrape__stops_in_flight_without_markers),
+        cmocka_unit_test(test_scrape__lists_dropped_targets),
+    };
+
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
