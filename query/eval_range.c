@@ -191,14 +191,13 @@ static void note_non_counter(const struct range_eval *eval, const struct labels 
 
 /* --- the call --- */
 
-static bool scratch_for(struct range_eval *eval, size_t count)
+static void scratch_for(struct range_eval *eval, size_t count)
 {
     if (count <= eval->scratch_count)
-        return true;
+        return;
     eval->scratch_count = count * 2;
     eval->scratch =
         arena_alloc_array(&eval->frame->query->arena, eval->scratch_count, sizeof(double));
-    return true;
 }
 
 static bool eval_all(struct range_eval *eval, enum function_id id, struct vector *out,

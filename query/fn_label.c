@@ -170,8 +170,10 @@ bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out, s
         annotate(frame->query, true, call,
                  STR("PromQL warning: sort is ineffective for range queries since results are "
                      "always ordered by labels"));
-    if (!eval_vector(frame, call_arg(call, 0), out, err) || frame->steps > 1)
-        return frame->steps > 1 && query_check(frame->query, err);
+    if (!eval_vector(frame, call_arg(call, 0), out, err))
+        return false;
+    if (frame->steps > 1)
+        return true;
     sorter.vector = out;
     uint32_t *order = arena_alloc_array(arena, out->count + 1, sizeof(uint32_t));
     uint32_t *scratch = arena_alloc_array(arena, out->count + 1, sizeof(uint32_t));
