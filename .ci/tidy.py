@@ -15,8 +15,8 @@ import sys
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 
 # header pattern -> where it may be included. A place is a file or, with a slash at its end, a folder.
-RIM = ["src/net/", "scrape/", "src/discovery/", "src/remote/", "src/rules/", "src/kube/", "src/redis/", "src/api/",
-       "src/main.c", "src/server", "tests/"]
+RIM = ["src/net/", "scrape/", "src/discovery/", "src/remote/", "src/rules/", "src/kube/", "src/redis/", "src/api/", "src/cli/",
+       "src/main.c", "src/server", "tests/", "bench/"]
 FENCES = [
     (r"uv\.h", RIM + ["src/*.c", "src/*.h", "include/net/"]),
     (r"llhttp\.h", ["src/net/http_"]),

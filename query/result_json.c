@@ -38,18 +38,30 @@ static void add_series(struct buf *out, const struct query_result *result, size_
     }
 }
 
+/* A float as Go's encoding/json writes it: like the API's values, but 3e-8 instead of 3e-08. */
+static void add_json_float(struct buf *out, double value)
+{
+    char text[NUMBER_TEXT_MAX];
+    size_t len = number_format(text, value, NUMBER_API);
+    if (len > 4 && text[len - 4] == 'e' && text[len - 3] == '-' && text[len - 2] == '0') {
+        text[len - 2] = text[len - 1];
+        len--;
+    }
+    buf_add(out, text, len);
+}
+
 static void add_data(struct buf *out, const struct query_result *result, size_t count)
 {
     buf_addf(out, "\"resultType\":\"%s\",\"result\":[", query_value_type_text(result->type));
     switch (result->type) {
-    case QUERY_SCALAR:
-        buf_add_time_ms(out, result->time_ms);
+    case QUERY_SCALAR: /* Prometheus writes these two through its plain JSON encoder. */
+        add_json_float(out, (double)result->time_ms / 1000);
         BUF_ADD(out, ",\"");
-        buf_add_number(out, result->scalar, NUMBER_API);
+        buf_add_number(out, result->scalar, NUMBER_F);
         buf_add_char(out, '"');
         break;
     case QUERY_STRING:
-        buf_add_time_ms(out, result->time_ms);
+        add_json_float(out, (double)result->time_ms / 1000);
         buf_add_char(out, ',');
         buf_add_json_string(out, result->string);
         break;
@@ -62,7 +74,7 @@ static void add_data(struct buf *out, const struct query_result *result, size_t 
 static void add_seconds(struct buf *out, const char *name, double seconds)
 {
     buf_addf(out, "\"%s\":", name);
-    buf_add_number(out, seconds, NUMBER_API);
+    add_json_float(out, seconds);
 }
 
 static void add_stats(struct buf *out, const struct query_stats *stats)

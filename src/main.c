@@ -1,5 +1,5 @@
-/* main: flags -> options -> run. One binary with many faces: the server by default; with a first word, or under the
- * name promtool, a tool. */
+/* main: flags -> options -> run. One binary with many faces: the server by default; with a first
+ * word, or under the name promtool, a tool. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +9,10 @@
 #include "options.h"
 #include "server.h"
 
-static void print(FILE *to, const struct buf *text) { fwrite(text->ptr, 1, text->len, to); }
+static void print(FILE *to, const struct buf *text)
+{
+    fwrite(text->ptr, 1, text->len, to);
+}
 
 static int usage_error(const struct err *err)
 {
@@ -24,7 +27,8 @@ static int usage_error(const struct err *err)
 
 static bool setup_log(const struct options *options, struct err *err)
 {
-    struct str level_text = option_string(options, "log.level"), format = option_string(options, "log.format");
+    struct str level_text = option_string(options, "log.level"),
+               format = option_string(options, "log.format");
     enum log_level level;
     if (!log_level_parse(level_text, &level))
         return err_set(err, ERR_BAD_DATA, "unrecognized log level " STR_FMT, STR_ARG(level_text));
@@ -41,13 +45,15 @@ static bool check_refused(const struct options *options, struct err *err)
     int64_t partition_ms = option_duration_ms(options, "storage.narthex.partition-duration");
     if (web_config.len > 0)
         return err_set(err, ERR_BAD_DATA,
-                       "--web.config.file=" STR_FMT ": TLS and authentication are not supported yet; the server does not "
+                       "--web.config.file=" STR_FMT
+                       ": TLS and authentication are not supported yet; the server does not "
                        "start open where a closed one was asked for",
                        STR_ARG(web_config));
     if (option_bool(options, "agent"))
         return err_set(err, ERR_BAD_DATA, "--agent: agent mode is not supported");
     if (partition_ms <= 0 || partition_ms % (2 * 60 * 60 * 1000) != 0)
-        return err_set(err, ERR_BAD_DATA, "--storage.narthex.partition-duration must be a multiple of 2h");
+        return err_set(err, ERR_BAD_DATA,
+                       "--storage.narthex.partition-duration must be a multiple of 2h");
     if (option_duration_ms(options, "storage.narthex.slot-duration") <= 0)
         return err_set(err, ERR_BAD_DATA, "--storage.narthex.slot-duration must be positive");
     return true;
@@ -62,11 +68,12 @@ static int run_server(const struct options *options)
         LOG_E("Refused to start", "err", err.text);
         return 2;
     }
-    LOG_I("Starting Narthex", "version", NARTHEX_VERSION, "behaves_as", "prometheus " PROMETHEUS_VERSION);
+    LOG_I("Starting Narthex", "version", NARTHEX_VERSION, "behaves_as",
+          "prometheus " PROMETHEUS_VERSION);
     options_warn(options);
     if (!config_load(&config, path, &err)) {
-        LOG_E(log_fmt("Error loading config (--config.file=" STR_FMT ")", STR_ARG(path)), "file", log_str(path), "err",
-              err.text);
+        LOG_E(log_fmt("Error loading config (--config.file=" STR_FMT ")", STR_ARG(path)), "file",
+              log_str(path), "err", err.text);
         return 2;
     }
     return server_run(options, config);

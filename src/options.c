@@ -1,4 +1,5 @@
-/* options: see options.h. The syntax is the one of Prometheus' flags: --name=value, --name value, --bool, --no-bool, -h. */
+/* options: see options.h. The syntax is the one of Prometheus' flags: --name=value, --name value,
+ * --bool, --no-bool, -h. */
 #include "options.h"
 
 #include <stdio.h>
@@ -60,11 +61,14 @@ static bool check_value(const struct flag_row *flag, struct str value, struct er
     case BOOL:
         if (str_eq(value, STR("true")) || str_eq(value, STR("false")))
             return true;
-        return err_set(err, ERR_BAD_DATA, "strconv.ParseBool: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(value));
+        return err_set(err, ERR_BAD_DATA,
+                       "strconv.ParseBool: parsing \"" STR_FMT "\": invalid syntax",
+                       STR_ARG(value));
     case NUMBER:
         if (str_to_u64(value, &number))
             return true;
-        return err_set(err, ERR_BAD_DATA, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(value));
+        return err_set(err, ERR_BAD_DATA,
+                       "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(value));
     case DURATION:
         return duration_parse(value, &ms, err);
     case SIZE:
@@ -74,7 +78,8 @@ static bool check_value(const struct flag_row *flag, struct str value, struct er
 }
 
 /* One argument that begins with "--"; *used says how many of argv it took. */
-static bool parse_long(struct options *options, int argc, char **argv, int at, int *used, struct err *err)
+static bool parse_long(struct options *options, int argc, char **argv, int at, int *used,
+                       struct err *err)
 {
     struct str value, name = str_cut(str_of(argv[at] + 2), '=', &value);
     size_t index = flag_find(name);
@@ -113,7 +118,7 @@ static void make_rows(struct options *options)
         if (options->values[i].count == 0)
             continue;
         buf_init(&text, 1 << 20);
-        VEC_EACH(value, &options->values[i]) {
+        VEC_EACH (value, &options->values[i]) {
             if (text.len)
                 buf_add_char(&text, ',');
             buf_add_str(&text, *value);
@@ -124,7 +129,8 @@ static void make_rows(struct options *options)
     }
 }
 
-bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome, struct err *err)
+bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome,
+                   struct err *err)
 {
     struct options *options = MEM_NEW(struct options);
     *outcome = OPTIONS_RUN;
@@ -165,17 +171,25 @@ void options_free(struct options *options)
 size_t option_count(const struct options *options, const char *name)
 {
     size_t index = flag_index(name);
-    return options->values[index].count ? options->values[index].count : FLAGS[index].value[0] != '\0';
+    return options->values[index].count ? options->values[index].count
+                                        : FLAGS[index].value[0] != '\0';
 }
 
 struct str option_at(const struct options *options, const char *name, size_t at)
 {
     size_t index = flag_index(name);
-    return at < options->values[index].count ? options->values[index].items[at] : str_of(FLAGS[index].value);
+    return at < options->values[index].count ? options->values[index].items[at]
+                                             : str_of(FLAGS[index].value);
 }
 
-struct str option_string(const struct options *options, const char *name) { return option_at(options, name, 0); }
-bool option_is_set(const struct options *options, const char *name) { return options->values[flag_index(name)].count > 0; }
+struct str option_string(const struct options *options, const char *name)
+{
+    return option_at(options, name, 0);
+}
+bool option_is_set(const struct options *options, const char *name)
+{
+    return options->values[flag_index(name)].count > 0;
+}
 bool option_bool(const struct options *options, const char *name)
 {
     return str_eq(option_string(options, name), STR("true"));

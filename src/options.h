@@ -15,8 +15,10 @@ struct options;
 
 enum options_outcome { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
 
-/* argv is borrowed for ever (as main's is). The error is the part behind "Error parsing command line arguments: ". */
-MUST_CHECK bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome, struct err *err);
+/* argv is borrowed for ever (as main's is). The error is the part behind "Error parsing command
+ * line arguments: ". */
+MUST_CHECK bool options_parse(struct options **out, int argc, char **argv,
+                              enum options_outcome *outcome, struct err *err);
 void options_free(struct options *options);
 
 /* By name; asking for a name that is not in flags.def is the programmer's error. */

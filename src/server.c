@@ -1,4 +1,5 @@
-/* server: see server.h. Everything in here runs on the loop thread, but for storage_open on the build lane. */
+/* server: see server.h. Everything in here runs on the loop thread, but for storage_open on the
+ * build lane. */
 #include "server.h"
 
 #include <signal.h>
@@ -23,10 +24,10 @@
 #include "scrape.h"
 #include "storage.h"
 
-#define STOP_GRACE_MS   2000
-#define RETENTION_15D   (INT64_C(15) * 24 * 60 * 60 * 1000)
-#define HEAD_BYTES_MAX  ((size_t)64 << 10)
-#define BODY_BYTES_MAX  ((size_t)32 << 20)
+#define STOP_GRACE_MS  2000
+#define RETENTION_15D  (INT64_C(15) * 24 * 60 * 60 * 1000)
+#define HEAD_BYTES_MAX ((size_t)64 << 10)
+#define BODY_BYTES_MAX ((size_t)32 << 20)
 
 struct server {
     const struct options *options; /* Borrowed from main. */
@@ -82,7 +83,8 @@ static int64_t retention_ms(const struct server *server)
     return RETENTION_15D;
 }
 
-static void discovery_found(void *ctx, struct str job, struct target_group *const *groups, size_t count)
+static void discovery_found(void *ctx, struct str job, struct target_group *const *groups,
+                            size_t count)
 {
     struct server *server = ctx;
     if (server->scraper && !server->stopping)
@@ -98,7 +100,8 @@ static void apply_config(struct server *server)
         scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
     for (size_t i = 0; i < server->config->inactive.count; i++)
-        LOG_W("Part of the configuration is not active yet", "what", log_str(server->config->inactive.items[i]));
+        LOG_W("Part of the configuration is not active yet", "what",
+              log_str(server->config->inactive.items[i]));
 }
 
 static void open_run(struct job *job)
@@ -121,8 +124,10 @@ static void open_done(struct job *job)
     }
     server->storage = server->opened;
     storage_get_stats(server->storage, &stats);
-    LOG_I("Storage is open", "replayed_samples", log_fmt("%llu", (unsigned long long)stats.replay_samples), "seconds",
-          log_fmt("%.3f", stats.replay_seconds), "series", log_fmt("%llu", (unsigned long long)stats.series));
+    LOG_I("Storage is open", "replayed_samples",
+          log_fmt("%llu", (unsigned long long)stats.replay_samples), "seconds",
+          log_fmt("%.3f", stats.replay_seconds), "series",
+          log_fmt("%llu", (unsigned long long)stats.series));
     if (server->stopping) {
         server_stop(server);
         return;
@@ -149,9 +154,12 @@ static void storage_begin(struct server *server)
     storage_options_init(&server->storage_options);
     server->storage_options.path = option_string(server->options, "storage.tsdb.path");
     server->storage_options.retention_ms = retention_ms(server);
-    server->storage_options.slot_ms = option_duration_ms(server->options, "storage.narthex.slot-duration");
-    server->storage_options.partition_ms = option_duration_ms(server->options, "storage.narthex.partition-duration");
-    server->storage_options.series_max = (uint32_t)option_number(server->options, "storage.narthex.series-limit");
+    server->storage_options.slot_ms =
+        option_duration_ms(server->options, "storage.narthex.slot-duration");
+    server->storage_options.partition_ms =
+        option_duration_ms(server->options, "storage.narthex.partition-duration");
+    server->storage_options.series_max =
+        (uint32_t)option_number(server->options, "storage.narthex.series-limit");
     server->storage_options.no_lockfile = option_bool(server->options, "storage.tsdb.no-lockfile");
     server->storage_options.submit_commit = lane_submit_ctx;
     server->storage_options.submit_ctx = server->commit_lane;
@@ -196,7 +204,8 @@ static void on_stop_signal(uv_signal_t *handle, int signal)
 {
     struct server *server = signal == SIGTERM ? CONTAINER_OF(handle, struct server, on_term)
                                               : CONTAINER_OF(handle, struct server, on_int);
-    LOG_W("Received an OS signal, exiting gracefully...", "signal", signal == SIGTERM ? "terminated" : "interrupt");
+    LOG_W("Received an OS signal, exiting gracefully...", "signal",
+          signal == SIGTERM ? "terminated" : "interrupt");
     server_stop(server);
 }
 
@@ -397,7 +406,8 @@ static bool listen_begin(struct server *server, struct err *err)
             return false;
         VEC_PUSH(&server->listeners, listener);
         server->listeners_open++;
-        LOG_I("Listening on", "address", log_str(options.address), "port", log_fmt("%u", http_server_port(listener)));
+        LOG_I("Listening on", "address", log_str(options.address), "port",
+              log_fmt("%u", http_server_port(listener)));
         if (i == 0)
             api_set_server(server->api, listener);
     }
@@ -412,7 +422,8 @@ int server_run(const struct options *options, struct config *config)
     signals_begin(&server);
     lanes_begin(&server);
     server.discovery = discovery_open(&server.loop, discovery_found, &server);
-    if (http_client_open(&server.client, &server.loop, &err) && api_begin(&server, &err) && listen_begin(&server, &err)) {
+    if (http_client_open(&server.client, &server.loop, &err) && api_begin(&server, &err) &&
+        listen_begin(&server, &err)) {
         storage_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {

@@ -1,6 +1,7 @@
 /* file: the system calls of the store's own files, behind one seam so that tests can break them.
  *
- * Any thread. `file_faults`, when set by a test, is asked before each operation and may make it fail or stop short. */
+ * Any thread. `file_faults`, when set by a test, is asked before each operation and may make it
+ * fail or stop short. */
 #ifndef STORAGE_FILE_H
 #define STORAGE_FILE_H
 
@@ -25,9 +26,11 @@ struct file {
 };
 
 void file_init(struct file *file);
-MUST_CHECK bool file_open_append(struct file *file, const char *path, struct err *err); /* Created when missing. */
-MUST_CHECK bool file_append(struct file *file, struct str bytes, struct err *err);      /* All, or cut back to before. */
-MUST_CHECK bool file_sync(struct file *file, struct err *err);                          /* fdatasync */
+MUST_CHECK bool file_open_append(struct file *file, const char *path,
+                                 struct err *err); /* Created when missing. */
+MUST_CHECK bool file_append(struct file *file, struct str bytes,
+                            struct err *err);                  /* All, or cut back to before. */
+MUST_CHECK bool file_sync(struct file *file, struct err *err); /* fdatasync */
 void file_close(struct file *file);
 
 MUST_CHECK bool file_read_all(const char *path, struct buf *out, struct err *err);

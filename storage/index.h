@@ -1,10 +1,13 @@
-/* index: from labels to live series: names, name=value pairs and their postings. One writer, any number of readers.
+/* index: from labels to live series: names, name=value pairs and their postings. One writer, any
+ * number of readers.
  *
- *     name ---> list of its pairs          pair (name, value) ---> postings: refs of series, ascending
+ *     name ---> list of its pairs          pair (name, value) ---> postings: refs of series,
+ * ascending
  *
- * Everything is append-only and published with release stores; entries live in segments that never move, hash tables and
- * lists that grow are replaced whole and the old ones retired through the epoch. A reader pins an epoch and needs
- * no lock. Removed series are skipped by the reader (series_gone) until index_sweep writes shorter lists. */
+ * Everything is append-only and published with release stores; entries live in segments that never
+ * move, hash tables and lists that grow are replaced whole and the old ones retired through the
+ * epoch. A reader pins an epoch and needs no lock. Removed series are skipped by the reader
+ * (series_gone) until index_sweep writes shorter lists. */
 #ifndef STORAGE_INDEX_H
 #define STORAGE_INDEX_H
 
@@ -64,8 +67,9 @@ uint32_t index_name_count(const struct index *index);
 uint32_t index_pair_count(const struct index *index);
 const struct name_entry *index_name(const struct index *index, uint32_t name);
 const struct pair_entry *index_pair(const struct index *index, uint32_t pair);
-uint32_t index_name_find(const struct index *index, struct str name);                    /* INDEX_NONE */
-uint32_t index_pair_find(const struct index *index, uint32_t name, struct str value);    /* INDEX_NONE */
+uint32_t index_name_find(const struct index *index, struct str name); /* INDEX_NONE */
+uint32_t index_pair_find(const struct index *index, uint32_t name,
+                         struct str value);      /* INDEX_NONE */
 uint64_t index_bytes(const struct index *index); /* Heap bytes; writer only. */
 
 #endif

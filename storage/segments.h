@@ -1,7 +1,8 @@
 /* segments: an array that grows without moving, one writer, any readers.
  *
- * Items live in segments of a fixed number; the table of segments is allocated once. The writer fills the item past the
- * end and publishes the count with release; a reader that got an item number by acquire may read that item. */
+ * Items live in segments of a fixed number; the table of segments is allocated once. The writer
+ * fills the item past the end and publishes the count with release; a reader that got an item
+ * number by acquire may read that item. */
 #ifndef STORAGE_SEGMENTS_H
 #define STORAGE_SEGMENTS_H
 
@@ -47,7 +48,8 @@ static inline uint32_t segments_count(const struct segments *segments)
 
 static inline void *segments_at(const struct segments *segments, uint32_t i)
 {
-    char *segment = atomic_load_explicit(&segments->table[i >> segments->shift], memory_order_acquire);
+    char *segment =
+        atomic_load_explicit(&segments->table[i >> segments->shift], memory_order_acquire);
     return segment + (size_t)(i & (segments->per_segment - 1)) * segments->item_bytes;
 }
 
@@ -72,15 +74,16 @@ static inline void segments_publish(struct segments *segments)
 
 static inline uint64_t segments_bytes(const struct segments *segments)
 {
-    uint64_t used = ((uint64_t)segments_count(segments) + segments->per_segment - 1) >> segments->shift;
+    uint64_t used =
+        ((uint64_t)segments_count(segments) + segments->per_segment - 1) >> segments->shift;
     return used * segments->per_segment * segments->item_bytes;
 }
 
 /* A typed reader: NAME_at(segments, i). */
-#define SEGMENTS_TYPED(name, type)                                                     \
-    static inline type *name##_at(const struct segments *segments, uint32_t i)         \
-    {                                                                                  \
-        return (type *)segments_at(segments, i);                                       \
+#define SEGMENTS_TYPED(name, type)                                                                 \
+    static inline type *name##_at(const struct segments *segments, uint32_t i)                     \
+    {                                                                                              \
+        return (type *)segments_at(segments, i);                                                   \
     }
 
 #endif

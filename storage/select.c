@@ -1,10 +1,11 @@
-/* select: from matchers to series, and from a series to its samples. Any thread, under a pinned epoch.
+/* select: from matchers to series, and from a series to its samples. Any thread, under a pinned
+ * epoch.
  *
- *     matchers -> postings of the pairs that match -> refs -> snapshot of head chunks and partition directories
- *     cursor: runs of one series (bundle rows, head chunks) in time order -> decoded blocks
+ *     matchers -> postings of the pairs that match -> refs -> snapshot of head chunks and partition
+ * directories cursor: runs of one series (bundle rows, head chunks) in time order -> decoded blocks
  *
- * The head is looked at before the partitions: a slot that is sealed meanwhile is seen twice rather than not at all, and equal
- * times are merged. */
+ * The head is looked at before the partitions: a slot that is sealed meanwhile is seen twice rather
+ * than not at all, and equal times are merged. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +76,8 @@ static void refs_unique(struct ref_vec *refs)
 }
 
 /* How many series a matcher that cannot match the empty value leaves at most; cheap to say. */
-static uint64_t matcher_cost(const struct index *index, const struct matcher *matcher, uint32_t name)
+static uint64_t matcher_cost(const struct index *index, const struct matcher *matcher,
+                             uint32_t name)
 {
     if (name == INDEX_NONE)
         return 0;
@@ -85,8 +87,10 @@ static uint64_t matcher_cost(const struct index *index, const struct matcher *ma
     return pair == INDEX_NONE ? 0 : id_list_view(&index_pair(index, pair)->postings).count;
 }
 
-/* The series with a value of `name` that matches. Regexes run once per distinct value; literal sets not at all. */
-static void matcher_refs(const struct index *index, const struct matcher *matcher, uint32_t name, struct ref_vec *refs)
+/* The series with a value of `name` that matches. Regexes run once per distinct value; literal sets
+ * not at all. */
+static void matcher_refs(const struct index *index, const struct matcher *matcher, uint32_t name,
+                         struct ref_vec *refs)
 {
     struct arena arena;
     struct str *literals;
@@ -100,7 +104,8 @@ static void matcher_refs(const struct index *index, const struct matcher *matche
         return;
     }
     arena_init(&arena, 0);
-    if (matcher->type == MATCH_REGEX && regex_literals(matcher->regex, &arena, &literals, &literal_count)) {
+    if (matcher->type == MATCH_REGEX &&
+        regex_literals(matcher->regex, &arena, &literals, &literal_count)) {
         for (size_t i = 0; i < literal_count; i++) {
             uint32_t pair = index_pair_find(index, name, literals[i]);
             if (pair != INDEX_NONE)
@@ -136,7 +141,8 @@ static bool memo_ask(struct memo *memo, const struct pair_entry *pair)
     return memo->answers[pair->ordinal] == 2;
 }
 
-static bool series_passes(const struct storage *storage, const struct series *series, struct memo *memos, size_t count)
+static bool series_passes(const struct storage *storage, const struct series *series,
+                          struct memo *memos, size_t count)
 {
     for (size_t m = 0; m < count; m++) {
         bool found = false;
@@ -155,9 +161,10 @@ static bool series_passes(const struct storage *storage, const struct series *se
     return true;
 }
 
-/* Refs of the series that match all, ascending, within the time range as far as the series' bounds tell. */
-static void match_refs(struct storage *storage, const struct matcher *matchers, size_t count, int64_t from_ms,
-                       int64_t to_ms, struct ref_vec *out)
+/* Refs of the series that match all, ascending, within the time range as far as the series' bounds
+ * tell. */
+static void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
+                       int64_t from_ms, int64_t to_ms, struct ref_vec *out)
 {
     const struct index *index = storage->index;
     struct memo *memos = mem_zalloc((count + 1) * sizeof(*memos));
@@ -187,7 +194,9 @@ static void match_refs(struct storage *storage, const struct matcher *matchers, 
             candidates.items[candidates.count++] = ref;
     }
     for (size_t m = 0; m < count; m++) {
-        memos[m].value_count = memos[m].name == INDEX_NONE ? 0 : id_list_view(&index_name(index, memos[m].name)->pairs).count;
+        memos[m].value_count = memos[m].name == INDEX_NONE
+                                   ? 0
+                                   : id_list_view(&index_name(index, memos[m].name)->pairs).count;
         memos[m].answers = mem_zalloc(memos[m].value_count + 1);
     }
     for (size_t i = 0; i < candidates.count; i++) {
@@ -207,12 +216,14 @@ static void match_refs(struct storage *storage, const struct matcher *matchers, 
 
 /* --- the snapshot --- */
 
-static void snapshot_series(struct selection *selection, struct selected *selected, const struct series *series)
+static void snapshot_series(struct selection *selection, struct selected *selected,
+                            const struct series *series)
 {
     const struct chunk *chunk = atomic_load_explicit(&series->newest, memory_order_acquire);
     selected->run_first = (uint32_t)selection->runs.count;
     for (; chunk; chunk = atomic_load_explicit(&chunk->older, memory_order_acquire)) {
-        struct head_run run = {.chunk = chunk, .count = atomic_load_explicit(&chunk->count, memory_order_acquire)};
+        struct head_run run = {.chunk = chunk,
+                               .count = atomic_load_explicit(&chunk->count, memory_order_acquire)};
         if (run.count == 0)
             continue;
         run.time_min_ms = chunk->time_first_ms;
@@ -230,7 +241,8 @@ static uint32_t group_of(const struct series *series)
     return chunk ? chunk->group : INDEX_NONE;
 }
 
-/* Neighbours of one group are looked at between two appends to it, so that a batch is seen whole. */
+/* Neighbours of one group are looked at between two appends to it, so that a batch is seen whole.
+ */
 static void snapshot_head(struct selection *selection, const struct ref_vec *refs)
 {
     struct storage *storage = selection->storage;
@@ -242,8 +254,10 @@ static void snapshot_head(struct selection *selection, const struct ref_vec *ref
                 break;
         }
         for (;;) {
-            const struct group_gate *gate = group == INDEX_NONE ? NULL : gate_at(&storage->gates, group);
-            uint32_t before = gate ? atomic_load_explicit(&gate->sequence, memory_order_acquire) : 0;
+            const struct group_gate *gate =
+                group == INDEX_NONE ? NULL : gate_at(&storage->gates, group);
+            uint32_t before =
+                gate ? atomic_load_explicit(&gate->sequence, memory_order_acquire) : 0;
             if (before & 1) {
                 sched_yield();
                 continue;
@@ -264,7 +278,8 @@ static void snapshot_partitions(struct selection *selection)
     const struct partition_list *list = partition_list_now(selection->storage);
     for (uint32_t i = 0; list && i < list->count; i++) {
         struct selected_partition selected = {.partition = list->items[i]};
-        if (selected.partition->from_ms > selection->to_ms || selected.partition->to_ms <= selection->from_ms)
+        if (selected.partition->from_ms > selection->to_ms ||
+            selected.partition->to_ms <= selection->from_ms)
             continue;
         selected.dir = atomic_load_explicit(&selected.partition->dir, memory_order_acquire);
         if (!selected.dir)
@@ -280,8 +295,8 @@ static int compare_selected(const void *a, const void *b)
     return labels_cmp(x->labels, y->labels);
 }
 
-bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count, int64_t from_ms,
-                    int64_t to_ms, struct selection **out, struct err *err)
+bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
+                    int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
     struct selection *selection = MEM_NEW(struct selection);
     struct ref_vec refs = {0};
@@ -313,7 +328,7 @@ void selection_free(struct selection *selection)
 {
     if (!selection)
         return;
-    VEC_EACH(selected, &selection->series) {
+    VEC_EACH (selected, &selection->series) {
         labels_unref(selected->labels);
     }
     epoch_unpin(&selection->storage->epoch, selection->pin);
@@ -323,7 +338,10 @@ void selection_free(struct selection *selection)
     mem_free(selection);
 }
 
-size_t selection_count(const struct selection *selection) { return selection->series.count; }
+size_t selection_count(const struct selection *selection)
+{
+    return selection->series.count;
+}
 
 struct labels *selection_labels(const struct selection *selection, size_t index)
 {
@@ -381,12 +399,13 @@ void cursor_free(struct cursor *cursor)
     mem_free(cursor);
 }
 
-static bool bundle_open(struct cursor *cursor, size_t partition, struct bundle_entry *entry, struct str *bytes,
-                        struct err *err)
+static bool bundle_open(struct cursor *cursor, size_t partition, struct bundle_entry *entry,
+                        struct str *bytes, struct err *err)
 {
     const struct selected_partition *selected = &cursor->selection->partitions.items[partition];
     bool found;
-    if (!cursor->reads[partition] && !kv_read_begin(selected->partition->kv, &cursor->reads[partition], err))
+    if (!cursor->reads[partition] &&
+        !kv_read_begin(selected->partition->kv, &cursor->reads[partition], err))
         return false;
     if (!kv_get(cursor->reads[partition], PARTITION_BUNDLES, entry->key, &found, bytes, err))
         return false;
@@ -395,7 +414,8 @@ static bool bundle_open(struct cursor *cursor, size_t partition, struct bundle_e
     if (atomic_load_explicit(&entry->verified, memory_order_relaxed))
         return true;
     if (!bundle_verify(*bytes))
-        return err_set(err, ERR_CORRUPT, "%s: a bundle's checksum is wrong", selected->partition->path);
+        return err_set(err, ERR_CORRUPT, "%s: a bundle's checksum is wrong",
+                       selected->partition->path);
     atomic_store_explicit(&entry->verified, 1, memory_order_relaxed);
     return true;
 }
@@ -417,8 +437,11 @@ static bool add_bundle_runs(struct cursor *cursor, size_t partition, uint64_t id
             continue;
         if (row.time_min_ms > selection->to_ms || row.time_max_ms < selection->from_ms)
             continue;
-        struct run run = {.time_min_ms = row.time_min_ms, .time_max_ms = row.time_max_ms, .count = row.count,
-                          .payload = payload, .order = (uint32_t)cursor->runs.count};
+        struct run run = {.time_min_ms = row.time_min_ms,
+                          .time_max_ms = row.time_max_ms,
+                          .count = row.count,
+                          .payload = payload,
+                          .order = (uint32_t)cursor->runs.count};
         VEC_PUSH(&cursor->runs, run);
     }
     return true;
@@ -446,8 +469,11 @@ void cursor_seek(struct cursor *cursor, size_t index)
     }
     for (uint32_t i = selected->run_count; i-- > 0;) {
         const struct head_run *head = &selection->runs.items[selected->run_first + i];
-        struct run run = {.time_min_ms = head->time_min_ms, .time_max_ms = head->time_max_ms, .chunk = head->chunk,
-                          .count = head->count, .order = (uint32_t)cursor->runs.count};
+        struct run run = {.time_min_ms = head->time_min_ms,
+                          .time_max_ms = head->time_max_ms,
+                          .chunk = head->chunk,
+                          .count = head->count,
+                          .order = (uint32_t)cursor->runs.count};
         VEC_PUSH(&cursor->runs, run);
     }
     VEC_SORT(&cursor->runs, compare_run);
@@ -484,7 +510,8 @@ static void merge_overlap(struct cursor *cursor, const struct run *runs, size_t 
     VEC_CLEAR(&cursor->merged);
     for (size_t r = 0; r < count; r++) {
         for (uint32_t i = 0; i < runs[r].count; i++, at++) {
-            struct merged merged = {cursor->times.items[at], cursor->values.items[at], runs[r].order};
+            struct merged merged = {cursor->times.items[at], cursor->values.items[at],
+                                    runs[r].order};
             VEC_PUSH(&cursor->merged, merged);
         }
     }
@@ -517,7 +544,8 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
             until = run->time_max_ms > until ? run->time_max_ms : until;
             if (!decode_run(cursor, run, err))
                 return false;
-        } while (cursor->next_run < cursor->runs.count && cursor->runs.items[cursor->next_run].time_min_ms <= until);
+        } while (cursor->next_run < cursor->runs.count &&
+                 cursor->runs.items[cursor->next_run].time_min_ms <= until);
         if (cursor->next_run - first > 1)
             merge_overlap(cursor, &cursor->runs.items[first], cursor->next_run - first);
         size_t from = 0, to = cursor->times.count;
@@ -535,8 +563,8 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
 /* --- names and values --- */
 
 /* Marks the refs of the series that match any set; NULL when there are no sets (all series). */
-static struct ref_vec sets_refs(struct storage *storage, const struct matchers *sets, size_t set_count, int64_t from_ms,
-                                int64_t to_ms)
+static struct ref_vec sets_refs(struct storage *storage, const struct matchers *sets,
+                                size_t set_count, int64_t from_ms, int64_t to_ms)
 {
     struct ref_vec refs = {0};
     if (set_count == 0)
@@ -554,9 +582,10 @@ static int compare_str(const void *a, const void *b)
 }
 
 /* Texts of the marked entries, copied, sorted and cut. */
-static void collect_texts(const uint8_t *marks, uint32_t count, struct str (*text_of)(const struct index *, uint32_t),
-                          const struct index *index, size_t limit, struct arena *arena, struct str **out, size_t *out_count,
-                          bool *cut)
+static void collect_texts(const uint8_t *marks, uint32_t count,
+                          struct str (*text_of)(const struct index *, uint32_t),
+                          const struct index *index, size_t limit, struct arena *arena,
+                          struct str **out, size_t *out_count, bool *cut)
 {
     size_t found = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -575,19 +604,25 @@ static void collect_texts(const uint8_t *marks, uint32_t count, struct str (*tex
         (*out)[i] = arena_str(arena, (*out)[i]);
 }
 
-static struct str name_text(const struct index *index, uint32_t name) { return index_name(index, name)->text; }
-static struct str pair_text(const struct index *index, uint32_t pair) { return index_pair(index, pair)->value; }
+static struct str name_text(const struct index *index, uint32_t name)
+{
+    return index_name(index, name)->text;
+}
+static struct str pair_text(const struct index *index, uint32_t pair)
+{
+    return index_pair(index, pair)->value;
+}
 
-bool storage_label_names(struct storage *storage, const struct matchers *sets, size_t set_count, int64_t from_ms,
-                         int64_t to_ms, size_t limit, struct arena *arena, struct str **out, size_t *count, bool *cut,
-                         struct err *err)
+bool storage_label_names(struct storage *storage, const struct matchers *sets, size_t set_count,
+                         int64_t from_ms, int64_t to_ms, size_t limit, struct arena *arena,
+                         struct str **out, size_t *count, bool *cut, struct err *err)
 {
     uint32_t pin = epoch_pin(&storage->epoch);
     struct ref_vec refs = sets_refs(storage, sets, set_count, from_ms, to_ms);
     uint32_t name_count = index_name_count(storage->index);
     uint8_t *marks = mem_zalloc(name_count + 1);
     (void)err;
-    VEC_EACH(ref, &refs) {
+    VEC_EACH (ref, &refs) {
         const struct series *series = series_at(&storage->series, *ref);
         for (uint32_t i = 0; i < series->pair_count; i++) {
             uint32_t name = index_pair(storage->index, series->pairs[i])->name;
@@ -602,9 +637,10 @@ bool storage_label_names(struct storage *storage, const struct matchers *sets, s
     return true;
 }
 
-bool storage_label_values(struct storage *storage, struct str name, const struct matchers *sets, size_t set_count,
-                          int64_t from_ms, int64_t to_ms, size_t limit, struct arena *arena, struct str **out,
-                          size_t *count, bool *cut, struct err *err)
+bool storage_label_values(struct storage *storage, struct str name, const struct matchers *sets,
+                          size_t set_count, int64_t from_ms, int64_t to_ms, size_t limit,
+                          struct arena *arena, struct str **out, size_t *count, bool *cut,
+                          struct err *err)
 {
     uint32_t pin = epoch_pin(&storage->epoch);
     uint32_t number = index_name_find(storage->index, name);
@@ -614,10 +650,11 @@ bool storage_label_values(struct storage *storage, struct str name, const struct
     (void)err;
     if (number != INDEX_NONE)
         refs = sets_refs(storage, sets, set_count, from_ms, to_ms);
-    VEC_EACH(ref, &refs) {
+    VEC_EACH (ref, &refs) {
         const struct series *series = series_at(&storage->series, *ref);
         for (uint32_t i = 0; i < series->pair_count; i++) {
-            if (series->pairs[i] < pair_count && index_pair(storage->index, series->pairs[i])->name == number)
+            if (series->pairs[i] < pair_count &&
+                index_pair(storage->index, series->pairs[i])->name == number)
                 marks[series->pairs[i]] = 1;
         }
     }

@@ -25,7 +25,8 @@
 #include "segments.h"
 #include "storage.h"
 
-#define STORE_VERSION 0 /* Of every file; version 1 comes with the day build and refuses this one. */
+#define STORE_VERSION                                                                              \
+    0 /* Of every file; version 1 comes with the day build and refuses this one. */
 
 /* One label set that the head or a partition knows. Never moves; its ref is its position. */
 struct series {
@@ -34,14 +35,15 @@ struct series {
     const uint32_t *pairs; /* In name order; in storage->pair_lists. Immutable. */
     uint32_t pair_count;
     uint32_t pins;
-    struct chunk *open;              /* The newest chunk while its slot is open. Writer only. */
-    _Atomic(struct chunk *) newest;  /* Head of the chain to older chunks; NULL: nothing in the head. */
-    _Atomic int64_t time_first_ms;   /* Bounds of what is stored anywhere; wide rather than narrow. */
+    struct chunk *open; /* The newest chunk while its slot is open. Writer only. */
+    _Atomic(struct chunk *)
+        newest; /* Head of the chain to older chunks; NULL: nothing in the head. */
+    _Atomic int64_t time_first_ms; /* Bounds of what is stored anywhere; wide rather than narrow. */
     _Atomic int64_t time_last_ms;
-    uint32_t group;                  /* Whose slot it is in. */
-    bool persisted;                  /* A partition that is there has its labels. */
-    uint64_t logged_segment;         /* Where the log has its labels, when not persisted. */
-    _Atomic bool gone;               /* Retention has taken all of it. */
+    uint32_t group;          /* Whose slot it is in. */
+    bool persisted;          /* A partition that is there has its labels. */
+    uint64_t logged_segment; /* Where the log has its labels, when not persisted. */
+    _Atomic bool gone;       /* Retention has taken all of it. */
 };
 
 /* A scrape target or (job, instance): its series are sealed together. */
@@ -83,10 +85,10 @@ enum { META_VERSION = 1, META_FROM, META_TO, META_NEXT_ID, META_NEXT_SLOT };
 struct partition {
     int64_t from_ms, to_ms;
     char *path;
-    struct kv *kv;                     /* Set before the first bundle is published. */
-    _Atomic(struct bundle_dir *) dir;  /* Loop writes, readers read. NULL: no bundle yet. */
-    bool published;                    /* In storage->partitions. Loop. */
-    bool retired;                      /* Loop. */
+    struct kv *kv;                    /* Set before the first bundle is published. */
+    _Atomic(struct bundle_dir *) dir; /* Loop writes, readers read. NULL: no bundle yet. */
+    bool published;                   /* In storage->partitions. Loop. */
+    bool retired;                     /* Loop. */
 };
 struct partition_list {
     uint32_t count;
@@ -100,21 +102,21 @@ struct log_waiter {
 };
 
 struct log {
-    struct buf pending;        /* Records that no job has taken yet. */
-    uint64_t sequence;         /* Bytes ever appended. */
+    struct buf pending; /* Records that no job has taken yet. */
+    uint64_t sequence;  /* Bytes ever appended. */
     uint64_t sequence_written;
-    uint64_t segment;          /* Number of the file that the next job writes to. */
+    uint64_t segment; /* Number of the file that the next job writes to. */
     int64_t segment_since_mono_ms;
     uint64_t segment_bytes;
-    uint64_t segment_oldest;   /* Oldest file that is there. */
+    uint64_t segment_oldest;     /* Oldest file that is there. */
     int64_t dirty_since_mono_ms; /* 0: nothing pending. */
     int64_t synced_mono_ms;
     int64_t retry_mono_ms;
     bool unsynced;
-    bool hurry;                /* A waiter wants the next write at once. */
+    bool hurry; /* A waiter wants the next write at once. */
     bool failing;
-    struct log_job *job;       /* In flight, or NULL. */
-    struct file file;          /* Lane. */
+    struct log_job *job; /* In flight, or NULL. */
+    struct file file;    /* Lane. */
     VEC(struct log_waiter) waiters;
 };
 
@@ -127,8 +129,8 @@ struct storage {
     struct segments series; /* struct series */
     struct segments gates;  /* struct group_gate, by group index */
     struct arena pair_lists;
-    struct map by_labels; /* labels_hash -> ref */
-    struct map by_id;     /* id -> ref */
+    struct map by_labels;               /* labels_hash -> ref */
+    struct map by_id;                   /* id -> ref */
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
     struct map by_key;                  /* group key -> index */
     uint64_t next_id, next_slot;
@@ -140,9 +142,9 @@ struct storage {
     int64_t seal_retry_mono_ms;
     int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
-    struct map scratch;                /* all_or_nothing: ref -> its last sample in the batch */
+    struct map scratch; /* all_or_nothing: ref -> its last sample in the batch */
     VEC(uint32_t) touched_groups;
-    _Atomic int64_t time_max_ms;       /* Newest sample ever taken; INT64_MIN when empty. */
+    _Atomic int64_t time_max_ms; /* Newest sample ever taken; INT64_MIN when empty. */
     _Atomic int64_t time_min_ms;
     struct storage_stats stats;
     uint64_t chunk_bytes, chunk_count;
@@ -153,24 +155,30 @@ SEGMENTS_TYPED(gate, struct group_gate)
 
 /* head.c */
 struct series *head_series(struct storage *storage, series_ref ref);
-series_ref head_find(struct storage *storage, const struct label *labels, size_t count, uint64_t hash);
+series_ref head_find(struct storage *storage, const struct label *labels, size_t count,
+                     uint64_t hash);
 /* Makes a series under an id (replay, partitions) or a new one (id 0). */
-series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels, size_t count, uint64_t hash);
+series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels,
+                           size_t count, uint64_t hash);
 series_ref head_find_id(struct storage *storage, uint64_t id);
 struct storage_group *head_group(struct storage *storage, uint64_t key);
 void head_group_drop_unused(struct storage *storage, struct storage_group *group);
 /* The series' open chunk with room for one more sample in the group's open slot. */
-struct chunk *head_open_chunk(struct storage *storage, struct series *series, series_ref ref, uint64_t slot, bool *started);
+struct chunk *head_open_chunk(struct storage *storage, struct series *series, series_ref ref,
+                              uint64_t slot, bool *started);
 void head_stored(struct storage *storage, struct series *series, int64_t time_ms);
-void head_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot, int64_t now_mono_ms);
+void head_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot,
+                     int64_t now_mono_ms);
 /* Drops the chunks of a sealed slot from a series' chain; they go to the epoch. */
 void head_drop_sealed(struct storage *storage, struct series *series, uint64_t slot);
 void head_free(struct storage *storage);
-bool series_text_labels(const struct storage *storage, const struct series *series, struct label *out);
+bool series_text_labels(const struct storage *storage, const struct series *series,
+                        struct label *out);
 
 /* log.c */
 void log_add_series(struct storage *storage, struct series *series, uint64_t group_key);
-size_t log_begin_samples(struct storage *storage, const struct storage_group *group); /* Where the record starts. */
+size_t log_begin_samples(struct storage *storage,
+                         const struct storage_group *group); /* Where the record starts. */
 void log_end_samples(struct storage *storage, size_t start);
 bool log_has_room(const struct storage *storage);
 void log_tick(struct storage *storage, int64_t now_mono_ms);
@@ -190,13 +198,16 @@ uint64_t slot_oldest_segment(const struct storage *storage);
 struct partition_list *partition_list_now(const struct storage *storage);
 MUST_CHECK bool partition_open_all(struct storage *storage, struct err *err);
 /* Lane: the partition of a time, made when missing. */
-MUST_CHECK bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out, struct err *err);
-void partition_publish(struct storage *storage, struct partition *partition, const struct bundle_entry *entries, size_t count);
+MUST_CHECK bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
+                              struct err *err);
+void partition_publish(struct storage *storage, struct partition *partition,
+                       const struct bundle_entry *entries, size_t count);
 void partition_retire_old(struct storage *storage);
 void partition_close_all(struct storage *storage);
-void series_encode_labels(const struct storage *storage, const struct series *series, struct buf *out);
-MUST_CHECK bool series_decode_labels(struct reader *in, struct label *out, size_t count_max, size_t *count,
-                                     struct err *err);
+void series_encode_labels(const struct storage *storage, const struct series *series,
+                          struct buf *out);
+MUST_CHECK bool series_decode_labels(struct reader *in, struct label *out, size_t count_max,
+                                     size_t *count, struct err *err);
 
 /* Bundles: see docs/formats.md. */
 #define BUNDLE_MAGIC       UINT32_C(0x3042584e) /* "NXB0" */

@@ -13,7 +13,8 @@ static bool has_wildcard(struct str path)
            str_find_char(path, '[') < path.len;
 }
 
-/* Every rule file that a glob finds; a path without wildcards must be there. Prints "Checking" for each later. */
+/* Every rule file that a glob finds; a path without wildcards must be there. Prints "Checking" for
+ * each later. */
 static bool find_rule_files(const struct config *config, glob_t *found, struct err *err)
 {
     int flags = GLOB_NOSORT;
@@ -41,8 +42,9 @@ static void warn_of_missing_sd_files(const struct config *config)
                 struct str file = scrape->file_sd[k].files.items[f];
                 char *path = str_dup(file);
                 if (!has_wildcard(file) && access(path, F_OK) != 0)
-                    printf("  WARNING: file \"%s\" for file_sd in scrape job \"" STR_FMT "\" does not exist\n", path,
-                           STR_ARG(scrape->job_name));
+                    printf("  WARNING: file \"%s\" for file_sd in scrape job \"" STR_FMT
+                           "\" does not exist\n",
+                           path, STR_ARG(scrape->job_name));
                 mem_free(path);
             }
         }
@@ -55,7 +57,8 @@ static bool check_file(struct str path, bool syntax_only)
     struct err err = {0};
     glob_t found = {0};
     printf("Checking " STR_FMT "\n", STR_ARG(path));
-    bool good = config_load(&config, path, &err) && (syntax_only || find_rule_files(config, &found, &err));
+    bool good =
+        config_load(&config, path, &err) && (syntax_only || find_rule_files(config, &found, &err));
     if (!good) {
         fprintf(stderr, "  FAILED: %s\n", err.text);
     } else {
@@ -67,7 +70,8 @@ static bool check_file(struct str path, bool syntax_only)
     }
     printf("\n");
     for (size_t i = 0; good && i < found.gl_pathc; i++)
-        printf("Checking %s\n  WARNING: rules are not evaluated yet: this file was not checked\n\n", found.gl_pathv[i]);
+        printf("Checking %s\n  WARNING: rules are not evaluated yet: this file was not checked\n\n",
+               found.gl_pathv[i]);
     if (found.gl_pathv)
         globfree(&found);
     config_unref(config);
@@ -85,12 +89,14 @@ int command_check_config(int argc, char **argv)
     struct err err = {0};
     bool good = true;
     if (!command_parse(&line, argc, argv, &err) ||
-        (line.arg_count == 0 && !err_set(&err, ERR_BAD_DATA, "required argument 'config-files' not provided"))) {
+        (line.arg_count == 0 &&
+         !err_set(&err, ERR_BAD_DATA, "required argument 'config-files' not provided"))) {
         fprintf(stderr, "error: %s\n", err.text);
         return 2;
     }
     for (size_t i = 0; i < line.arg_count; i++)
-        good = check_file(line.args[i], command_flag_value(&line, "syntax-only").ptr != NULL) && good;
+        good =
+            check_file(line.args[i], command_flag_value(&line, "syntax-only").ptr != NULL) && good;
     fflush(stdout);
     return good ? 0 : 1;
 }

@@ -1,4 +1,5 @@
-/* cli: the table of commands. A command is two words and a function; usage errors end with 2, as its own errors with 1. */
+/* cli: the table of commands. A command is two words and a function; usage errors end with 2, as
+ * its own errors with 1. */
 #include "cli.h"
 
 #include <stdio.h>
@@ -11,9 +12,16 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } COMMANDS[] = {
-    {{"check", "config"}, command_check_config, "check config [--syntax-only] FILE...\n      Check if the config files are valid or not."},
-    {{"query", "instant"}, command_query_instant, "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},
-    {{"query", "range"}, command_query_range, "query range [--start=T] [--end=T] [--step=D] [-o promql|json] URL EXPR\n      Run range query."},
+    {{"check", "config"},
+     command_check_config,
+     "check config [--syntax-only] FILE...\n      Check if the config files are valid or not."},
+    {{"query", "instant"},
+     command_query_instant,
+     "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},
+    {{"query", "range"},
+     command_query_range,
+     "query range [--start=T] [--end=T] [--step=D] [-o promql|json] URL EXPR\n      Run range "
+     "query."},
 };
 
 static void print_help(FILE *to)
@@ -41,11 +49,12 @@ bool command_parse(struct command_line *line, int argc, char **argv, struct err 
                 flag = &line->flags[f];
         }
         if (!flag)
-            return err_set(err, ERR_BAD_DATA, "unknown %s flag '" STR_FMT "'", arg.ptr[1] == '-' ? "long" : "short",
-                           STR_ARG(arg));
+            return err_set(err, ERR_BAD_DATA, "unknown %s flag '" STR_FMT "'",
+                           arg.ptr[1] == '-' ? "long" : "short", STR_ARG(arg));
         if (flag->takes_value && !value.ptr) {
             if (i + 1 >= argc)
-                return err_set(err, ERR_BAD_DATA, "expected argument for flag '" STR_FMT "'", STR_ARG(arg));
+                return err_set(err, ERR_BAD_DATA, "expected argument for flag '" STR_FMT "'",
+                               STR_ARG(arg));
             value = str_of(argv[++i]);
         }
         flag->value = flag->takes_value ? value : STR("true");
@@ -79,7 +88,8 @@ int cli_main(int argc, char **argv)
             return COMMANDS[i].run(argc - 3, argv + 3);
     }
     if (argc > 1)
-        fprintf(stderr, "error: expected command but got \"%s%s%s\"\n", first, second[0] ? " " : "", second);
+        fprintf(stderr, "error: expected command but got \"%s%s%s\"\n", first, second[0] ? " " : "",
+                second);
     print_help(stderr);
     return 2;
 }

@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* One parsed command line behind the command's words: flags (--name=value, --name value, -o value) and the rest. */
+/* One parsed command line behind the command's words: flags (--name=value, --name value, -o value)
+ * and the rest. */
 struct command_flag {
     const char *name; /* "time", "o"; without dashes */
     bool takes_value;
@@ -21,7 +22,8 @@ struct command_line {
     size_t arg_count;
 };
 MUST_CHECK bool command_parse(struct command_line *line, int argc, char **argv, struct err *err);
-struct str command_flag_value(const struct command_line *line, const char *name); /* ptr NULL when not given. */
+struct str command_flag_value(const struct command_line *line,
+                              const char *name); /* ptr NULL when not given. */
 
 int command_check_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);

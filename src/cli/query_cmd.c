@@ -48,7 +48,8 @@ static void on_done(void *ctx, const struct err *err)
 }
 
 /* POST form to <server><path>; a loop of its own, until the answer is there. */
-static bool ask_server(struct ask *ask, struct str server, const char *path, struct str form, struct err *err)
+static bool ask_server(struct ask *ask, struct str server, const char *path, struct str form,
+                       struct err *err)
 {
     uv_loop_t loop;
     struct http_client *client;
@@ -63,9 +64,17 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     if (str_find(server, STR("://")) == server.len)
         BUF_ADD(&url, "http://");
     buf_addf(&url, STR_FMT "%s", STR_ARG(server), path);
-    struct http_fetch_options options = {.url = buf_str(&url), .method = STR("POST"), .headers = headers, .header_count = 1,
-                                         .body = form, .timeout_ms = ASK_TIMEOUT_MS, .follow_redirects = true,
-                                         .on_head = on_head, .on_bytes = on_bytes, .on_done = on_done, .ctx = ask};
+    struct http_fetch_options options = {.url = buf_str(&url),
+                                         .method = STR("POST"),
+                                         .headers = headers,
+                                         .header_count = 1,
+                                         .body = form,
+                                         .timeout_ms = ASK_TIMEOUT_MS,
+                                         .follow_redirects = true,
+                                         .on_head = on_head,
+                                         .on_bytes = on_bytes,
+                                         .on_done = on_done,
+                                         .ctx = ask};
     ask->err.code = ERR_INTERNAL;
     ask->status = 0;
     (void)http_fetch(client, &options);
@@ -139,7 +148,8 @@ static void print_result(struct buf *out, const struct json *data)
     }
 }
 
-/* The raw result, cut out of the text, so that nothing is lost on the way: the value of the key "result". */
+/* The raw result, cut out of the text, so that nothing is lost on the way: the value of the key
+ * "result". */
 static void print_json_result(struct buf *out, struct str body)
 {
     size_t at = str_find(body, STR("\"result\":"));
@@ -171,10 +181,13 @@ static bool print_answer(struct ask *ask, bool as_json, struct err *err)
     struct json *root;
     struct buf out;
     if (!json_parse(&root, buf_str(&ask->body), err))
-        return err_set(err, ERR_BAD_DATA, "bad_response: invalid character in answer: HTTP status %d", ask->status);
+        return err_set(err, ERR_BAD_DATA,
+                       "bad_response: invalid character in answer: HTTP status %d", ask->status);
     if (!str_eq(json_str(json_get(root, "status")), STR("success"))) {
-        struct str type = json_str(json_get(root, "errorType")), text = json_str(json_get(root, "error"));
-        err_set(err, ERR_EXECUTION, STR_FMT ": " STR_FMT " (detail: )", STR_ARG(type), STR_ARG(text));
+        struct str type = json_str(json_get(root, "errorType")),
+                   text = json_str(json_get(root, "error"));
+        err_set(err, ERR_EXECUTION, STR_FMT ": " STR_FMT " (detail: )", STR_ARG(type),
+                STR_ARG(text));
         json_free(root);
         return false;
     }
@@ -232,8 +245,9 @@ static int run(const struct command_line *line, const char *path, struct buf *fo
 
 int command_query_instant(int argc, char **argv)
 {
-    struct command_flag flags[] = {
-        {.name = "time", .takes_value = true}, {.name = "o", .takes_value = true}, {.name = "format", .takes_value = true}};
+    struct command_flag flags[] = {{.name = "time", .takes_value = true},
+                                   {.name = "o", .takes_value = true},
+                                   {.name = "format", .takes_value = true}};
     struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
     struct err err = {0};
     struct buf form;
@@ -252,8 +266,10 @@ int command_query_instant(int argc, char **argv)
 
 int command_query_range(int argc, char **argv)
 {
-    struct command_flag flags[] = {{.name = "start", .takes_value = true}, {.name = "end", .takes_value = true},
-                                   {.name = "step", .takes_value = true},  {.name = "o", .takes_value = true},
+    struct command_flag flags[] = {{.name = "start", .takes_value = true},
+                                   {.name = "end", .takes_value = true},
+                                   {.name = "step", .takes_value = true},
+                                   {.name = "o", .takes_value = true},
                                    {.name = "format", .takes_value = true}};
     struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
     struct err err = {0};

@@ -103,10 +103,10 @@ static void test_query_result_json__has_the_shape_of_each_type(void **state)
     assert_json(storage, "nothing", &options,
                 "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[]}}");
     assert_json(storage, "1 / 0", &options,
-                "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[30.500,\"+"
+                "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[30.5,\"+"
                 "Inf\"]}}");
     assert_json(storage, "\"a\\\"b\"", &options,
-                "{\"status\":\"success\",\"data\":{\"resultType\":\"string\",\"result\":[30.500,"
+                "{\"status\":\"success\",\"data\":{\"resultType\":\"string\",\"result\":[30.5,"
                 "\"a\\\"b\"]}}");
     assert_json(
         storage, "c_total{i=\"0\"}[20s]", &options,
