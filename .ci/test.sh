@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests, in three builds: everything as a developer builds it, then what runs without the server under address and
-# undefined behaviour sanitizers, then the threaded floors under the thread sanitizer. The last line adds them up.
+# All tests, in three builds: everything as a developer builds it, then under address and undefined behaviour sanitizers
+# (without the peers' and the long tests), then the threaded floors under the thread sanitizer. The last line adds up.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -52,7 +52,8 @@ fixed_addresses="setarch -R"
 $fixed_addresses true 2>/dev/null || fixed_addresses=
 
 stage dev "" ""
-stage asan "" "" -R '^(unit|fuzz)/'
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters)$'
 tsan_targets=$(cmake --preset tsan >/dev/null 2>&1 && ninja -C build/tsan -t targets all |
     sed -n 's#^\(tests/unit_\(base\|net\|storage\)_[a-z0-9_]*\): .*#\1#p' | tr '\n' ' ')
 stage tsan "$tsan_targets" "$fixed_addresses" -R '^unit/(base|net|storage)/'

@@ -1,5 +1,5 @@
 /* server: see server.h. Everything in here runs on the loop thread, but for storage_open on the
- * build lane. */
+ * commit lane. */
 #include "server.h"
 
 #include <signal.h>
@@ -35,7 +35,7 @@ struct server {
     uv_loop_t loop;
     uv_signal_t on_term, on_int, on_hup;
     unsigned signals_open;
-    struct lane *commit_lane, *build_lane, *query_lane;
+    struct lane *commit_lane, *query_lane;
     struct timer *storage_timer;
     struct storage *storage;
     struct http_client *client;
@@ -48,7 +48,7 @@ struct server {
     bool stopping;
     bool scraper_stopped;
     int exit_code;
-    /* Opening the store, on the build lane: */
+    /* Opening the store, on the commit lane: */
     struct job open_job;
     struct storage_options storage_options;
     struct storage *opened;
@@ -168,7 +168,8 @@ static void storage_begin(struct server *server)
     server->open_job.run = open_run;
     server->open_job.done = open_done;
     server->opening = true;
-    lane_submit(server->build_lane, &server->open_job);
+    /* At normal priority: nothing else has the lane before there is a store, and /-/ready waits for it. */
+    lane_submit(server->commit_lane, &server->open_job);
 }
 
 /* --- reload --- */
@@ -284,8 +285,6 @@ static void server_close(struct server *server)
     if (server->scraper)
         scraper_free(server->scraper);
     http_client_close(server->client);
-    if (server->build_lane)
-        lane_close(server->build_lane);
     if (server->storage)
         (void)storage_tick(server->storage, clock_mono_ms());
     timer_free(server->storage_timer);
@@ -346,12 +345,25 @@ static void lanes_begin(struct server *server)
     if (cores > 0 && query_threads > (uint64_t)cores)
         query_threads = (uint64_t)cores;
     struct lane_options commit = {.name = "commit", .thread_count = 1, .priority = LANE_NORMAL};
-    struct lane_options build = {.name = "build", .thread_count = 1, .priority = LANE_IDLE};
     struct lane_options query = {.name = "query", .priority = LANE_NICE};
     query.thread_count = query_threads ? (unsigned)query_threads : 1;
     server->commit_lane = lane_open(&server->loop, &commit);
-    server->build_lane = lane_open(&server->loop, &build);
     server->query_lane = lane_open(&server->loop, &query);
+}
+
+/* --web.route-prefix, or else the path of --web.external-url. */
+static struct str route_prefix(const struct options *options)
+{
+    struct str prefix = option_string(options, "web.route-prefix");
+    struct str url = option_string(options, "web.external-url");
+    if (prefix.len > 0)
+        return prefix;
+    size_t scheme = str_find(url, STR("://"));
+    struct str path = scheme < url.len ? str_after(url, scheme + 3) : url;
+    path = str_after(path, str_find_char(path, '/'));
+    while (path.len > 0 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    return path.len > 0 ? path : STR("/");
 }
 
 static bool api_begin(struct server *server, struct err *err)
@@ -363,7 +375,7 @@ static bool api_begin(struct server *server, struct err *err)
         .query_lane = server->query_lane,
         .cors_origin = option_string(options, "web.cors.origin"),
         .external_url = option_string(options, "web.external-url"),
-        .route_prefix = option_string(options, "web.route-prefix"),
+        .route_prefix = route_prefix(options),
         .page_title = option_string(options, "web.page-title"),
         .enable_lifecycle = option_bool(options, "web.enable-lifecycle"),
         .enable_admin = option_bool(options, "web.enable-admin-api"),

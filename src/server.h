@@ -1,7 +1,7 @@
 /* server: wiring. The only place that knows everybody: builds the parts in order, reloads, drains,
  * closes in reverse.
  *
- *     server_run: listen -> open storage (build lane) -> ready -> ... -> SIGTERM -> stop scraping
+ *     server_run: listen -> open storage (commit lane) -> ready -> ... -> SIGTERM -> stop scraping
  * -> answer or cancel requests -> write the log -> exit
  */
 #ifndef SERVER_H

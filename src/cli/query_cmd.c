@@ -133,6 +133,8 @@ static void print_result(struct buf *out, const struct json *data)
     } else {
         for (size_t i = 0; i < json_count(result); i++) {
             const struct json *series = json_at(result, i), *values = json_get(series, "values");
+            if (i > 0)
+                BUF_ADD(out, "\n");
             print_metric(out, json_get(series, "metric"));
             BUF_ADD(out, " =>");
             for (size_t k = 0; k < json_count(values); k++) {
@@ -143,8 +145,8 @@ static void print_result(struct buf *out, const struct json *data)
                 BUF_ADD(out, " ");
                 print_pair(out, json_get(series, "value"));
             }
-            BUF_ADD(out, "\n");
         }
+        BUF_ADD(out, "\n"); /* Of an empty result this is all, as with promtool. */
     }
 }
 

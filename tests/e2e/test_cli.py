@@ -1,0 +1,242 @@
+"""The command line: flags, exit codes, promtool's words, reload, what is refused at start."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import harness
+from harness import NARTHEX, Server, run_command, wait_for
+
+PROMTOOL = harness.link_beside_narthex("promtool")
+PROMETHEUS = harness.link_beside_narthex("prometheus")
+GOOD = "global:\n  scrape_interval: 15s\nscrape_configs:\n  - job_name: a\n    static_configs: [{targets: ['x:1']}]\n"
+
+
+def new_config(text, name="prometheus.yml"):
+    return harness.write_file(os.path.join(harness.new_folder("config"), name), text)
+
+
+def refused(*arguments, config=GOOD):
+    """Starts the server in the hope that it ends by itself; (exit code, everything it said)."""
+    home = harness.new_folder("refused")
+    path = harness.write_file(os.path.join(home, "prometheus.yml"), config)
+    code, out, err = run_command([NARTHEX, "--config.file=" + path, "--storage.tsdb.path=" + home + "/data",
+                                  f"--web.listen-address=127.0.0.1:{harness.free_port()}", *arguments])
+    return code, out + err
+
+
+def test_unknown_flag__ends_with_2():
+    code, out, err = run_command([NARTHEX, "--no.such.flag"])
+    assert code == 2 and out == "", (code, out)
+    assert err.startswith("Error parsing command line arguments: unknown long flag '--no.such.flag'\n"), err
+    assert "--config.file" in err
+    for arguments in (["--config.file"], ["--web.max-connections=many"], ["--query.timeout=soon"], ["-x"],
+                      ["--web.enable-lifecycle=perhaps"], ["--storage.tsdb.retention.time=1"],
+                      ["--config.file=a", "--config.file=b"]):
+        code, out, err = run_command([NARTHEX, *arguments])
+        assert code == 2, (arguments, code, out, err)
+        assert err.startswith("Error parsing command line arguments: "), (arguments, err)
+
+
+def test_version_and_help():
+    for program, name in ((NARTHEX, "prometheus, version 3."), (PROMETHEUS, "prometheus, version 3."),
+                          (PROMTOOL, "promtool, version 3.")):
+        code, out, err = run_command([program, "--version"])
+        assert code == 0 and out.startswith(name), (program, code, out, err)
+    code, out, _ = run_command([NARTHEX, "--help"])
+    assert code == 0
+    for flag in ("--config.file", "--storage.tsdb.path", "--storage.tsdb.retention.time", "--web.listen-address",
+                 "--[no-]web.enable-lifecycle", "--query.lookback-delta", "--log.level"):
+        assert flag in out, flag
+    code, out, _ = run_command([PROMTOOL, "--help"])
+    assert code == 0 and "check config" in out and "query instant" in out
+
+
+def test_check_config__in_promtools_words():
+    path = new_config(GOOD)
+    for argv in ([NARTHEX, "check", "config", path], [PROMTOOL, "check", "config", path]):
+        code, out, err = run_command(argv)
+        assert code == 0 and err == "", (argv, code, out, err)
+        assert out == f"Checking {path}\n SUCCESS: {path} is valid prometheus config file syntax\n\n", out
+    bad = new_config("global:\n  scrape_intervall: 15s\n")
+    code, out, err = run_command([PROMTOOL, "check", "config", bad])
+    assert code == 1 and out == f"Checking {bad}\n\n", (code, out)
+    assert err.startswith("  FAILED: parsing YAML file " + bad), err
+    assert "line 2: field scrape_intervall not found in type config" in err, err
+    code, out, err = run_command([PROMTOOL, "check", "config", path, bad])
+    assert code == 1 and "SUCCESS" in out and "FAILED" in err
+    code, out, err = run_command([PROMTOOL, "check", "config", path + ".missing"])
+    assert code == 1 and "FAILED" in err, (code, err)
+    assert run_command([PROMTOOL, "check", "config"])[0] != 0
+    rules = new_config(GOOD + "rule_files: ['nowhere.yml']\n")
+    code, out, err = run_command([PROMTOOL, "check", "config", rules])
+    assert code == 1 and 'nowhere.yml" does not point to an existing file' in err, (code, err)
+    code, out, err = run_command([PROMTOOL, "check", "config", "--syntax-only", rules])
+    assert code == 0, (code, out, err)
+    files = new_config("scrape_configs:\n  - job_name: f\n    file_sd_configs: [{files: ['gone.json']}]\n")
+    code, out, err = run_command([PROMTOOL, "check", "config", files])
+    assert code == 0 and 'WARNING: file "' in out + err and 'for file_sd in scrape job "f" does not exist' in out + err
+
+
+def test_unknown_command__is_an_error():
+    for argv in ([NARTHEX, "frobnicate"], [PROMTOOL, "query", "sideways"], [PROMTOOL]):
+        code, out, err = run_command(argv)
+        assert code in (1, 2) and out == "" and err, (argv, code, out)
+
+
+def test_query__prints_as_promtool_does():
+    server = Server(GOOD)
+    at = int(time.time()) - 60
+    assert server.write([({"__name__": "q", "job": "a", "x": 'quote"back\\'}, [(at * 1000, 1.5)]),
+                         ({"__name__": "q", "job": "b"}, [(at * 1000, 2)])]).status == 204
+    url = f"http://127.0.0.1:{server.port}"
+    peer = harness.peer_path("prometheus", "promtool")
+    for query in ("q", "sum(q)", "1 + 1", "q[1m]", "nothing_here", "q{job=\"a\"}", "1/0"):
+        theirs = run_command([peer, "query", "instant", f"--time={at}", url, query])
+        ours = run_command([PROMTOOL, "query", "instant", f"--time={at}", url, query])
+        assert sorted(ours[1].splitlines()) == sorted(theirs[1].splitlines()), (query, theirs, ours)
+        assert ours[0] == theirs[0] == 0, (query, theirs, ours)
+    arguments = [f"--start={at - 30}", f"--end={at + 30}", "--step=15s", url]
+    for query in ("q", "sum(q)", "1"):
+        theirs = run_command([peer, "query", "range", *arguments, query])
+        ours = run_command([PROMTOOL, "query", "range", *arguments, query])
+        assert sorted(ours[1].splitlines()) == sorted(theirs[1].splitlines()), (query, theirs, ours)
+        assert ours[0] == theirs[0] == 0
+    code, out, err = run_command([PROMTOOL, "query", "instant", url, "sum("])
+    assert code == 1 and "parse error" in err, (code, out, err)
+    code, out, err = run_command([PROMTOOL, "query", "instant", f"http://127.0.0.1:{harness.free_port()}", "1"])
+    assert code == 1 and "refused" in err, (code, out, err)
+    code, out, err = run_command([PROMTOOL, "query", "instant", "-o", "json", url, "sum(q)", f"--time={at}"])
+    assert code == 0, (code, err)
+    assert json.loads(out) == [{"metric": {}, "value": [at, "3.5"]}], out
+
+
+def test_bad_config__ends_the_start_with_2():
+    code, said = refused(config="global: [1]\n")
+    assert code == 2 and "Error loading config (--config.file=" in said, (code, said)
+    code, said = refused(config="scrape_configs: [{}]\n")
+    assert code == 2 and "job_name is empty" in said, (code, said)
+    code, out, err = run_command([NARTHEX, "--config.file=/nowhere/prometheus.yml",
+                                  "--storage.tsdb.path=" + harness.new_folder("d")])
+    assert code == 2 and "no such file or directory" in (out + err).lower(), (code, out, err)
+
+
+def test_web_config__is_refused_rather_than_ignored():
+    path = new_config("basic_auth_users:\n  admin: $2y$10$abc\n", "web.yml")
+    code, said = refused("--web.config.file=" + path)
+    assert code == 2 and "--web.config.file" in said, (code, said)
+    assert refused("--web.config.file=" + path, "--agent")[0] in (2, 3)
+    # An empty name is what charts pass when there is none.
+    server = Server(GOOD, args=["--web.config.file="])
+    assert server.stop(5) == 0
+
+
+def test_prometheus_flags__are_accepted():
+    """A command line as the charts and the operator write it."""
+    server = Server(GOOD, args=[
+        "--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=10GB", "--storage.tsdb.wal-compression",
+        "--web.console.templates=/etc/prometheus/consoles", "--web.console.libraries=/etc/prometheus/console_libraries",
+        "--web.route-prefix=/", "--web.external-url=http://prometheus.example/", "--web.page-title=Title",
+        "--no-auto-gomaxprocs", "--auto-gomemlimit.ratio=0.8", "--log.level", "debug", "--log.format=json",
+        "--enable-feature=exemplar-storage,memory-snapshot-on-shutdown", "--enable-feature=no-such-feature",
+        "--query.timeout=30s", "--query.max-samples=1000000", "--storage.tsdb.no-lockfile",
+        "--storage.remote.flush-deadline=1m", "--rules.alert.resend-delay=1m", "--web.cors.origin=.*"])
+    flags = server.data("/api/v1/status/flags")
+    assert flags["storage.tsdb.retention.time"] == "15d" and flags["query.timeout"] == "30s", flags
+    assert flags["auto-gomaxprocs"] == "false" and flags["log.level"] == "debug"
+    assert all(isinstance(text, str) for text in flags.values())
+    lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    assert len(lines) == len(server.log().splitlines()), server.log()
+    warned = json.dumps(lines)
+    assert "auto-gomaxprocs" in warned and "no-such-feature" in warned
+    assert server.stop(5) == 0
+
+
+def test_taken_port__ends_the_start():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, out, err = run_command([NARTHEX, "--config.file=" + new_config(GOOD),
+                                      "--storage.tsdb.path=" + harness.new_folder("d"),
+                                      f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}"])
+    assert code == 1 and "address already in use" in (out + err).lower(), (code, out, err)
+    code, said = refused("--web.listen-address=127.0.0.1:99999")
+    assert code != 0, said
+
+
+def test_unusable_data_folder__ends_the_start():
+    path = new_config("", "a_file")
+    code, out, err = run_command([NARTHEX, "--config.file=" + new_config(GOOD), "--storage.tsdb.path=" + path,
+                                  f"--web.listen-address=127.0.0.1:{harness.free_port()}"])
+    assert code == 1 and path in out + err, (code, out, err)
+
+
+def test_signals__reload_and_stop():
+    server = Server("global:\n  external_labels: {v: one}\n")
+
+    def yaml():
+        return server.data("/api/v1/status/config")["yaml"]
+
+    assert "v: one" in yaml()
+    server.set_config("global:\n  external_labels: {v: two}\n")
+    server.signal(signal.SIGHUP)
+    wait_for("the new config", lambda: "v: two" in yaml())
+    server.set_config("global:\n  external_labels: {v: three\n")
+    server.signal(signal.SIGHUP)
+    wait_for("the refusal", lambda: "level=ERROR" in server.log())
+    assert "v: two" in yaml() and server.is_running()
+    assert server.data("/api/v1/status/runtimeinfo")["reloadConfigSuccess"] is False
+    assert "prometheus_config_last_reload_successful 0" in server.get("/metrics").text
+    reply = server.post("/-/reload")
+    assert reply.status == 500 and reply.text.startswith("failed to reload config: "), reply
+    assert "v: two" in yaml()
+    server.set_config("global:\n  external_labels: {v: four}\n")
+    reply = server.post("/-/reload")
+    assert reply.status == 200 and reply.body == b"", reply
+    assert "v: four" in yaml()
+    assert server.data("/api/v1/status/runtimeinfo")["reloadConfigSuccess"] is True
+    assert "prometheus_config_last_reload_successful 1" in server.get("/metrics").text
+    os.remove(server.config_path)
+    assert server.post("/-/reload").status == 500 and "v: four" in yaml()
+    server.signal(signal.SIGINT)
+    assert server.exit_code(5) == 0
+
+
+def test_lifecycle__is_off_by_default():
+    server = Server(GOOD, lifecycle=False)
+    for path in ("/-/reload", "/-/quit"):
+        reply = server.post(path)
+        assert reply.status == 403 and reply.text.strip() == "Lifecycle API is not enabled.", reply
+        assert server.get(path).status in (403, 405)
+    assert server.is_running()
+
+
+def test_quit__ends_with_0():
+    server = Server(GOOD)
+    assert server.get("/-/quit").status == 405
+    reply = server.post("/-/quit")
+    assert reply.status == 200 and reply.text.strip() == "Requesting termination... Goodbye!", reply
+    assert server.exit_code(5) == 0
+
+
+def test_prometheus_link__serves():
+    home = harness.new_folder("link")
+    port = harness.free_port()
+    path = harness.write_file(os.path.join(home, "prometheus.yml"), "")
+    peer = harness.Prometheus("prometheus-link", port, [PROMETHEUS, "--config.file", path, "--storage.tsdb.path",
+                                                        home + "/data", f"--web.listen-address=127.0.0.1:{port}"],
+                              "/-/ready").start()
+    assert peer.data("/api/v1/status/buildinfo")["version"].startswith("3.")
+    assert peer.stop(5) == 0
+
+
+def test_stdout__takes_a_closed_pipe():
+    """`narthex --help | head -1` must not end in a signal's name on the terminal, nor hang."""
+    done = subprocess.run(f"{NARTHEX} --help | head -1", shell=True, capture_output=True, timeout=10, check=False)
+    assert done.returncode == 0 and done.stdout, done
+
+
+if __name__ == "__main__":
+    harness.main(globals())
