@@ -1,8 +1,9 @@
 /* append: one batch into the head and into the log's pending bytes. Loop thread.
  *
- *     decide each sample's outcome -> encode -> chunk and log record get the same entry -> open the gates
+ *     decide each outcome -> encode -> chunk and log record get the same entry -> open the gates
  *
- * The gates (one sequence number a group) are odd while the batch goes in, so that a select sees all of it or nothing. */
+ * The gates (one sequence number a group) are odd while the batch goes in, so that a select sees
+ * all of it or nothing. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +14,12 @@
 #include "store.h"
 
 #define FUTURE_MAX_MS    (10 * 60 * 1000)
-#define HEAD_WINDOW_MS   (60 * 60 * 1000) /* Half of Prometheus' chunk range: how far behind a sample may come. */
 #define SLOT_SAMPLES_MIN 20000
 
 /* What a sample is measured against: the series' newest, in the head or earlier in this batch. */
 struct last_sample {
     bool known;
+    bool bits_known;
     int64_t time_ms;
     uint64_t bits;
 };
@@ -28,18 +29,23 @@ struct bounds {
     int64_t time_max_ms;
 };
 
-static struct bounds bounds_of(const struct storage *storage, const struct batch *batch, int64_t now_ms)
+static struct bounds bounds_of(const struct storage *storage, const struct batch *batch,
+                               int64_t now_ms)
 {
     int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
-    struct bounds bounds = {.time_max_ms = now_ms > INT64_MAX - FUTURE_MAX_MS ? INT64_MAX : now_ms + FUTURE_MAX_MS};
+    struct bounds bounds = {
+        .time_max_ms = now_ms > INT64_MAX - FUTURE_MAX_MS ? INT64_MAX : now_ms + FUTURE_MAX_MS};
     if (newest == INT64_MIN && batch->samples.count > 0)
-        newest = batch->samples.items[0].time_ms; /* An empty store begins wherever its first sample is. */
-    bounds.time_min_ms = newest < INT64_MIN + HEAD_WINDOW_MS ? INT64_MIN : newest - HEAD_WINDOW_MS;
+        newest = batch->samples.items[0]
+                     .time_ms; /* An empty store begins wherever its first sample is. */
+    bounds.time_min_ms =
+        newest < -TIME_MS_MAX + HEAD_WINDOW_MS ? -TIME_MS_MAX : newest - HEAD_WINDOW_MS;
+    bounds.time_max_ms = bounds.time_max_ms > TIME_MS_MAX ? TIME_MS_MAX : bounds.time_max_ms;
     return bounds;
 }
 
-static enum sample_outcome decide(const struct bounds *bounds, const struct last_sample *last, int64_t time_ms,
-                                  uint64_t bits)
+static enum sample_outcome decide(const struct bounds *bounds, const struct last_sample *last,
+                                  int64_t time_ms, uint64_t bits)
 {
     if (time_ms > bounds->time_max_ms || time_ms < bounds->time_min_ms)
         return SAMPLE_OUT_OF_BOUNDS;
@@ -47,15 +53,21 @@ static enum sample_outcome decide(const struct bounds *bounds, const struct last
         return SAMPLE_STORED;
     if (time_ms < last->time_ms)
         return SAMPLE_OUT_OF_ORDER;
-    return bits == last->bits ? SAMPLE_SAME : SAMPLE_DUPLICATE;
+    return bits == last->bits || !last->bits_known ? SAMPLE_SAME : SAMPLE_DUPLICATE;
 }
 
 static struct last_sample last_in_head(const struct series *series)
 {
     const struct chunk *chunk = atomic_load_explicit(&series->newest, memory_order_relaxed);
     if (!chunk)
-        return (struct last_sample){0};
-    return (struct last_sample){.known = true, .time_ms = chunk->state.time_ms, .bits = chunk->state.bits};
+        return (struct last_sample){.known = series->sealed_known != SEALED_NOTHING,
+                                    .bits_known = series->sealed_known == SEALED_TIME_AND_BITS,
+                                    .time_ms = series->sealed_time_ms,
+                                    .bits = series->sealed_bits};
+    return (struct last_sample){.known = true,
+                                .bits_known = true,
+                                .time_ms = chunk->state.time_ms,
+                                .bits = chunk->state.bits};
 }
 
 static bool scratch_equal(const void *ctx, const void *key, uint32_t index)
@@ -64,13 +76,17 @@ static bool scratch_equal(const void *ctx, const void *key, uint32_t index)
     return batch->samples.items[index].ref == *(const series_ref *)key;
 }
 
-static struct last_sample last_in_batch(struct storage *storage, const struct batch *batch, series_ref ref)
+static struct last_sample last_in_batch(struct storage *storage, const struct batch *batch,
+                                        series_ref ref)
 {
     uint32_t index = map_find(&storage->scratch, hash64_mix(ref, 4), &ref, scratch_equal, batch);
     if (index == MAP_NONE)
         return last_in_head(head_series(storage, ref));
     const struct batch_sample *sample = &batch->samples.items[index];
-    return (struct last_sample){.known = true, .time_ms = sample->time_ms, .bits = sample_bits(sample->value)};
+    return (struct last_sample){.known = true,
+                                .bits_known = true,
+                                .time_ms = sample->time_ms,
+                                .bits = sample_bits(sample->value)};
 }
 
 static bool outcome_is_good(enum sample_outcome outcome)
@@ -79,7 +95,8 @@ static bool outcome_is_good(enum sample_outcome outcome)
 }
 
 /* The words that Prometheus has for a refused sample. */
-static void outcome_text(const struct batch_sample *sample, double existing, const struct bounds *bounds, struct err *err)
+static void outcome_text(const struct batch_sample *sample, double existing,
+                         const struct bounds *bounds, struct err *err)
 {
     struct buf text;
     switch ((enum sample_outcome)sample->outcome) {
@@ -91,8 +108,9 @@ static void outcome_text(const struct batch_sample *sample, double existing, con
         return;
     case SAMPLE_OUT_OF_BOUNDS:
         err_set(err, ERR_BAD_DATA,
-                sample->time_ms > bounds->time_max_ms ? "out of bounds: timestamp is too far in the future"
-                                                      : "out of bounds");
+                sample->time_ms > bounds->time_max_ms
+                    ? "out of bounds: timestamp is too far in the future"
+                    : "out of bounds");
         return;
     case SAMPLE_DUPLICATE:
         buf_init(&text, ERR_TEXT_MAX);
@@ -120,7 +138,8 @@ static bool check_all(struct storage *storage, struct batch *batch, const struct
     for (size_t i = 0; i < batch->samples.count; i++) {
         struct batch_sample *sample = &batch->samples.items[i];
         struct last_sample last = last_in_batch(storage, batch, sample->ref);
-        sample->outcome = (uint8_t)decide(bounds, &last, sample->time_ms, sample_bits(sample->value));
+        sample->outcome =
+            (uint8_t)decide(bounds, &last, sample->time_ms, sample_bits(sample->value));
         if (!outcome_is_good(sample->outcome)) {
             result->bad_index = i;
             result->outcome_count[sample->outcome]++;
@@ -128,7 +147,8 @@ static bool check_all(struct storage *storage, struct batch *batch, const struct
             outcome_text(sample, sample_from_bits(last.bits), bounds, err);
             return false;
         }
-        uint32_t before = map_find(&storage->scratch, hash64_mix(sample->ref, 4), &sample->ref, scratch_equal, batch);
+        uint32_t before = map_find(&storage->scratch, hash64_mix(sample->ref, 4), &sample->ref,
+                                   scratch_equal, batch);
         if (before != MAP_NONE)
             map_remove(&storage->scratch, hash64_mix(sample->ref, 4), before);
         map_insert(&storage->scratch, hash64_mix(sample->ref, 4), (uint32_t)i);
@@ -174,7 +194,8 @@ static void record_end(struct storage *storage, struct record *record)
 }
 
 /* The group whose slot the sample goes to: the series' own, or the batch's when that has closed. */
-static struct storage_group *sample_group(struct storage *storage, struct series *series, struct storage_group *batch_group)
+static struct storage_group *sample_group(struct storage *storage, struct series *series,
+                                          struct storage_group *batch_group)
 {
     struct storage_group *group = storage->groups.items[series->group];
     if (group)
@@ -184,8 +205,8 @@ static struct storage_group *sample_group(struct storage *storage, struct series
     return batch_group;
 }
 
-static void store_sample(struct storage *storage, struct record *record, struct storage_group *batch_group,
-                         const struct batch_sample *sample)
+static void store_sample(struct storage *storage, struct record *record,
+                         struct storage_group *batch_group, const struct batch_sample *sample)
 {
     struct series *series = head_series(storage, sample->ref);
     struct storage_group *group = sample_group(storage, series, batch_group);
@@ -194,7 +215,8 @@ static void store_sample(struct storage *storage, struct record *record, struct 
     gate_close(storage, group);
     if (group->slot == 0)
         head_slot_begin(storage, group, storage->next_slot, clock_mono_ms());
-    if (!series->open && !series->persisted && series->logged_segment < group->slot_segment) {
+    if (!series->open && !series_has_labels(storage, series) &&
+        series->logged_segment < group->slot_segment) {
         /* The segment with its labels may be gone before this slot is sealed. */
         record_end(storage, record);
         log_add_series(storage, series, group->key);
@@ -227,16 +249,19 @@ static void cut_full_slots(struct storage *storage)
 {
     for (size_t i = 0; i < storage->touched_groups.count; i++) {
         struct storage_group *group = storage->groups.items[storage->touched_groups.items[i]];
-        if (group->slot_samples > SLOT_SAMPLES_MIN + 2 * (uint64_t)CHUNK_SAMPLES_MAX * group->slot_refs.count)
+        if (group->slot_samples >
+            SLOT_SAMPLES_MIN + 2 * (uint64_t)CHUNK_SAMPLES_MAX * group->slot_refs.count)
             group->slot_until_mono_ms = 0;
     }
 }
 
 bool storage_append(struct storage *storage, struct storage_group *group, struct batch *batch,
-                    const struct append_options *options, struct append_result *result, struct err *err)
+                    const struct append_options *options, struct append_result *result,
+                    struct err *err)
 {
     struct bounds bounds = bounds_of(storage, batch, options->now_ms);
     struct record record = {0};
+    bool refused = false;
     *result = (struct append_result){0};
     if (!log_has_room(storage))
         return err_set(err, ERR_NO_SPACE, "the log cannot be written: samples are refused");
@@ -245,11 +270,14 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
     for (size_t i = 0; i < batch->samples.count; i++) {
         struct batch_sample *sample = &batch->samples.items[i];
         struct last_sample last = last_in_head(head_series(storage, sample->ref));
-        sample->outcome = (uint8_t)decide(&bounds, &last, sample->time_ms, sample_bits(sample->value));
-        if (sample->outcome == SAMPLE_STORED)
+        sample->outcome =
+            (uint8_t)decide(&bounds, &last, sample->time_ms, sample_bits(sample->value));
+        if (sample->outcome == SAMPLE_STORED) {
             store_sample(storage, &record, group, sample);
-        else if (sample->outcome != SAMPLE_SAME && result->bad_index == 0)
+        } else if (sample->outcome != SAMPLE_SAME && !refused) {
+            refused = true;
             result->bad_index = i;
+        }
         result->outcome_count[sample->outcome]++;
         storage->stats.outcome_count[sample->outcome]++;
     }

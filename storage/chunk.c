@@ -1,5 +1,6 @@
-/* chunk: see chunk.h for the bytes. Why byte-aligned and append-only: a reader needs no lock and the log can carry
- * the very same bytes. Day files use denser codecs; this one lives for half an hour. */
+/* chunk: see chunk.h for the bytes. Why byte-aligned and append-only: a reader needs no lock and
+ * the log can carry the very same bytes. Day files use denser codecs; this one lives for half an
+ * hour. */
 #include "chunk.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ static size_t put_varint(uint8_t *out, uint64_t value)
     return len;
 }
 
-/* True, and the integer, when the bits are those of an integer that a double counts exactly (-0 is none). */
+/* True, and the integer, when the bits are those of an integer that a double counts exactly (-0 is
+ * none). */
 static bool bits_integer(uint64_t bits, int64_t *out)
 {
     double value = sample_from_bits(bits);

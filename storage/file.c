@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 file_fault_fn file_faults;
@@ -18,7 +21,10 @@ static int fault(enum file_op op, const char *path, size_t *len)
     return file_faults ? file_faults(op, path, len ? len : &ignored) : 0;
 }
 
-void file_init(struct file *file) { *file = (struct file){.fd = -1}; }
+void file_init(struct file *file)
+{
+    *file = (struct file){.fd = -1};
+}
 
 bool file_open_append(struct file *file, const char *path, struct err *err)
 {
@@ -97,7 +103,8 @@ bool file_read_all(const char *path, struct buf *out, struct err *err)
             close(fd);
             if (code)
                 return err_errno(err, code, "read %s", path);
-            return out->overflow ? err_set(err, ERR_LIMIT, "read %s: larger than %zu bytes", path, out->len_max)
+            return out->overflow ? err_set(err, ERR_LIMIT, "read %s: larger than %zu bytes", path,
+                                           out->len_max)
                                  : true;
         }
         buf_commit(out, (size_t)got);
@@ -123,6 +130,14 @@ bool file_rename(const char *from, const char *to, struct err *err)
     if (!code && rename(from, to) != 0)
         code = errno;
     return code ? err_errno(err, code, "rename %s to %s", from, to) : true;
+}
+
+bool file_set_aside(const char *path, const struct err *why, struct err *err)
+{
+    char aside[4200];
+    snprintf(aside, sizeof(aside), "%s.damaged-%" PRId64, path, clock_wall_ms());
+    LOG_E("File is damaged and set aside", "file", path, "as", aside, "err", why->text);
+    return file_rename(path, aside, err);
 }
 
 bool file_mkdirs(const char *path, struct err *err)
@@ -171,6 +186,7 @@ bool file_lock(const char *path, int *fd, struct err *err)
     close(*fd);
     *fd = -1;
     if (code == EWOULDBLOCK)
-        return err_set(err, ERR_UNAVAILABLE, "lock %s: another process uses this data directory", path);
+        return err_set(err, ERR_UNAVAILABLE, "lock %s: another process uses this data directory",
+                       path);
     return err_errno(err, code, "lock %s", path);
 }

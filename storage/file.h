@@ -37,6 +37,8 @@ MUST_CHECK bool file_read_all(const char *path, struct buf *out, struct err *err
 MUST_CHECK bool file_truncate(const char *path, uint64_t len, struct err *err);
 MUST_CHECK bool file_unlink(const char *path, struct err *err);
 MUST_CHECK bool file_rename(const char *from, const char *to, struct err *err);
+/* A damaged file goes to <path>.damaged-<ms>: the rest serves. */
+MUST_CHECK bool file_set_aside(const char *path, const struct err *why, struct err *err);
 MUST_CHECK bool file_mkdirs(const char *path, struct err *err);
 MUST_CHECK bool file_sync_dir(const char *path, struct err *err);
 uint64_t file_bytes(const char *path); /* Disk blocks in use; 0 when missing. */

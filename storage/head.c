@@ -1,7 +1,8 @@
 /* head: the live series, their groups and open chunks. The loop thread is its only writer.
  *
- * A series is found by its label set (hash, then compared) and keeps its id for as long as anything of it is stored. Its
- * chunks hang in a chain, newest first: the open one, frozen ones of its slot, then those of slots that wait to be sealed. */
+ * A series is found by its label set (hash, then compared) and keeps its id for as long as anything
+ * of it is stored. Its chunks hang in a chain, newest first: the open one, frozen ones of its slot,
+ * then those of slots that wait to be sealed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,8 @@ static bool labels_equal(const void *ctx, const void *key, uint32_t ref)
     return true;
 }
 
-series_ref head_find(struct storage *storage, const struct label *labels, size_t count, uint64_t hash)
+series_ref head_find(struct storage *storage, const struct label *labels, size_t count,
+                     uint64_t hash)
 {
     struct label_key key = {.storage = storage, .labels = labels, .count = count};
     return map_find(&storage->by_labels, hash, &key, labels_equal, storage);
@@ -55,10 +57,12 @@ series_ref head_find_id(struct storage *storage, uint64_t id)
     return map_find(&storage->by_id, hash64_mix(id, 1), &id, id_equal, storage);
 }
 
-/* Live: something of it is in the head, or somebody holds it. `was_live` is the answer before a change. */
+/* Live: something of it is in the head, or somebody holds it. `was_live` is the answer before a
+ * change. */
 static bool series_is_live(const struct series *series)
 {
-    return series->pins > 0 || series->open || atomic_load_explicit(&series->newest, memory_order_relaxed);
+    return series->pins > 0 || series->open ||
+           atomic_load_explicit(&series->newest, memory_order_relaxed);
 }
 
 static void live_changed(struct storage *storage, bool was_live, const struct series *series)
@@ -69,8 +73,8 @@ static void live_changed(struct storage *storage, bool was_live, const struct se
     storage->stats.series += is_live ? 1 : UINT64_MAX;
 }
 
-series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels, size_t count,
-                           uint64_t hash)
+series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels,
+                           size_t count, uint64_t hash)
 {
     series_ref ref = segments_count(&storage->series);
     struct series *series = segments_next(&storage->series);
@@ -90,6 +94,7 @@ series_ref head_add_series(struct storage *storage, uint64_t id, const struct la
     atomic_init(&series->time_first_ms, INT64_MAX);
     atomic_init(&series->time_last_ms, INT64_MIN);
     atomic_init(&series->gone, false);
+    series->labels_until_ms = INT64_MIN;
     segments_publish(&storage->series);
     map_insert(&storage->by_labels, hash, ref);
     map_insert(&storage->by_id, hash64_mix(id, 1), ref);
@@ -111,17 +116,14 @@ struct storage_group *head_group(struct storage *storage, uint64_t key)
     struct storage_group *group = MEM_NEW(struct storage_group);
     group->storage = storage;
     group->key = key;
-    group->index = (uint32_t)storage->groups.count;
-    for (uint32_t i = 0; i < storage->groups.count && group->index == storage->groups.count; i++) {
-        if (!storage->groups.items[i])
-            group->index = i;
-    }
-    if (group->index == storage->groups.count) {
+    if (storage->groups_free.count > 0) {
+        group->index = VEC_POP(&storage->groups_free);
+        storage->groups.items[group->index] = group;
+    } else {
+        group->index = (uint32_t)storage->groups.count;
         VEC_PUSH(&storage->groups, group);
         (void)segments_next(&storage->gates);
         segments_publish(&storage->gates);
-    } else {
-        storage->groups.items[group->index] = group;
     }
     map_insert(&storage->by_key, hash64_mix(key, 2), group->index);
     return group;
@@ -138,6 +140,7 @@ void head_group_drop_unused(struct storage *storage, struct storage_group *group
     if (group->opens > 0 || group->slot != 0)
         return;
     storage->groups.items[group->index] = NULL;
+    VEC_PUSH(&storage->groups_free, group->index);
     map_remove(&storage->by_key, hash64_mix(group->key, 2), group->index);
     group_free(group);
 }
@@ -158,25 +161,54 @@ void storage_group_close(struct storage_group *group)
     head_group_drop_unused(group->storage, group);
 }
 
-series_ref storage_series(struct storage *storage, struct storage_group *group, const struct label *labels,
-                          size_t label_count, uint64_t labels_hash, struct err *err)
+bool series_has_labels(const struct storage *storage, const struct series *series)
+{
+    return series->labels_until_ms > storage->retired_until_ms;
+}
+
+/* What the log and the partitions cannot hold must not get in: a start would stumble over it. */
+static bool check_new_series(const struct storage *storage, const struct label *labels,
+                             size_t count, struct err *err)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += labels[i].name.len + labels[i].value.len;
+        int order = i == 0 ? -1 : str_cmp(labels[i - 1].name, labels[i].name);
+        if (order == 0)
+            return err_set(err, ERR_BAD_DATA,
+                           "label name \"" STR_FMT "\" is not unique: invalid sample",
+                           STR_ARG(labels[i].name));
+        if (order > 0)
+            return err_set(err, ERR_BAD_DATA, "labels are not sorted: invalid sample");
+    }
+    if (bytes > SERIES_BYTES_MAX)
+        return err_set(err, ERR_BAD_DATA, "series has %zu bytes of labels, more than %zu", bytes,
+                       SERIES_BYTES_MAX);
+    if (storage->options.series_max && storage->stats.series >= storage->options.series_max)
+        return err_set(err, ERR_LIMIT, "series limit of %u is reached: new series are refused",
+                       storage->options.series_max);
+    if (!segments_have_room(&storage->series, 1) || !index_has_room(storage->index, count))
+        return err_set(err, ERR_LIMIT,
+                       "storage holds as many series as it can: new series are refused");
+    if (!log_has_room(storage))
+        return err_set(err, ERR_NO_SPACE, "the log cannot be written: new series are refused");
+    return true;
+}
+
+series_ref storage_series(struct storage *storage, struct storage_group *group,
+                          const struct label *labels, size_t label_count, uint64_t labels_hash,
+                          struct err *err)
 {
     if (label_count == 0 || label_count > SERIES_LABELS_MAX) {
         err_set(err, ERR_BAD_DATA,
-                label_count ? "series has more than %d labels" : "empty labelset: invalid sample", SERIES_LABELS_MAX);
+                label_count ? "series has more than %d labels" : "empty labelset: invalid sample",
+                SERIES_LABELS_MAX);
         return SERIES_REF_NONE;
     }
     series_ref ref = head_find(storage, labels, label_count, labels_hash);
     if (ref == MAP_NONE) {
-        if (storage->options.series_max && storage->stats.series >= storage->options.series_max) {
-            err_set(err, ERR_LIMIT, "series limit of %u is reached: new series are refused",
-                    storage->options.series_max);
+        if (!check_new_series(storage, labels, label_count, err))
             return SERIES_REF_NONE;
-        }
-        if (!log_has_room(storage)) {
-            err_set(err, ERR_NO_SPACE, "the log cannot be written: new series are refused");
-            return SERIES_REF_NONE;
-        }
         ref = head_add_series(storage, 0, labels, label_count, labels_hash);
         log_add_series(storage, head_series(storage, ref), group->key);
         storage->stats.series_created++;
@@ -198,7 +230,8 @@ void storage_series_release(struct storage *storage, series_ref ref)
     live_changed(storage, true, series);
 }
 
-bool series_text_labels(const struct storage *storage, const struct series *series, struct label *out)
+bool series_text_labels(const struct storage *storage, const struct series *series,
+                        struct label *out)
 {
     for (uint32_t i = 0; i < series->pair_count; i++) {
         const struct pair_entry *pair = index_pair(storage->index, series->pairs[i]);
@@ -216,12 +249,14 @@ struct labels *storage_series_labels(struct storage *storage, series_ref ref)
     return labels_new(items, series->pair_count);
 }
 
-void head_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot, int64_t now_mono_ms)
+void head_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot,
+                     int64_t now_mono_ms)
 {
     int64_t slot_ms = storage->options.slot_ms;
     /* The first slot ends early by a part that the key decides, so that seals are spread evenly. */
     int64_t early = (int64_t)(hash64_mix(group->key, 3) % (uint64_t)(slot_ms / 2 + 1));
-    group->slot_until_mono_ms = now_mono_ms + slot_ms - (group->slot == 0 && slot < 1000 ? early : early / 8);
+    group->slot_until_mono_ms =
+        now_mono_ms + slot_ms - (group->slot == 0 && slot < 1000 ? early : early / 8);
     group->slot = slot;
     group->slot_segment = storage->log.segment;
     group->slot_samples = 0;
@@ -229,8 +264,8 @@ void head_slot_begin(struct storage *storage, struct storage_group *group, uint6
         storage->next_slot = slot + 1;
 }
 
-struct chunk *head_open_chunk(struct storage *storage, struct series *series, series_ref ref, uint64_t slot,
-                              bool *started)
+struct chunk *head_open_chunk(struct storage *storage, struct series *series, series_ref ref,
+                              uint64_t slot, bool *started)
 {
     struct storage_group *group = storage->groups.items[series->group];
     *started = false;
@@ -261,13 +296,17 @@ void head_stored(struct storage *storage, struct series *series, int64_t time_ms
         atomic_store_explicit(&storage->time_min_ms, time_ms, memory_order_relaxed);
 }
 
-static void free_chunk(void *chunk) { chunk_free(chunk); }
+static void free_chunk(void *chunk)
+{
+    chunk_free(chunk);
+}
 
 void head_drop_sealed(struct storage *storage, struct series *series, uint64_t slot)
 {
     _Atomic(struct chunk *) *link = &series->newest;
     struct chunk *at = atomic_load_explicit(link, memory_order_relaxed);
     bool was_live = series_is_live(series);
+    struct chunk_state last = at ? at->state : (struct chunk_state){0};
     while (at) {
         struct chunk *older = atomic_load_explicit(&at->older, memory_order_relaxed);
         if (at->slot == slot) {
@@ -280,6 +319,11 @@ void head_drop_sealed(struct storage *storage, struct series *series, uint64_t s
             link = &at->older;
         }
         at = older;
+    }
+    if (last.count > 0 && !atomic_load_explicit(&series->newest, memory_order_relaxed)) {
+        series->sealed_known = SEALED_TIME_AND_BITS;
+        series->sealed_time_ms = last.time_ms;
+        series->sealed_bits = last.bits;
     }
     live_changed(storage, was_live, series);
 }
@@ -299,6 +343,7 @@ void head_free(struct storage *storage)
             group_free(storage->groups.items[i]);
     }
     VEC_FREE(&storage->groups);
+    VEC_FREE(&storage->groups_free);
     map_deinit(&storage->by_key);
     map_deinit(&storage->by_id);
     map_deinit(&storage->by_labels);

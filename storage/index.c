@@ -1,5 +1,6 @@
-/* index: see index.h. The two hash tables hold entry numbers; a reader that probes while the writer inserts sees either
- * a free slot or a whole entry, because the number is stored last, with release. */
+/* index: see index.h. The two hash tables hold entry numbers; a reader that probes while the writer
+ * inserts sees either a free slot or a whole entry, because the number is stored last, with
+ * release. */
 #include "index.h"
 
 #include <string.h>
@@ -145,7 +146,8 @@ static uint64_t pair_hash(uint32_t name, struct str value)
     return hash64_seed(value, name + UINT64_C(0x9e3779b97f4a7c15));
 }
 
-static uint32_t pair_find_hashed(const struct index *index, uint32_t name, struct str value, uint64_t hash)
+static uint32_t pair_find_hashed(const struct index *index, uint32_t name, struct str value,
+                                 uint64_t hash)
 {
     const struct table *table = atomic_load_explicit(&index->pair_table, memory_order_acquire);
     for (uint32_t at = (uint32_t)hash & table->mask;; at = (at + 1) & table->mask) {
@@ -177,6 +179,12 @@ static uint32_t name_intern(struct index *index, struct str name)
     table_grow(index, &index->name_table, number, name_hash_of);
     table_put(atomic_load_explicit(&index->name_table, memory_order_relaxed), entry->hash, number);
     return number;
+}
+
+bool index_has_room(const struct index *index, size_t label_count)
+{
+    return segments_have_room(&index->names, label_count) &&
+           segments_have_room(&index->pairs, label_count);
 }
 
 uint32_t index_pair_intern(struct index *index, struct str name, struct str value)
@@ -236,8 +244,14 @@ void index_sweep(struct index *index, bool (*gone)(void *ctx, uint32_t ref), voi
     }
 }
 
-uint32_t index_name_count(const struct index *index) { return segments_count(&index->names); }
-uint32_t index_pair_count(const struct index *index) { return segments_count(&index->pairs); }
+uint32_t index_name_count(const struct index *index)
+{
+    return segments_count(&index->names);
+}
+uint32_t index_pair_count(const struct index *index)
+{
+    return segments_count(&index->pairs);
+}
 
 const struct name_entry *index_name(const struct index *index, uint32_t name)
 {
@@ -251,7 +265,8 @@ const struct pair_entry *index_pair(const struct index *index, uint32_t pair)
 
 uint64_t index_bytes(const struct index *index)
 {
-    const struct table *names = atomic_load(&index->name_table), *pairs = atomic_load(&index->pair_table);
+    const struct table *names = atomic_load(&index->name_table),
+                       *pairs = atomic_load(&index->pair_table);
     return index->list_bytes + index->texts.bytes + segments_bytes(&index->names) +
            segments_bytes(&index->pairs) + (names->mask + pairs->mask + 2) * sizeof(uint32_t);
 }

@@ -62,6 +62,9 @@ void index_add_series(struct index *index, const uint32_t *pairs, size_t count, 
 /* Rewrites every list without the refs for which `gone` says so. */
 void index_sweep(struct index *index, bool (*gone)(void *ctx, uint32_t ref), void *ctx);
 
+/* Room for a series with so many labels. */
+bool index_has_room(const struct index *index, size_t label_count);
+
 /* Readers. */
 uint32_t index_name_count(const struct index *index);
 uint32_t index_pair_count(const struct index *index);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,10 @@ struct kv {
     MDB_env *env;
     MDB_dbi tables[KV_TABLES_MAX];
     unsigned table_count;
+    const char *const *table_names; /* Static. */
     char *path;
+    _Atomic(struct kv *)
+        spare; /* To read from once LMDB has given the first env up; made on the lane. */
 };
 struct kv_read {
     MDB_txn *txn;
@@ -35,12 +39,16 @@ struct kv_write {
 static bool kv_err(struct err *err, const struct kv *kv, int code, const char *what)
 {
     enum err_code kind = code == MDB_MAP_FULL || code == 28 /* ENOSPC */ ? ERR_NO_SPACE
+                         : code == MDB_READERS_FULL                      ? ERR_LIMIT
                          : code < 0                                      ? ERR_CORRUPT
                                                                          : ERR_IO;
     return err_set(err, kind, "%s %s: %s", what, kv->path, mdb_strerror(code));
 }
 
-static MDB_val key_value(const uint8_t bytes[8]) { return (MDB_val){.mv_size = 8, .mv_data = (void *)(uintptr_t)bytes}; }
+static MDB_val key_value(const uint8_t bytes[8])
+{
+    return (MDB_val){.mv_size = 8, .mv_data = (void *)(uintptr_t)bytes};
+}
 
 static void key_encode(uint64_t key, uint8_t out[8])
 {
@@ -72,9 +80,10 @@ static int open_tables(struct kv *kv, const char *const *tables)
     return mdb_txn_commit(txn);
 }
 
-/* LMDB maps a file and trusts its meta pages: one that is shorter than they say would end in SIGBUS. Both metas stand in
- * the first two pages: 16 bytes of page head, then magic, version, address, map size, two tables of 48 bytes (the
- * first begins with the page size), last page, transaction id. */
+/* LMDB maps a file and trusts its meta pages: one that is shorter than they say would end in
+ * SIGBUS. Both metas stand in the first two pages: 16 bytes of page head, then magic, version,
+ * address, map size, two tables of 48 bytes (the first begins with the page size), last page,
+ * transaction id. */
 static bool check_size(const char *path, struct err *err)
 {
     uint64_t txn_best = 0, len_wanted = 0;
@@ -93,7 +102,8 @@ static bool check_size(const char *path, struct err *err)
         memcpy(&page, head + 16 + 24, 4);
         memcpy(&last_page, head + 16 + 120, 8);
         memcpy(&txn, head + 16 + 128, 8);
-        good = good && magic == 0xBEEFC0DE && page >= 512 && page <= 65536 && last_page < UINT64_MAX / 65536 - 1;
+        good = good && magic == 0xBEEFC0DE && page >= 512 && page <= 65536 &&
+               last_page < UINT64_MAX / 65536 - 1;
         if (!good)
             break;
         page_bytes = page;
@@ -111,7 +121,8 @@ static bool check_size(const char *path, struct err *err)
     return true;
 }
 
-bool kv_open(struct kv **out, const char *path, const char *const *tables, unsigned table_count, struct err *err)
+bool kv_open(struct kv **out, const char *path, const char *const *tables, unsigned table_count,
+             struct err *err)
 {
     if (!check_size(path, err))
         return false;
@@ -120,6 +131,7 @@ bool kv_open(struct kv **out, const char *path, const char *const *tables, unsig
     ENSURE(table_count <= KV_TABLES_MAX);
     kv->path = str_dup(str_of(path));
     kv->table_count = table_count;
+    kv->table_names = tables;
     code = mdb_env_create(&kv->env);
     if (!code)
         code = mdb_env_set_maxdbs(kv->env, KV_TABLES_MAX);
@@ -146,16 +158,68 @@ void kv_close(struct kv *kv)
 {
     if (!kv)
         return;
+    kv_close(atomic_load(&kv->spare));
     if (kv->env)
         mdb_env_close(kv->env);
     mem_free(kv->path);
     mem_free(kv);
 }
 
+static int open_tables_to_read(struct kv *kv, const char *const *tables)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (code)
+        return code;
+    for (unsigned i = 0; i < kv->table_count && !code; i++)
+        code = mdb_dbi_open(txn, tables[i], 0, &kv->tables[i]);
+    if (!code)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return code;
+}
+
+/* When the write of a meta page fails, LMDB refuses the env for good, to readers as well. What had
+ * been committed is still there: a second env, which takes no locks and never writes, shows it
+ * until the next start. */
+static void open_spare(struct kv *kv)
+{
+    MDB_txn *txn;
+    struct kv *spare;
+    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (code == 0)
+        mdb_txn_abort(txn);
+    if (code != MDB_PANIC || atomic_load(&kv->spare))
+        return;
+    spare = MEM_NEW(struct kv);
+    spare->path = str_dup(str_of(kv->path));
+    spare->table_count = kv->table_count;
+    spare->table_names = kv->table_names;
+    code = mdb_env_create(&spare->env);
+    if (!code)
+        code = mdb_env_set_maxdbs(spare->env, KV_TABLES_MAX);
+    if (!code)
+        code = mdb_env_set_mapsize(spare->env, MAP_BYTES);
+    if (!code)
+        code =
+            mdb_env_open(spare->env, kv->path,
+                         MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | MDB_RDONLY | MDB_NOLOCK, 0644);
+    if (!code)
+        code = open_tables_to_read(spare, kv->table_names);
+    if (code)
+        kv_close(spare);
+    else
+        atomic_store_explicit(&kv->spare, spare, memory_order_release);
+}
+
 bool kv_read_begin(struct kv *kv, struct kv_read **out, struct err *err)
 {
     MDB_txn *txn;
     int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    struct kv *spare =
+        code == MDB_PANIC ? atomic_load_explicit(&kv->spare, memory_order_acquire) : NULL;
+    if (spare)
+        return kv_read_begin(spare, out, err);
     if (code)
         return kv_err(err, kv, code, "read");
     *out = MEM_NEW(struct kv_read);
@@ -172,7 +236,8 @@ void kv_read_end(struct kv_read *read)
     mem_free(read);
 }
 
-bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, struct str *value, struct err *err)
+bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, struct str *value,
+            struct err *err)
 {
     uint8_t bytes[8];
     MDB_val key_val, data;
@@ -248,7 +313,8 @@ bool kv_delete(struct kv_write *write, unsigned table, uint64_t key, struct err 
     return code && code != MDB_NOTFOUND ? kv_err(err, write->kv, code, "delete") : true;
 }
 
-bool kv_last_key(struct kv_write *write, unsigned table, bool *found, uint64_t *key, struct err *err)
+bool kv_last_key(struct kv_write *write, unsigned table, bool *found, uint64_t *key,
+                 struct err *err)
 {
     MDB_cursor *cursor;
     MDB_val key_val, data;
@@ -268,6 +334,8 @@ bool kv_commit(struct kv_write *write, struct err *err)
     struct kv *kv = write->kv;
     int code = mdb_txn_commit(write->txn);
     mem_free(write);
+    if (code)
+        open_spare(kv);
     return code ? kv_err(err, kv, code, "commit") : true;
 }
 

@@ -1,16 +1,17 @@
 /* log: what was appended since the last seal, on its way to plain files.
  *
- *     append -> log.pending --log_tick, within 50 ms--> job on the commit lane: write, now and then fdatasync
+ *     append -> log.pending --log_tick, within 50 ms--> job on the commit lane: write, fdatasync
  *            -> waiters (remote write's 204) are told on the loop thread
  *
  * Segment file narthex/log/<8 digits>: head { "NXLG", u32 version, u64 number }, then records
  *     { u32 payload length, u32 CRC32C of the payload, payload }
- *     payload: u8 1 (series), varint id, u64 group key, varint label count, (name, value) as varint strings
- *              u8 2 (samples), u64 group key, varint slot, then to the end: zigzag id - previous id, chunk entry
+ *     payload: u8 1 (series), varint id, u64 group key, varint label count, (name, value) texts
+ *              u8 2 (samples), u64 group key, varint slot, (zigzag id - previous id, chunk entry)*
  * All little-endian. A torn tail is cut at the first record whose length or CRC is wrong.
  *
- * A segment is unlinked when every slot that has records in it is sealed. When a write fails the records stay in
- * memory (bounded), appends are refused beyond that, and the write is tried again into a new segment. */
+ * A segment is unlinked when every slot that has records in it is sealed. When a write fails the
+ * records stay in memory (bounded), appends are refused beyond that, and the write is tried again
+ * into a new segment. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,6 +38,8 @@ struct log_job {
     bool rotate; /* Close the old file first and begin `segment`. */
     bool sync;
     /* Out: */
+    bool began;  /* The file of `segment` was made, or its number cannot be had. */
+    bool opened; /* It is there. */
     bool failed;
     double sync_seconds;
     struct err err;
@@ -61,7 +64,8 @@ static void record_finish(struct storage *storage, size_t start)
     struct buf *out = &storage->log.pending;
     if (out->overflow)
         return;
-    struct str payload = str_from(out->ptr + start + LOG_RECORD_HEAD, out->len - start - LOG_RECORD_HEAD);
+    struct str payload =
+        str_from(out->ptr + start + LOG_RECORD_HEAD, out->len - start - LOG_RECORD_HEAD);
     uint32_t head[2] = {(uint32_t)payload.len, hash_crc32c(0, payload)};
     memcpy(out->ptr + start, head, sizeof(head));
     storage->log.sequence += out->len - start;
@@ -89,16 +93,22 @@ size_t log_begin_samples(struct storage *storage, const struct storage_group *gr
     return start;
 }
 
-void log_end_samples(struct storage *storage, size_t start) { record_finish(storage, start); }
+void log_end_samples(struct storage *storage, size_t start)
+{
+    record_finish(storage, start);
+}
 
 bool log_has_room(const struct storage *storage)
 {
-    return storage->log.pending.len < PENDING_BYTES_MAX && !(storage->log.failing && storage->log.pending.len > 0);
+    return storage->log.pending.len < PENDING_BYTES_MAX &&
+           !(storage->log.failing && storage->log.pending.len > 0);
 }
 
 /* --- the job, on the commit lane --- */
 
-static bool segment_start(struct storage *storage, uint64_t segment, struct err *err)
+/* Makes the file. A failure that leaves it empty leaves *began false: the number is tried again. */
+static bool segment_start(struct storage *storage, uint64_t segment, bool *began, bool *opened,
+                          struct err *err)
 {
     struct file *file = &storage->log.file;
     char path[4096];
@@ -110,17 +120,30 @@ static bool segment_start(struct storage *storage, uint64_t segment, struct err 
     }
     file_close(file);
     segment_path(storage, segment, path);
+    *began = true;
     if (!file_open_append(file, path, err))
         return false;
+    *opened = true;
+    if (file->len > 0) {
+        file_close(file);
+        return err_set(err, ERR_IO, "open %s: a file is there already", path);
+    }
     buf_init(&head, 64);
     buf_add(&head, LOG_MAGIC, 4);
     write_u32(&head, STORE_VERSION);
     write_u64(&head, segment);
-    bool good = file->len > 0 || file_append(file, buf_str(&head), err);
+    bool good = file_append(file, buf_str(&head), err);
     buf_deinit(&head);
-    if (!good)
+    if (!good) {
+        *began = false;
         file_close(file);
-    return good;
+        return false;
+    }
+    snprintf(path, sizeof(path), "%s/log", storage->dir);
+    struct err ignored = {0};
+    if (!file_sync_dir(path, &ignored))
+        LOG_W("Log directory could not be synced", "err", ignored.text);
+    return true;
 }
 
 static void log_job_run(struct job *base)
@@ -128,7 +151,8 @@ static void log_job_run(struct job *base)
     struct log_job *job = CONTAINER_OF(base, struct log_job, job);
     struct storage *storage = job->storage;
     struct file *file = &storage->log.file;
-    if ((job->rotate || file->fd < 0) && !segment_start(storage, job->segment, &job->err)) {
+    if ((job->rotate || file->fd < 0) &&
+        !segment_start(storage, job->segment, &job->began, &job->opened, &job->err)) {
         job->failed = true;
         return;
     }
@@ -175,6 +199,10 @@ static void log_job_done(struct job *base)
     struct log *log = &storage->log;
     int64_t now = clock_mono_ms();
     log->job = NULL;
+    log->segment_begun = log->segment_begun || job->began;
+    if (job->opened &&
+        (log->segments.count == 0 || log->segments.items[log->segments.count - 1] < job->segment))
+        VEC_PUSH(&log->segments, job->segment);
     if (job->failed) {
         if (!log->failing)
             LOG_E("Log cannot be written: samples are refused until it can", "err", job->err.text);
@@ -227,13 +255,15 @@ static void submit(struct storage *storage, int64_t now_mono_ms)
     job->sequence = log->sequence;
     if (log->failing || now_mono_ms - log->segment_since_mono_ms >= SEGMENT_MS ||
         log->segment_bytes > SEGMENT_BYTES_MAX) {
-        log->segment++;
+        log->segment += log->segment_begun;
+        log->segment_begun = false;
         log->segment_since_mono_ms = now_mono_ms;
         log->segment_bytes = 0;
         job->rotate = true;
     }
     job->segment = log->segment;
-    job->sync = log->unsynced && now_mono_ms - log->synced_mono_ms >= storage->options.fsync_interval_ms;
+    job->sync =
+        log->unsynced && now_mono_ms - log->synced_mono_ms >= storage->options.fsync_interval_ms;
     log->dirty_since_mono_ms = 0;
     log->job = job;
     storage->options.submit_commit(storage->options.submit_ctx, &job->job);
@@ -245,10 +275,11 @@ int64_t log_next_ms(const struct storage *storage, int64_t now_mono_ms)
     int64_t next = INT64_MAX, wait;
     if (log->job)
         return INT64_MAX; /* Its end wakes us. */
-    if (log->failing && log->pending.len > 0)
+    if (log->failing)
         return log->retry_mono_ms > now_mono_ms ? log->retry_mono_ms - now_mono_ms : 0;
     if (log->pending.len > 0)
-        next = log->hurry ? 0 : log->dirty_since_mono_ms + STORAGE_COMMIT_DELAY_MS / 2 - now_mono_ms;
+        next =
+            log->hurry ? 0 : log->dirty_since_mono_ms + STORAGE_COMMIT_DELAY_MS / 2 - now_mono_ms;
     if (log->unsynced) {
         wait = log->synced_mono_ms + storage->options.fsync_interval_ms - now_mono_ms;
         next = wait < next ? wait : next;
@@ -280,15 +311,20 @@ void log_drop_sealed_segments(struct storage *storage)
 {
     struct log *log = &storage->log;
     uint64_t needed = slot_oldest_segment(storage);
-    for (; log->segment_oldest < needed && log->segment_oldest < log->segment; log->segment_oldest++) {
+    size_t dropped = 0;
+    for (; dropped < log->segments.count && log->segments.items[dropped] < needed; dropped++) {
         char path[4096];
         struct err err = {0};
-        segment_path(storage, log->segment_oldest, path);
+        segment_path(storage, log->segments.items[dropped], path);
         if (!file_unlink(path, &err)) {
             LOG_W("Log segment could not be removed", "err", err.text);
-            return;
+            break;
         }
     }
+    log->segments.count -= dropped;
+    if (dropped > 0 && log->segments.count > 0)
+        memmove(log->segments.items, log->segments.items + dropped,
+                log->segments.count * sizeof(log->segments.items[0]));
 }
 
 void log_close(struct storage *storage)
@@ -296,8 +332,10 @@ void log_close(struct storage *storage)
     struct log *log = &storage->log;
     struct err err = {0};
     ENSURE(!log->job);
+    bool began, opened;
+    uint64_t segment = log->segment + log->segment_begun;
     bool good = log->pending.len == 0 ||
-                ((log->file.fd >= 0 || segment_start(storage, log->segment, &err)) &&
+                ((log->file.fd >= 0 || segment_start(storage, segment, &began, &opened, &err)) &&
                  file_append(&log->file, buf_str(&log->pending), &err));
     if (good && log->file.fd >= 0)
         good = file_sync(&log->file, &err);
@@ -309,4 +347,5 @@ void log_close(struct storage *storage)
     file_close(&log->file);
     buf_deinit(&log->pending);
     VEC_FREE(&log->waiters);
+    VEC_FREE(&log->segments);
 }

@@ -1,15 +1,17 @@
 /* partition: the files of sealed slots, one a [from, to) of partition_ms, and the bundles in them.
  *
- *     lane: partition_for -> kv_put bundles -> commit     loop: partition_publish -> readers ... -> retire -> unlink
+ *     lane: partition_for -> kv_put bundles -> commit
+ *     loop: partition_publish -> readers ... -> retire     lane: unlink
  *
- * In memory a partition keeps one small entry a bundle (ids and times that it spans); what is in a bundle stands in its
- * own directory on disk. Retention drops a whole file: it leaves the published list, is unlinked at once, and is closed
- * when no selection that could have seen it is left. */
+ * In memory a partition keeps one small entry a bundle (ids and times that it spans); what is in a
+ * bundle stands in its own directory on disk. Retention drops a whole file: it leaves the published
+ * list, is unlinked at once, and is closed when no selection that could have seen it is left. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -33,7 +35,8 @@ bool bundle_head(struct str bytes, struct bundle_entry *out, uint32_t *row_count
         *row_count > (bytes.len - BUNDLE_HEAD_BYTES) / BUNDLE_ENTRY_BYTES)
         return false;
     out->id_min = read_u64(&in);
-    in = reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)(*row_count - 1) * BUNDLE_ENTRY_BYTES));
+    in = reader_over(
+        str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)(*row_count - 1) * BUNDLE_ENTRY_BYTES));
     out->id_max = read_u64(&in);
     return out->id_min <= out->id_max;
 }
@@ -55,7 +58,8 @@ bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct s
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        struct reader in = reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + middle * BUNDLE_ENTRY_BYTES));
+        struct reader in =
+            reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + middle * BUNDLE_ENTRY_BYTES));
         out->id = read_u64(&in);
         if (out->id < id) {
             low = middle + 1;
@@ -68,8 +72,10 @@ bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct s
             (void)read_u32(&in);
             out->time_min_ms = (int64_t)read_u64(&in);
             out->time_max_ms = (int64_t)read_u64(&in);
-            struct str data = str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)count * BUNDLE_ENTRY_BYTES);
-            if (in.bad || out->offset > data.len || out->len > data.len - out->offset || out->count > out->len)
+            struct str data =
+                str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)count * BUNDLE_ENTRY_BYTES);
+            if (in.bad || out->offset > data.len || out->len > data.len - out->offset ||
+                out->count > out->len)
                 return false;
             *payload = str_from(data.ptr + out->offset, out->len);
             return true;
@@ -80,7 +86,8 @@ bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct s
 
 /* --- labels of a series on disk --- */
 
-void series_encode_labels(const struct storage *storage, const struct series *series, struct buf *out)
+void series_encode_labels(const struct storage *storage, const struct series *series,
+                          struct buf *out)
 {
     struct label labels[SERIES_LABELS_MAX];
     series_text_labels(storage, series, labels);
@@ -91,7 +98,8 @@ void series_encode_labels(const struct storage *storage, const struct series *se
     }
 }
 
-bool series_decode_labels(struct reader *in, struct label *out, size_t count_max, size_t *count, struct err *err)
+bool series_decode_labels(struct reader *in, struct label *out, size_t count_max, size_t *count,
+                          struct err *err)
 {
     uint64_t wanted = read_varint(in);
     *count = 0;
@@ -139,14 +147,16 @@ static void partition_free(void *ptr)
     mem_free(partition);
 }
 
-static bool put_u64(struct kv_write *write, unsigned table, uint64_t key, uint64_t number, struct err *err)
+static bool put_u64(struct kv_write *write, unsigned table, uint64_t key, uint64_t number,
+                    struct err *err)
 {
     char bytes[8];
     memcpy(bytes, &number, 8);
     return kv_put(write, table, key, str_from(bytes, 8), err);
 }
 
-static bool get_u64(struct kv_read *read, unsigned table, uint64_t key, uint64_t *out, struct err *err)
+static bool get_u64(struct kv_read *read, unsigned table, uint64_t key, uint64_t *out,
+                    struct err *err)
 {
     bool found;
     struct str value;
@@ -157,20 +167,21 @@ static bool get_u64(struct kv_read *read, unsigned table, uint64_t key, uint64_t
     return in.bad ? err_set(err, ERR_CORRUPT, "meta entry %" PRIu64 " is missing", key) : true;
 }
 
-static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_ms, struct partition **out,
-                           struct err *err)
+static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_ms,
+                           struct partition **out, struct err *err)
 {
     struct partition *partition = MEM_NEW(struct partition);
     struct kv_write *write = NULL;
     partition->from_ms = from_ms;
     partition->to_ms = to_ms;
     partition->path = partition_path(storage, from_ms, to_ms);
+    bool is_new = access(partition->path, F_OK) != 0;
     if (kv_open(&partition->kv, partition->path, TABLES, PARTITION_TABLES, err) &&
         kv_write_begin(partition->kv, &write, err)) {
         if (put_u64(write, PARTITION_META, META_VERSION, STORE_VERSION, err) &&
             put_u64(write, PARTITION_META, META_FROM, (uint64_t)from_ms, err) &&
             put_u64(write, PARTITION_META, META_TO, (uint64_t)to_ms, err)) {
-            if (kv_commit(write, err)) {
+            if (kv_commit(write, err) && file_sync_dir(storage->dir, err)) {
                 *out = partition;
                 return true;
             }
@@ -178,11 +189,26 @@ static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_
             kv_abort(write);
         }
     }
+    /* Half a file would be in the way of the next try. */
+    struct err ignored = {0};
+    if (is_new && !file_unlink(partition->path, &ignored))
+        LOG_W("A partition that could not be made could not be removed", "err", ignored.text);
     partition_free(partition);
     return false;
 }
 
-bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out, struct err *err)
+bool partition_edge(const struct storage *storage, int64_t *edge_ms)
+{
+    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    int64_t span = storage->options.retention_ms;
+    if (span <= 0 || newest == INT64_MIN || newest < INT64_MIN + span)
+        return false;
+    *edge_ms = newest - span;
+    return true;
+}
+
+bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
+                   struct err *err)
 {
     int64_t span = storage->options.partition_ms;
     int64_t number = time_ms / span - (time_ms % span < 0);
@@ -231,13 +257,15 @@ static void list_update(struct storage *storage, struct partition *added)
         epoch_retire(&storage->epoch, mem_free, old);
 }
 
-static void dir_add(struct storage *storage, struct partition *partition, const struct bundle_entry *entries, size_t count)
+static void dir_add(struct storage *storage, struct partition *partition,
+                    const struct bundle_entry *entries, size_t count)
 {
     struct bundle_dir *dir = atomic_load_explicit(&partition->dir, memory_order_relaxed);
     uint32_t have = dir ? atomic_load_explicit(&dir->count, memory_order_relaxed) : 0;
     if (!dir || have + count > dir->capacity) {
         uint32_t capacity = have * 2 + (uint32_t)count + 16;
-        struct bundle_dir *grown = mem_zalloc(sizeof(*grown) + capacity * sizeof(grown->entries[0]));
+        struct bundle_dir *grown =
+            mem_zalloc(sizeof(*grown) + capacity * sizeof(grown->entries[0]));
         grown->capacity = capacity;
         for (uint32_t i = 0; i < have; i++) {
             grown->entries[i].key = dir->entries[i].key;
@@ -263,8 +291,8 @@ static void dir_add(struct storage *storage, struct partition *partition, const 
     atomic_store_explicit(&dir->count, have + (uint32_t)count, memory_order_release);
 }
 
-void partition_publish(struct storage *storage, struct partition *partition, const struct bundle_entry *entries,
-                       size_t count)
+void partition_publish(struct storage *storage, struct partition *partition,
+                       const struct bundle_entry *entries, size_t count)
 {
     if (partition->retired)
         return;
@@ -287,9 +315,17 @@ static void retire_run(struct job *base)
 {
     struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
     struct storage *storage = job->storage;
+    char lock_path[4096];
+    struct err err = {0};
+    snprintf(lock_path, sizeof(lock_path), "%s-lock", job->partition->path);
+    if (file_unlink(job->partition->path, &err) && file_unlink(lock_path, &err))
+        LOG_I("Partition is past retention and removed", "file", job->partition->path);
+    else
+        LOG_E("Partition could not be removed: the next start tries again", "err", err.text);
     for (size_t i = 0; i < storage->lane_partitions.count; i++) {
         if (storage->lane_partitions.items[i] == job->partition) {
-            storage->lane_partitions.items[i] = storage->lane_partitions.items[--storage->lane_partitions.count];
+            storage->lane_partitions.items[i] =
+                storage->lane_partitions.items[--storage->lane_partitions.count];
             break;
         }
     }
@@ -303,38 +339,41 @@ static void retire_done(struct job *base)
     mem_free(job);
 }
 
-struct sweep {
-    struct storage *storage;
-    int64_t oldest_ms;
-};
+/* A live series goes on under its id: its labels must be in the log as soon as no partition has
+ * them. */
+static void save_labels(struct storage *storage, struct series *series)
+{
+    const struct chunk *newest = atomic_load_explicit(&series->newest, memory_order_relaxed);
+    const struct storage_group *group = newest ? storage->groups.items[newest->group] : NULL;
+    if (group)
+        log_add_series(storage, series, group->key);
+    else
+        series->logged_segment = 0; /* With its next sample. */
+}
 
 static bool series_is_gone(void *ctx, uint32_t ref)
 {
-    const struct sweep *sweep = ctx;
-    const struct series *series = head_series(sweep->storage, ref);
+    const struct series *series = head_series(ctx, ref);
     return atomic_load_explicit(&series->gone, memory_order_relaxed);
 }
 
-/* Series of which nothing is stored any more leave the index; those that live on log their labels anew, because the file
- * that had them may be the one that goes. */
+/* Series of which nothing is stored any more leave the index; those that live on log their labels
+ * anew when only files that go had them. */
 static void sweep_series(struct storage *storage)
 {
     struct partition_list *list = partition_list_now(storage);
-    struct sweep sweep = {.storage = storage, .oldest_ms = list && list->count ? list->items[0]->from_ms : INT64_MAX};
+    int64_t oldest_ms = list && list->count ? list->items[0]->from_ms : INT64_MAX;
     bool any = false;
     for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
         struct series *series = head_series(storage, ref);
         if (atomic_load_explicit(&series->gone, memory_order_relaxed))
             continue;
-        bool live = series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed);
-        if (live) {
-            series->persisted = false;
-            struct storage_group *group = storage->groups.items[series->group];
-            if (series->open && group)
-                log_add_series(storage, series, group->key);
-            else
-                series->logged_segment = 0;
-        } else if (atomic_load_explicit(&series->time_last_ms, memory_order_relaxed) < sweep.oldest_ms) {
+        if (series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed)) {
+            if (series->labels_until_ms != INT64_MIN && !series_has_labels(storage, series)) {
+                series->labels_until_ms = INT64_MIN;
+                save_labels(storage, series);
+            }
+        } else if (atomic_load_explicit(&series->time_last_ms, memory_order_relaxed) < oldest_ms) {
             atomic_store_explicit(&series->gone, true, memory_order_release);
             map_remove(&storage->by_labels, series->labels_hash, ref);
             map_remove(&storage->by_id, hash64_mix(series->id, 1), ref);
@@ -343,42 +382,65 @@ static void sweep_series(struct storage *storage)
         }
     }
     if (any)
-        index_sweep(storage->index, series_is_gone, &sweep);
+        index_sweep(storage->index, series_is_gone, storage);
+}
+
+void partition_save_labels(struct storage *storage)
+{
+    if (!storage->labels_lost)
+        return;
+    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
+        struct series *series = head_series(storage, ref);
+        if (series->labels_until_ms == INT64_MIN)
+            save_labels(storage, series);
+    }
 }
 
 void partition_retire_old(struct storage *storage)
 {
     struct partition_list *list = partition_list_now(storage);
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
-    bool any = false;
-    if (!list || storage->options.retention_ms <= 0 || newest == INT64_MIN)
+    size_t count = storage->retired.count;
+    int64_t edge_ms;
+    if (!list || !partition_edge(storage, &edge_ms))
         return;
     for (uint32_t i = 0; i < list->count; i++) {
-        struct partition *partition = list->items[i];
-        struct err err = {0};
-        if (partition->to_ms > newest - storage->options.retention_ms)
+        struct retired_partition retired = {.partition = list->items[i]};
+        if (retired.partition->to_ms > edge_ms)
             continue;
-        char lock_path[4096];
-        snprintf(lock_path, sizeof(lock_path), "%s-lock", partition->path);
-        if (!file_unlink(partition->path, &err) || !file_unlink(lock_path, &err)) {
-            LOG_E("Partition could not be removed", "err", err.text);
+        retired.partition->retired = true;
+        if (retired.partition->to_ms > storage->retired_until_ms)
+            storage->retired_until_ms = retired.partition->to_ms;
+        VEC_PUSH(&storage->retired, retired);
+        storage->stats.partitions_retired++;
+    }
+    if (count == storage->retired.count)
+        return;
+    list_update(storage, NULL);
+    sweep_series(storage);
+    for (; count < storage->retired.count; count++)
+        storage->retired.items[count].log_sequence = storage->log.sequence;
+}
+
+/* A file goes after the labels that only it had are in the log; at once when the log cannot be
+ * written, because then room is what is missing most. */
+void partition_tick(struct storage *storage)
+{
+    const struct log *log = &storage->log;
+    size_t kept = 0;
+    for (size_t i = 0; i < storage->retired.count; i++) {
+        struct retired_partition retired = storage->retired.items[i];
+        if (!log->failing && retired.log_sequence > log->sequence_written) {
+            storage->retired.items[kept++] = retired;
             continue;
         }
-        LOG_I("Partition is past retention and removed", "file", partition->path);
-        partition->retired = true;
-        any = true;
-        storage->stats.partitions_retired++;
         struct retire_job *job = MEM_NEW(struct retire_job);
         job->job.run = retire_run;
         job->job.done = retire_done;
         job->storage = storage;
-        job->partition = partition;
+        job->partition = retired.partition;
         storage->options.submit_commit(storage->options.submit_ctx, &job->job);
     }
-    if (any) {
-        list_update(storage, NULL);
-        sweep_series(storage);
-    }
+    storage->retired.count = kept;
 }
 
 /* --- open --- */
@@ -387,6 +449,8 @@ struct load {
     struct storage *storage;
     struct partition *partition;
     VEC(struct bundle_entry) entries;
+    VEC(series_ref) refs;
+    int64_t time_min_ms, time_max_ms; /* Of the good bundles. */
     uint64_t bad_bundles;
 };
 
@@ -396,14 +460,17 @@ static bool load_series(void *ctx, uint64_t id, struct str value, struct err *er
     struct label labels[SERIES_LABELS_MAX];
     size_t count;
     struct reader in = reader_over(value);
-    if (id == 0 || !series_decode_labels(&in, labels, SERIES_LABELS_MAX, &count, err) || count == 0)
+    if (id == 0 || id > NUMBER_MAX ||
+        !series_decode_labels(&in, labels, SERIES_LABELS_MAX, &count, err) || count == 0)
         return err_set(err, ERR_CORRUPT, "series %" PRIu64 " has bad labels", id);
     uint64_t hash = labels_hash(labels, count);
     series_ref ref = head_find_id(load->storage, id);
     if (ref == MAP_NONE)
         ref = head_add_series(load->storage, id, labels, count, hash);
     struct series *series = head_series(load->storage, ref);
-    series->persisted = true;
+    if (series->labels_hash != hash)
+        return err_set(err, ERR_CORRUPT, "series %" PRIu64 " is another one elsewhere", id);
+    VEC_PUSH(&load->refs, ref);
     if (load->partition->from_ms < atomic_load(&series->time_first_ms))
         atomic_store(&series->time_first_ms, load->partition->from_ms);
     if (load->partition->to_ms - 1 > atomic_load(&series->time_last_ms))
@@ -417,23 +484,61 @@ static bool load_bundle(void *ctx, uint64_t key, struct str value, struct err *e
     struct bundle_entry entry = {.key = key};
     uint32_t rows;
     (void)err;
-    if (!bundle_head(value, &entry, &rows)) {
+    bool good =
+        bundle_head(value, &entry, &rows) && entry.time_min_ms >= load->partition->from_ms &&
+        entry.time_min_ms <= entry.time_max_ms && entry.time_max_ms < load->partition->to_ms;
+    if (!good) {
         load->bad_bundles++;
         return true;
     }
+    /* The store's newest time decides about retention and about what is too old: it is not believed
+     * unchecked. What is read of a bundle with a bad checksum is an error, not a gap, so it stays.
+     */
+    if (entry.time_max_ms > load->time_max_ms && bundle_verify(value))
+        load->time_max_ms = entry.time_max_ms;
+    if (entry.time_min_ms < load->time_min_ms)
+        load->time_min_ms = entry.time_min_ms;
     entry.key = key;
     VEC_PUSH(&load->entries, entry);
-    struct storage *storage = load->storage;
-    if (entry.time_max_ms > atomic_load(&storage->time_max_ms))
-        atomic_store(&storage->time_max_ms, entry.time_max_ms);
-    if (entry.time_min_ms < atomic_load(&storage->time_min_ms))
-        atomic_store(&storage->time_min_ms, entry.time_min_ms);
     return true;
+}
+
+/* The whole file is good: what it tells may be believed. */
+static void load_accept(struct load *load)
+{
+    struct storage *storage = load->storage;
+    if (load->time_max_ms > atomic_load(&storage->time_max_ms))
+        atomic_store(&storage->time_max_ms, load->time_max_ms);
+    if (load->time_min_ms < atomic_load(&storage->time_min_ms))
+        atomic_store(&storage->time_min_ms, load->time_min_ms);
+    VEC_EACH (ref, &load->refs) {
+        struct series *series = head_series(storage, *ref);
+        if (load->partition->to_ms > series->labels_until_ms)
+            series->labels_until_ms = load->partition->to_ms;
+    }
+    VEC_PUSH(&storage->lane_partitions, load->partition);
+    partition_publish(storage, load->partition, load->entries.items, load->entries.count);
+}
+
+/* [from, to) is in the name as well: a flipped bit in one is seen by the other. */
+static bool is_sane_range(const struct storage *storage, const char *path,
+                          const struct partition *partition)
+{
+    if (partition->from_ms < -2 * TIME_MS_MAX || partition->to_ms > 2 * TIME_MS_MAX ||
+        partition->from_ms >= partition->to_ms)
+        return false;
+    char *named = partition_path(storage, partition->from_ms, partition->to_ms);
+    bool same = strcmp(named, path) == 0;
+    mem_free(named);
+    return same;
 }
 
 static bool load_partition(struct storage *storage, const char *path, struct err *err)
 {
-    struct load load = {.storage = storage, .partition = MEM_NEW(struct partition)};
+    struct load load = {.storage = storage,
+                        .partition = MEM_NEW(struct partition),
+                        .time_min_ms = INT64_MAX,
+                        .time_max_ms = INT64_MIN};
     struct kv_read *read = NULL;
     uint64_t version, from = 0, to = 0;
     load.partition->path = str_dup(str_of(path));
@@ -442,17 +547,19 @@ static bool load_partition(struct storage *storage, const char *path, struct err
                 get_u64(read, PARTITION_META, META_VERSION, &version, err) &&
                 get_u64(read, PARTITION_META, META_FROM, &from, err) &&
                 get_u64(read, PARTITION_META, META_TO, &to, err);
-    if (good && (version != STORE_VERSION || (int64_t)from >= (int64_t)to))
-        good = err_set(err, ERR_CORRUPT, "%s has format version %" PRIu64 "; this program reads version %d", path,
-                       version, STORE_VERSION);
     load.partition->from_ms = (int64_t)from;
     load.partition->to_ms = (int64_t)to;
+    if (good && version != STORE_VERSION && version <= 0xffff)
+        good = err_set(err, ERR_UNAVAILABLE,
+                       "%s has format version %" PRIu64 "; this program reads version %d", path,
+                       version, STORE_VERSION);
+    if (good && (version != STORE_VERSION || !is_sane_range(storage, path, load.partition)))
+        good = err_set(err, ERR_CORRUPT, "%s tells wild numbers of itself", path);
     good = good && kv_each(read, PARTITION_SERIES, load_series, &load, err) &&
            kv_each(read, PARTITION_BUNDLES, load_bundle, &load, err);
     kv_read_end(read);
     if (good) {
-        VEC_PUSH(&storage->lane_partitions, load.partition);
-        partition_publish(storage, load.partition, load.entries.items, load.entries.count);
+        load_accept(&load);
         if (load.bad_bundles)
             LOG_W("Partition has damaged bundles: they are left out", "file", path, "bundles",
                   log_fmt("%" PRIu64, load.bad_bundles));
@@ -460,16 +567,8 @@ static bool load_partition(struct storage *storage, const char *path, struct err
         partition_free(load.partition);
     }
     VEC_FREE(&load.entries);
+    VEC_FREE(&load.refs);
     return good;
-}
-
-/* A damaged file is set aside under another name: the rest serves. */
-static bool set_aside(const char *path, const struct err *why, struct err *err)
-{
-    char aside[4200];
-    snprintf(aside, sizeof(aside), "%s.damaged-%" PRId64, path, clock_wall_ms());
-    LOG_E("File is damaged and set aside", "file", path, "as", aside, "err", why->text);
-    return file_rename(path, aside, err);
 }
 
 static int compare_text(const void *a, const void *b)
@@ -487,7 +586,8 @@ static bool open_head(struct storage *storage, struct err *err)
     snprintf(path, sizeof(path), "%s/head.mdb", storage->dir);
     for (int attempt = 0; attempt < 2; attempt++) {
         struct kv_write *write = NULL;
-        if (kv_open(&storage->head, path, tables, HEAD_TABLES, &why) && kv_read_begin(storage->head, &read, &why)) {
+        if (kv_open(&storage->head, path, tables, HEAD_TABLES, &why) &&
+            kv_read_begin(storage->head, &read, &why)) {
             uint64_t next = 0, slot = 0;
             bool known = get_u64(read, HEAD_META, META_VERSION, &version, &why);
             if (known) {
@@ -497,10 +597,13 @@ static bool open_head(struct storage *storage, struct err *err)
             }
             kv_read_end(read);
             if (known && version != STORE_VERSION)
-                return err_set(err, ERR_CORRUPT, "%s has format version %" PRIu64 "; this program reads version %d", path,
-                               version, STORE_VERSION);
-            storage->next_id = next > storage->next_id ? next : storage->next_id;
-            storage->next_slot = slot > storage->next_slot ? slot : storage->next_slot;
+                return err_set(err, ERR_CORRUPT,
+                               "%s has format version %" PRIu64 "; this program reads version %d",
+                               path, version, STORE_VERSION);
+            if (next <= NUMBER_MAX && next > storage->next_id)
+                storage->next_id = next;
+            if (slot <= NUMBER_MAX && slot > storage->next_slot)
+                storage->next_slot = slot;
             if (known)
                 return true;
             if (kv_write_begin(storage->head, &write, &why)) {
@@ -516,11 +619,56 @@ static bool open_head(struct storage *storage, struct err *err)
         storage->head = NULL;
         if (why.code != ERR_CORRUPT)
             break;
-        if (!set_aside(path, &why, err))
+        if (!file_set_aside(path, &why, err))
             return false;
     }
     *err = why;
     return false;
+}
+
+/* The newest sample of each series that had some lately, so that the next one is judged by it. */
+static void note_newest(struct storage *storage, const struct partition *partition, int64_t from_ms)
+{
+    const struct bundle_dir *dir = atomic_load(&partition->dir);
+    struct kv_read *read = NULL;
+    struct err ignored = {0};
+    if (!dir || !kv_read_begin(partition->kv, &read, &ignored))
+        return;
+    for (uint32_t i = 0; i < atomic_load(&dir->count); i++) {
+        const struct bundle_entry *entry = &dir->entries[i];
+        struct bundle_entry head;
+        struct str bytes;
+        bool found;
+        uint32_t rows;
+        if (entry->time_max_ms < from_ms ||
+            !kv_get(read, PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) || !found ||
+            !bundle_verify(bytes) || !bundle_head(bytes, &head, &rows))
+            continue;
+        for (uint32_t row = 0; row < rows; row++) {
+            struct reader in =
+                reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)row * BUNDLE_ENTRY_BYTES));
+            series_ref ref = head_find_id(storage, read_u64(&in));
+            (void)read_bytes(&in, 24); /* Where its bytes are, and the first time. */
+            int64_t time_ms = (int64_t)read_u64(&in);
+            struct series *series = ref == MAP_NONE ? NULL : head_series(storage, ref);
+            if (series &&
+                (series->sealed_known == SEALED_NOTHING || time_ms > series->sealed_time_ms)) {
+                series->sealed_known = SEALED_TIME;
+                series->sealed_time_ms = time_ms;
+            }
+        }
+    }
+    kv_read_end(read);
+}
+
+static void note_all_newest(struct storage *storage)
+{
+    int64_t newest = atomic_load(&storage->time_max_ms);
+    for (size_t i = 0; i < storage->lane_partitions.count && newest != INT64_MIN; i++) {
+        const struct partition *partition = storage->lane_partitions.items[i];
+        if (partition->to_ms > newest - HEAD_WINDOW_MS)
+            note_newest(storage, partition, newest - HEAD_WINDOW_MS);
+    }
 }
 
 bool partition_open_all(struct storage *storage, struct err *err)
@@ -540,12 +688,15 @@ bool partition_open_all(struct storage *storage, struct err *err)
         char path[4096];
         struct err why = {0};
         snprintf(path, sizeof(path), "%s/%s", storage->dir, names.items[i]);
-        if (good && !load_partition(storage, path, &why))
-            good = why.code == ERR_CORRUPT && !strstr(why.text, "format version") ? set_aside(path, &why, err)
-                                                                                 : (*err = why, false);
+        if (good && !load_partition(storage, path, &why)) {
+            good = why.code == ERR_CORRUPT ? file_set_aside(path, &why, err) : (*err = why, false);
+            storage->labels_lost = true;
+        }
         mem_free(names.items[i]);
     }
     VEC_FREE(&names);
+    if (good)
+        note_all_newest(storage);
     return good;
 }
 

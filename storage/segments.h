@@ -7,6 +7,7 @@
 #define STORAGE_SEGMENTS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,11 @@ static inline void segments_deinit(struct segments *segments)
 static inline uint32_t segments_count(const struct segments *segments)
 {
     return atomic_load_explicit(&segments->count, memory_order_acquire);
+}
+
+static inline bool segments_have_room(const struct segments *segments, size_t more)
+{
+    return segments_count(segments) + more <= (size_t)SEGMENTS_MAX << segments->shift;
 }
 
 static inline void *segments_at(const struct segments *segments, uint32_t i)

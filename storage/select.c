@@ -1,8 +1,8 @@
 /* select: from matchers to series, and from a series to its samples. Any thread, under a pinned
  * epoch.
  *
- *     matchers -> postings of the pairs that match -> refs -> snapshot of head chunks and partition
- * directories cursor: runs of one series (bundle rows, head chunks) in time order -> decoded blocks
+ *     matchers -> postings of the pairs that match -> refs -> snapshot of head chunks and directories
+ *     cursor: runs of one series (bundle rows, head chunks) in time order -> decoded blocks
  *
  * The head is looked at before the partitions: a slot that is sealed meanwhile is seen twice rather
  * than not at all, and equal times are merged. */
@@ -40,6 +40,8 @@ struct selection {
     VEC(struct selected) series;
     VEC(struct head_run) runs;
     VEC(struct selected_partition) partitions;
+    bool has_twins;
+    VEC(uint32_t) firsts; /* When there are twins: the first entry of each label set. */
 };
 
 /* --- matchers to refs --- */
@@ -241,36 +243,101 @@ static uint32_t group_of(const struct series *series)
     return chunk ? chunk->group : INDEX_NONE;
 }
 
-/* Neighbours of one group are looked at between two appends to it, so that a batch is seen whole.
- */
+/* The selected series that have something in the head, by group. */
+struct head_look {
+    const struct ref_vec *refs;
+    uint32_t *groups;     /* Of each ref; INDEX_NONE: nothing in the head. */
+    uint32_t *order;      /* Positions in refs, the members of each group together. */
+    VEC(uint32_t) starts; /* Where a group's members begin in `order`. */
+    VEC(uint32_t) wanted; /* Groups to look at. */
+};
+
+/* Sorts the members by group (by counting). */
+static void look_sort(struct head_look *look)
+{
+    uint32_t group_count = 0;
+    for (size_t i = 0; i < look->refs->count; i++) {
+        if (look->groups[i] != INDEX_NONE && look->groups[i] >= group_count)
+            group_count = look->groups[i] + 1;
+    }
+    VEC_CLEAR(&look->starts);
+    VEC_RESERVE(&look->starts, group_count + 2);
+    look->starts.count = group_count + 2;
+    memset(look->starts.items, 0, look->starts.count * sizeof(uint32_t));
+    for (size_t i = 0; i < look->refs->count; i++) {
+        if (look->groups[i] != INDEX_NONE)
+            look->starts.items[look->groups[i] + 2]++;
+    }
+    for (size_t g = 2; g < look->starts.count; g++)
+        look->starts.items[g] += look->starts.items[g - 1];
+    for (size_t i = 0; i < look->refs->count; i++) {
+        if (look->groups[i] != INDEX_NONE)
+            look->order[look->starts.items[look->groups[i] + 1]++] = (uint32_t)i;
+    }
+}
+
+/* The members of a group between two appends to it, so that a batch is seen whole. */
+static void snapshot_group(struct selection *selection, const struct head_look *look,
+                           uint32_t group)
+{
+    const struct group_gate *gate = gate_at(&selection->storage->gates, group);
+    size_t runs_before = selection->runs.count;
+    for (;;) {
+        uint32_t before = atomic_load_explicit(&gate->sequence, memory_order_acquire);
+        if (before & 1) {
+            sched_yield();
+            continue;
+        }
+        selection->runs.count = runs_before;
+        for (uint32_t at = look->starts.items[group]; at < look->starts.items[group + 1]; at++) {
+            uint32_t i = look->order[at];
+            snapshot_series(selection, &selection->series.items[i],
+                            series_at(&selection->storage->series, look->refs->items[i]));
+        }
+        if (atomic_load_explicit(&gate->sequence, memory_order_acquire) == before)
+            return;
+    }
+}
+
+/* Series that have come into a group since (the first sample after a seal, or a move): the groups
+ * to look at again. One that left the head was sealed, and the partitions will show it. */
+static void look_joined(struct storage *storage, struct head_look *look)
+{
+    VEC_CLEAR(&look->wanted);
+    for (size_t i = 0; i < look->refs->count; i++) {
+        uint32_t group = group_of(series_at(&storage->series, look->refs->items[i]));
+        if (group == INDEX_NONE || group == look->groups[i])
+            continue;
+        look->groups[i] = group;
+        VEC_PUSH(&look->wanted, group);
+    }
+}
+
 static void snapshot_head(struct selection *selection, const struct ref_vec *refs)
 {
     struct storage *storage = selection->storage;
-    for (size_t from = 0, to; from < refs->count; from = to) {
-        uint32_t group = group_of(series_at(&storage->series, refs->items[from]));
-        size_t runs_before = selection->runs.count;
-        for (to = from + 1; to < refs->count; to++) {
-            if (group_of(series_at(&storage->series, refs->items[to])) != group)
-                break;
-        }
-        for (;;) {
-            const struct group_gate *gate =
-                group == INDEX_NONE ? NULL : gate_at(&storage->gates, group);
-            uint32_t before =
-                gate ? atomic_load_explicit(&gate->sequence, memory_order_acquire) : 0;
-            if (before & 1) {
-                sched_yield();
-                continue;
-            }
-            selection->runs.count = runs_before;
-            for (size_t i = from; i < to; i++) {
-                const struct series *series = series_at(&storage->series, refs->items[i]);
-                snapshot_series(selection, &selection->series.items[i], series);
-            }
-            if (!gate || atomic_load_explicit(&gate->sequence, memory_order_acquire) == before)
-                break;
+    struct head_look look = {.refs = refs};
+    look.groups = mem_alloc((refs->count + 1) * sizeof(look.groups[0]));
+    look.order = mem_alloc((refs->count + 1) * sizeof(look.order[0]));
+    for (size_t i = 0; i < refs->count; i++)
+        look.groups[i] = group_of(series_at(&storage->series, refs->items[i]));
+    look_sort(&look);
+    for (uint32_t group = 0; group + 2 < look.starts.count; group++) {
+        if (look.starts.items[group] < look.starts.items[group + 1])
+            snapshot_group(selection, &look, group);
+    }
+    for (look_joined(storage, &look); look.wanted.count > 0; look_joined(storage, &look)) {
+        look_sort(&look);
+        VEC_SORT(&look.wanted, compare_u32);
+        for (size_t i = 0; i < look.wanted.count; i++) {
+            if (i == 0 || look.wanted.items[i] != look.wanted.items[i - 1])
+                snapshot_group(selection, &look, look.wanted.items[i]);
         }
     }
+    VEC_FREE(&look.starts);
+    VEC_FREE(&look.wanted);
+    mem_free(look.groups);
+    mem_free(look.order);
 }
 
 static void snapshot_partitions(struct selection *selection)
@@ -295,12 +362,39 @@ static int compare_selected(const void *a, const void *b)
     return labels_cmp(x->labels, y->labels);
 }
 
+/* A label set can have two ids, when a partition that was away has come back: one entry shows both.
+ */
+static void find_label_sets(struct selection *selection)
+{
+    size_t count = selection->series.count;
+    for (size_t i = 1; i < count; i++) {
+        if (labels_cmp(selection->series.items[i - 1].labels, selection->series.items[i].labels) ==
+            0)
+            selection->has_twins = true;
+    }
+    for (size_t i = 0; i < count && selection->has_twins; i++) {
+        if (i == 0 || labels_cmp(selection->series.items[i - 1].labels,
+                                 selection->series.items[i].labels) != 0)
+            VEC_PUSH(&selection->firsts, (uint32_t)i);
+    }
+}
+
+/* The entries [*first, *last) of one label set. */
+static void label_set(const struct selection *selection, size_t index, size_t *first, size_t *last)
+{
+    *first = selection->has_twins ? selection->firsts.items[index] : index;
+    *last = *first + 1;
+    if (selection->has_twins)
+        *last = index + 1 < selection->firsts.count ? selection->firsts.items[index + 1]
+                                                    : selection->series.count;
+}
+
 bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
                     int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
     struct selection *selection = MEM_NEW(struct selection);
     struct ref_vec refs = {0};
-    (void)err;
+    (void)err; /* Nothing fails here yet: files are read by cursors. */
     selection->storage = storage;
     selection->pin = epoch_pin(&storage->epoch);
     selection->from_ms = from_ms;
@@ -319,6 +413,7 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
     snapshot_head(selection, &refs);
     snapshot_partitions(selection);
     VEC_SORT(&selection->series, compare_selected);
+    find_label_sets(selection);
     VEC_FREE(&refs);
     *out = selection;
     return true;
@@ -332,6 +427,7 @@ void selection_free(struct selection *selection)
         labels_unref(selected->labels);
     }
     epoch_unpin(&selection->storage->epoch, selection->pin);
+    VEC_FREE(&selection->firsts);
     VEC_FREE(&selection->series);
     VEC_FREE(&selection->runs);
     VEC_FREE(&selection->partitions);
@@ -340,13 +436,15 @@ void selection_free(struct selection *selection)
 
 size_t selection_count(const struct selection *selection)
 {
-    return selection->series.count;
+    return selection->has_twins ? selection->firsts.count : selection->series.count;
 }
 
 struct labels *selection_labels(const struct selection *selection, size_t index)
 {
-    ENSURE_SLOW(index < selection->series.count);
-    return selection->series.items[index].labels;
+    size_t first, last;
+    ENSURE_SLOW(index < selection_count(selection));
+    label_set(selection, index, &first, &last);
+    return selection->series.items[first].labels;
 }
 
 /* --- cursors --- */
@@ -455,20 +553,10 @@ static int compare_run(const void *a, const void *b)
     return (x->order > y->order) - (x->order < y->order);
 }
 
-void cursor_seek(struct cursor *cursor, size_t index)
+static void add_head_runs(struct cursor *cursor, const struct selected *selected)
 {
-    const struct selection *selection = cursor->selection;
-    const struct selected *selected = &selection->series.items[index];
-    ENSURE(index < selection->series.count);
-    VEC_CLEAR(&cursor->runs);
-    cursor->next_run = 0;
-    err_clear(&cursor->err);
-    for (size_t i = 0; i < selection->partitions.count; i++) {
-        if (!add_bundle_runs(cursor, i, selected->id, &cursor->err))
-            return;
-    }
     for (uint32_t i = selected->run_count; i-- > 0;) {
-        const struct head_run *head = &selection->runs.items[selected->run_first + i];
+        const struct head_run *head = &cursor->selection->runs.items[selected->run_first + i];
         struct run run = {.time_min_ms = head->time_min_ms,
                           .time_max_ms = head->time_max_ms,
                           .chunk = head->chunk,
@@ -476,6 +564,25 @@ void cursor_seek(struct cursor *cursor, size_t index)
                           .order = (uint32_t)cursor->runs.count};
         VEC_PUSH(&cursor->runs, run);
     }
+}
+
+void cursor_seek(struct cursor *cursor, size_t index)
+{
+    const struct selection *selection = cursor->selection;
+    size_t first, last;
+    ENSURE(index < selection_count(selection));
+    label_set(selection, index, &first, &last);
+    VEC_CLEAR(&cursor->runs);
+    cursor->next_run = 0;
+    err_clear(&cursor->err);
+    for (size_t entry = first; entry < last; entry++) {
+        for (size_t i = 0; i < selection->partitions.count; i++) {
+            if (!add_bundle_runs(cursor, i, selection->series.items[entry].id, &cursor->err))
+                return;
+        }
+    }
+    for (size_t entry = first; entry < last; entry++)
+        add_head_runs(cursor, &selection->series.items[entry]);
     VEC_SORT(&cursor->runs, compare_run);
 }
 
@@ -542,8 +649,10 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         do {
             const struct run *run = &cursor->runs.items[cursor->next_run++];
             until = run->time_max_ms > until ? run->time_max_ms : until;
-            if (!decode_run(cursor, run, err))
+            if (!decode_run(cursor, run, &cursor->err)) {
+                *err = cursor->err;
                 return false;
+            }
         } while (cursor->next_run < cursor->runs.count &&
                  cursor->runs.items[cursor->next_run].time_min_ms <= until);
         if (cursor->next_run - first > 1)

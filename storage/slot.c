@@ -1,11 +1,12 @@
 /* slot: half an hour of one group, from open to a file.
  *
- *     open --due or full: slot_cut--> frozen chunks in a job --commit lane: seal_run--> bundles in partition files,
- *     then the slot's number in head.mdb --loop: seal_done--> published, the head's chunks dropped, old log removed
+ *     open --due or full: slot_cut--> frozen chunks in a job
+ *     --commit lane: seal_run--> bundles in partition files, then the slot's number in head.mdb
+ *     --loop: seal_done--> published, the head's chunks dropped, old log removed
  *
- * Until seal_done the head still shows the chunks, from then on the file does; a select takes the head first and the files
- * second, so it may see both (equal samples are merged) but never neither. A seal that fails (disk full) is tried again;
- * the log keeps its records until it has worked. */
+ * Until seal_done the head still shows the chunks, from then on the file does; a select takes the
+ * head first and the files second, so it may see both (equal samples are merged) but never neither.
+ * A seal that fails (disk full) is tried again; the log keeps its records until it has worked. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ struct seal_item {
     const struct series *series;
     series_ref ref;
     uint32_t chunk_first, chunk_count; /* In job->chunks, oldest first. */
+    uint32_t target; /* Of its newest samples, 1 + position in job->targets; 0: none was written. */
 };
 
 /* The part of a slot that goes into one partition. */
@@ -62,7 +64,8 @@ static int compare_item_id(const void *a, const void *b)
 
 static void collect_chunks(struct seal_job *job, struct series *series, series_ref ref)
 {
-    struct seal_item item = {.series = series, .ref = ref, .chunk_first = (uint32_t)job->chunks.count};
+    struct seal_item item = {
+        .series = series, .ref = ref, .chunk_first = (uint32_t)job->chunks.count};
     struct chunk *at = atomic_load_explicit(&series->newest, memory_order_relaxed);
     for (; at; at = atomic_load_explicit(&at->older, memory_order_relaxed)) {
         if (at->slot == job->slot)
@@ -77,6 +80,18 @@ static void collect_chunks(struct seal_job *job, struct series *series, series_r
     }
     if (item.chunk_count > 0)
         VEC_PUSH(&job->items, item);
+}
+
+/* A series that began a second time in its slot, after a hole in the log, stands twice among the
+ * refs. */
+static void drop_repeated(struct seal_job *job)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < job->items.count; i++) {
+        if (kept == 0 || job->items.items[kept - 1].ref != job->items.items[i].ref)
+            job->items.items[kept++] = job->items.items[i];
+    }
+    job->items.count = kept;
 }
 
 static void seal_run(struct job *base);
@@ -94,13 +109,14 @@ void slot_cut(struct storage *storage, struct storage_group *group)
     job->slot = group->slot;
     job->segment = group->slot_segment;
     group->opens++; /* Until seal_done. */
-    VEC_EACH(ref, &group->slot_refs) {
+    VEC_EACH (ref, &group->slot_refs) {
         struct series *series = head_series(storage, *ref);
         if (series->open && series->open->slot == job->slot)
             series->open = NULL;
         collect_chunks(job, series, *ref);
     }
     VEC_SORT(&job->items, compare_item_id);
+    drop_repeated(job);
     group->slot = 0;
     VEC_FREE(&group->slot_refs);
     list_push_back(&storage->seal_jobs, &job->node);
@@ -111,21 +127,24 @@ void slot_cut(struct storage *storage, struct storage_group *group)
 static bool bundle_flush(struct seal_target *target, struct err *err)
 {
     struct buf value, body;
-    struct bundle_entry entry = {.key = target->next_key, .time_min_ms = INT64_MAX, .time_max_ms = INT64_MIN};
+    struct bundle_entry entry = {
+        .key = target->next_key, .time_min_ms = INT64_MAX, .time_max_ms = INT64_MIN};
     if (target->rows.count == 0)
         return true;
     buf_init(&body, (size_t)1 << 30);
     buf_init(&value, (size_t)1 << 30);
     entry.id_min = target->rows.items[0].id;
     entry.id_max = target->rows.items[target->rows.count - 1].id;
-    VEC_EACH(row, &target->rows) {
-        entry.time_min_ms = row->time_min_ms < entry.time_min_ms ? row->time_min_ms : entry.time_min_ms;
-        entry.time_max_ms = row->time_max_ms > entry.time_max_ms ? row->time_max_ms : entry.time_max_ms;
+    VEC_EACH (row, &target->rows) {
+        entry.time_min_ms =
+            row->time_min_ms < entry.time_min_ms ? row->time_min_ms : entry.time_min_ms;
+        entry.time_max_ms =
+            row->time_max_ms > entry.time_max_ms ? row->time_max_ms : entry.time_max_ms;
     }
     write_u32(&body, (uint32_t)target->rows.count);
     write_u64(&body, (uint64_t)entry.time_min_ms);
     write_u64(&body, (uint64_t)entry.time_max_ms);
-    VEC_EACH(row, &target->rows) {
+    VEC_EACH (row, &target->rows) {
         write_u64(&body, row->id);
         write_u32(&body, row->offset);
         write_u32(&body, row->len);
@@ -173,10 +192,11 @@ static bool target_commit(struct seal_target *target, struct err *err)
     return kv_commit(write, err);
 }
 
-static bool target_for(struct seal_job *job, int64_t time_ms, struct seal_target **out, struct err *err)
+static bool target_for(struct seal_job *job, int64_t time_ms, struct seal_target **out,
+                       struct err *err)
 {
     struct seal_target target = {0};
-    VEC_EACH(have, &job->targets) {
+    VEC_EACH (have, &job->targets) {
         if (time_ms >= have->partition->from_ms && time_ms < have->partition->to_ms) {
             *out = have;
             return true;
@@ -191,10 +211,11 @@ static bool target_for(struct seal_job *job, int64_t time_ms, struct seal_target
 }
 
 /* Samples [from, to) of the scratch arrays as one row; they are all in target's partition. */
-static bool seal_run_of(struct seal_job *job, struct seal_target *target, const struct series *series, size_t from,
-                        size_t to, struct err *err)
+static bool seal_run_of(struct seal_job *job, struct seal_target *target,
+                        const struct series *series, size_t from, size_t to, struct err *err)
 {
-    struct bundle_row row = {.id = series->id, .offset = (uint32_t)target->payload.len, .count = (uint32_t)(to - from)};
+    struct bundle_row row = {
+        .id = series->id, .offset = (uint32_t)target->payload.len, .count = (uint32_t)(to - from)};
     struct chunk_state state = {0};
     uint8_t entry[CHUNK_ENTRY_MAX];
     bool known;
@@ -211,7 +232,8 @@ static bool seal_run_of(struct seal_job *job, struct seal_target *target, const 
             return false;
     }
     for (size_t i = from; i < to; i++) {
-        size_t len = chunk_encode(&state, job->times.items[i], sample_bits(job->values.items[i]), entry);
+        size_t len =
+            chunk_encode(&state, job->times.items[i], sample_bits(job->values.items[i]), entry);
         buf_add(&target->payload, entry, len);
     }
     row.len = (uint32_t)target->payload.len - row.offset;
@@ -227,16 +249,18 @@ static bool seal_run_of(struct seal_job *job, struct seal_target *target, const 
     return target_commit(target, err) && target_begin(target, err);
 }
 
-static bool seal_series(struct seal_job *job, const struct seal_item *item, struct err *err)
+static bool seal_series(struct seal_job *job, struct seal_item *item, struct err *err)
 {
     VEC_CLEAR(&job->times);
     VEC_CLEAR(&job->values);
+    item->target = 0;
     for (uint32_t i = 0; i < item->chunk_count; i++) {
         const struct chunk *chunk = job->chunks.items[item->chunk_first + i];
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
         VEC_RESERVE(&job->times, count);
         VEC_RESERVE(&job->values, count);
-        chunk_read(chunk, count, job->times.items + job->times.count, job->values.items + job->values.count);
+        chunk_read(chunk, count, job->times.items + job->times.count,
+                   job->values.items + job->values.count);
         job->times.count += count;
         job->values.count += count;
     }
@@ -252,6 +276,7 @@ static bool seal_series(struct seal_job *job, const struct seal_item *item, stru
             to++;
         if (!seal_run_of(job, target, item->series, from, to, err))
             return false;
+        item->target = (uint32_t)(target - job->targets.items) + 1;
     }
     return true;
 }
@@ -272,13 +297,37 @@ static bool mark_sealed(struct seal_job *job, struct err *err)
 
 static void targets_clear(struct seal_job *job)
 {
-    VEC_EACH(target, &job->targets) {
+    VEC_EACH (target, &job->targets) {
         kv_abort(target->write);
         buf_deinit(&target->payload);
         VEC_FREE(&target->rows);
         VEC_FREE(&target->entries);
     }
     VEC_FREE(&job->targets);
+}
+
+/* Takes back what a failed try has committed, so that tries do not add up on a disk that is nearly
+ * full. Bundles that stay all the same do no harm: equal samples are merged. */
+static void take_back(struct seal_job *job)
+{
+    VEC_EACH (target, &job->targets) {
+        struct err ignored = {0};
+        struct kv_write *write = NULL;
+        bool good = true;
+        kv_abort(target->write);
+        target->write = NULL;
+        if (target->entries.count == 0 || !kv_write_begin(target->partition->kv, &write, &ignored))
+            continue;
+        VEC_EACH (entry, &target->entries) {
+            good = good && kv_delete(write, PARTITION_BUNDLES, entry->key, &ignored);
+        }
+        if (good)
+            good = kv_commit(write, &ignored);
+        else
+            kv_abort(write);
+        if (!good)
+            LOG_W("A failed seal could not be taken back", "err", ignored.text);
+    }
 }
 
 static void seal_run(struct job *base)
@@ -289,18 +338,14 @@ static void seal_run(struct job *base)
     ensure_set_job("seal a slot");
     for (size_t i = 0; i < job->items.count && good; i++)
         good = seal_series(job, &job->items.items[i], &job->err);
-    VEC_EACH(target, &job->targets) {
+    VEC_EACH (target, &job->targets) {
         good = good && target_commit(target, &job->err);
     }
     job->failed = !good || !mark_sealed(job, &job->err);
     VEC_FREE(&job->times);
     VEC_FREE(&job->values);
-    if (job->failed) {
-        VEC_EACH(target, &job->targets) {
-            kv_abort(target->write);
-            target->write = NULL;
-        }
-    }
+    if (job->failed)
+        take_back(job);
     ensure_set_job("commit lane");
 }
 
@@ -329,32 +374,42 @@ static void seal_done(struct job *base)
         targets_clear(job);
         return;
     }
-    VEC_EACH(target, &job->targets) {
+    VEC_EACH (target, &job->targets) {
         partition_publish(storage, target->partition, target->entries.items, target->entries.count);
     }
-    VEC_EACH(item, &job->items) {
+    VEC_EACH (item, &job->items) {
         struct series *series = head_series(storage, item->ref);
-        series->persisted = true;
+        const struct partition *newest =
+            item->target ? job->targets.items[item->target - 1].partition : NULL;
+        if (newest && !newest->retired && newest->to_ms > series->labels_until_ms)
+            series->labels_until_ms = newest->to_ms;
         head_drop_sealed(storage, series, job->slot);
     }
     storage->stats.slots_sealed++;
     list_remove(&job->node);
+    job->group->seal_front = NULL;
     storage_group_close(job->group);
     epoch_collect(&storage->epoch);
     log_drop_sealed_segments(storage);
     seal_free(job);
+    if (storage->options.wake) /* The group's next slot may wait. */
+        storage->options.wake(storage->options.wake_ctx);
 }
 
+/* Whole partitions go at once: what shares one with retained samples stays. */
 static int64_t cutoff(const struct storage *storage)
 {
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
-    int64_t span = storage->options.retention_ms;
-    if (span <= 0 || newest < INT64_MIN + span + storage->options.partition_ms)
+    int64_t edge, partition_ms = storage->options.partition_ms;
+    if (!partition_edge(storage, &edge))
         return INT64_MIN;
-    /* Whole partitions go at once: what shares one with retained samples stays. */
-    int64_t edge = newest - span;
-    int64_t partition_ms = storage->options.partition_ms;
     return (edge / partition_ms - (edge % partition_ms < 0)) * partition_ms;
+}
+
+/* head.mdb tells a group's newest sealed slot only: its slots are sealed in order, however often
+ * one fails. */
+static bool may_be_sealed(const struct seal_job *job)
+{
+    return !job->submitted && (!job->group->seal_front || job->group->seal_front == job);
 }
 
 void slot_tick(struct storage *storage, int64_t now_mono_ms)
@@ -369,10 +424,11 @@ void slot_tick(struct storage *storage, int64_t now_mono_ms)
     }
     if (now_mono_ms < storage->seal_retry_mono_ms)
         return;
-    LIST_EACH(node, &storage->seal_jobs) {
+    LIST_EACH (node, &storage->seal_jobs) {
         struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
-        if (job->submitted)
+        if (!may_be_sealed(job))
             continue;
+        job->group->seal_front = job;
         job->submitted = true;
         job->cutoff_ms = cutoff(storage);
         job->next_id = storage->next_id;
@@ -384,8 +440,9 @@ void slot_tick(struct storage *storage, int64_t now_mono_ms)
 int64_t slot_next_ms(const struct storage *storage, int64_t now_mono_ms)
 {
     int64_t next = 1000;
-    LIST_EACH(node, &storage->seal_jobs) {
-        if (!CONTAINER_OF(node, struct seal_job, node)->submitted && storage->seal_retry_mono_ms <= now_mono_ms)
+    LIST_EACH (node, &storage->seal_jobs) {
+        if (may_be_sealed(CONTAINER_OF(node, struct seal_job, node)) &&
+            storage->seal_retry_mono_ms <= now_mono_ms)
             next = 0;
     }
     return next;
@@ -399,7 +456,7 @@ uint64_t slot_oldest_segment(const struct storage *storage)
         if (group && group->slot != 0 && group->slot_segment < oldest)
             oldest = group->slot_segment;
     }
-    LIST_EACH(node, &storage->seal_jobs) {
+    LIST_EACH (node, &storage->seal_jobs) {
         const struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
         oldest = job->segment < oldest ? job->segment : oldest;
     }
@@ -408,7 +465,7 @@ uint64_t slot_oldest_segment(const struct storage *storage)
 
 void slot_free_all(struct storage *storage)
 {
-    LIST_EACH(node, &storage->seal_jobs) {
+    LIST_EACH (node, &storage->seal_jobs) {
         struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
         ENSURE(!job->submitted);
         list_remove(&job->node);

@@ -28,13 +28,16 @@ void storage_options_init(struct storage_options *options)
 /* mmap and flock over a network are not to be trusted: LMDB says so, and so do we. */
 static void warn_of_network_file_system(const char *path)
 {
-    static const long network[] = {0x6969 /* NFS */, 0xff534d42 /* CIFS */, 0xfe534d42 /* SMB2 */, 0x65735546 /* FUSE */};
+    static const long network[] = {0x6969 /* NFS */, 0xff534d42 /* CIFS */, 0xfe534d42 /* SMB2 */,
+                                   0x65735546 /* FUSE */};
     struct statfs info;
     if (statfs(path, &info) != 0)
         return;
     for (size_t i = 0; i < COUNT_OF(network); i++) {
         if ((unsigned long)info.f_type == (unsigned long)network[i])
-            LOG_W("The data directory is on a network or user-space file system, which is not safe for it", "path", path);
+            LOG_W("The data directory is on a network or user-space file system, which is not safe "
+                  "for it",
+                  "path", path);
     }
 }
 
@@ -56,7 +59,10 @@ static bool open_files(struct storage *storage, struct err *err)
         return false;
     warn_of_network_file_system(storage->dir);
     note_foreign_tsdb(storage);
-    return partition_open_all(storage, err) && log_replay(storage, err);
+    if (!partition_open_all(storage, err) || !log_replay(storage, err))
+        return false;
+    partition_save_labels(storage);
+    return true;
 }
 
 bool storage_open(struct storage **out, const struct storage_options *options, struct err *err)
@@ -84,6 +90,7 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
     file_init(&storage->log.file);
     atomic_init(&storage->time_max_ms, INT64_MIN);
     atomic_init(&storage->time_min_ms, INT64_MAX);
+    storage->retired_until_ms = INT64_MIN;
     if (!open_files(storage, err)) {
         storage->log.segment = 0;
         storage_close(storage);
@@ -106,6 +113,7 @@ void storage_close(struct storage *storage)
     index_free(storage->index);
     map_deinit(&storage->scratch);
     VEC_FREE(&storage->touched_groups);
+    VEC_FREE(&storage->retired);
     if (storage->lock_fd >= 0)
         close(storage->lock_fd);
     mem_free((void *)(uintptr_t)storage->options.path.ptr);
@@ -117,12 +125,14 @@ int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
 {
     log_tick(storage, now_mono_ms);
     slot_tick(storage, now_mono_ms);
+    partition_tick(storage);
     if (now_mono_ms - storage->retention_checked_mono_ms >= RETENTION_CHECK_MS) {
         storage->retention_checked_mono_ms = now_mono_ms;
         partition_retire_old(storage);
     }
     epoch_collect(&storage->epoch);
-    int64_t next_log = log_next_ms(storage, now_mono_ms), next_slot = slot_next_ms(storage, now_mono_ms);
+    int64_t next_log = log_next_ms(storage, now_mono_ms),
+            next_slot = slot_next_ms(storage, now_mono_ms);
     return next_log < next_slot ? next_log : next_slot;
 }
 
@@ -141,17 +151,18 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
     out->time_min_ms = atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed);
     out->time_max_ms = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
     out->log_segment_current = storage->log.segment;
-    out->log_segments = storage->log.segment - storage->log.segment_oldest + 1;
-    for (uint64_t segment = storage->log.segment_oldest; segment <= storage->log.segment; segment++) {
+    out->log_segments = storage->log.segments.count;
+    for (size_t i = 0; i < storage->log.segments.count; i++) {
         char path[4096];
-        snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir, segment);
+        snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir,
+                 storage->log.segments.items[i]);
         out->log_bytes += file_bytes(path);
     }
     for (uint32_t i = 0; list && i < list->count; i++)
         out->partition_bytes += file_bytes(list->items[i]->path);
     out->partitions = list ? list->count : 0;
-    out->head_bytes = storage->chunk_bytes + index_bytes(storage->index) + segments_bytes(&storage->series) +
-                      storage->pair_lists.bytes +
+    out->head_bytes = storage->chunk_bytes + index_bytes(storage->index) +
+                      segments_bytes(&storage->series) + storage->pair_lists.bytes +
                       (storage->by_labels.mask + storage->by_id.mask + 2) * sizeof(struct map_slot);
 }
 
@@ -192,8 +203,10 @@ void storage_get_cardinality(struct storage *storage, size_t limit, struct arena
         uint64_t bytes = 0;
         for (uint32_t k = 0; k < view.count; k++)
             bytes += index_pair(index, view.items[k])->value.len;
-        out->values_by_label.items[out->values_by_label.count++] = (struct storage_top_entry){name->text, view.count};
-        out->bytes_by_label.items[out->bytes_by_label.count++] = (struct storage_top_entry){name->text, bytes};
+        out->values_by_label.items[out->values_by_label.count++] =
+            (struct storage_top_entry){name->text, view.count};
+        out->bytes_by_label.items[out->bytes_by_label.count++] =
+            (struct storage_top_entry){name->text, bytes};
     }
     for (uint32_t i = 0; i < pairs; i++) {
         const struct pair_entry *pair = index_pair(index, i);
@@ -201,10 +214,11 @@ void storage_get_cardinality(struct storage *storage, size_t limit, struct arena
         if (count == 0)
             continue;
         if (pair->name == metric_name)
-            out->series_by_metric.items[out->series_by_metric.count++] = (struct storage_top_entry){pair->value, count};
+            out->series_by_metric.items[out->series_by_metric.count++] =
+                (struct storage_top_entry){pair->value, count};
         struct storage_top_entry entry = {.value = count};
-        entry.name = arena_strf(arena, STR_FMT "=" STR_FMT, STR_ARG(index_name(index, pair->name)->text),
-                                STR_ARG(pair->value));
+        entry.name = arena_strf(arena, STR_FMT "=" STR_FMT,
+                                STR_ARG(index_name(index, pair->name)->text), STR_ARG(pair->value));
         out->series_by_pair.items[out->series_by_pair.count++] = entry;
     }
     top_keep(&out->values_by_label, limit);

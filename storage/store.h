@@ -28,6 +28,8 @@
 #define STORE_VERSION                                                                              \
     0 /* Of every file; version 1 comes with the day build and refuses this one. */
 
+enum sealed_known { SEALED_NOTHING, SEALED_TIME, SEALED_TIME_AND_BITS };
+
 /* One label set that the head or a partition knows. Never moves; its ref is its position. */
 struct series {
     uint64_t id; /* On disk; monotone, never reused. */
@@ -40,10 +42,15 @@ struct series {
         newest; /* Head of the chain to older chunks; NULL: nothing in the head. */
     _Atomic int64_t time_first_ms; /* Bounds of what is stored anywhere; wide rather than narrow. */
     _Atomic int64_t time_last_ms;
-    uint32_t group;          /* Whose slot it is in. */
-    bool persisted;          /* A partition that is there has its labels. */
-    uint64_t logged_segment; /* Where the log has its labels, when not persisted. */
-    _Atomic bool gone;       /* Retention has taken all of it. */
+    uint32_t group;       /* Whose slot it is in. */
+    uint8_t sealed_known; /* enum sealed_known: what is told of the newest sample below. */
+    _Atomic bool gone;    /* Retention has taken all of it. */
+    int64_t
+        labels_until_ms; /* The newest partition that has its labels ends here; INT64_MIN: none. */
+    int64_t sealed_time_ms; /* Its newest sample when none is in the head: later ones are judged by
+                               it. */
+    uint64_t sealed_bits;
+    uint64_t logged_segment; /* Where the log has its labels, when no partition has. */
 };
 
 /* A scrape target or (job, instance): its series are sealed together. */
@@ -58,6 +65,8 @@ struct storage_group {
     uint64_t slot_samples;
     bool touched; /* In the append that runs now. */
     VEC(series_ref) slot_refs;
+    struct seal_job
+        *seal_front; /* The one that is being sealed, or is tried again before any later one. */
 };
 
 /* Readers see a group's batch whole: odd while an append runs. */
@@ -95,6 +104,12 @@ struct partition_list {
     struct partition *items[]; /* By from_ms. */
 };
 
+/* Its file may go once the labels that only it had are in the log. */
+struct retired_partition {
+    struct partition *partition;
+    uint64_t log_sequence;
+};
+
 struct log_waiter {
     uint64_t sequence; /* Bytes appended to the log when it asked. */
     storage_commit_fn done;
@@ -108,7 +123,8 @@ struct log {
     uint64_t segment; /* Number of the file that the next job writes to. */
     int64_t segment_since_mono_ms;
     uint64_t segment_bytes;
-    uint64_t segment_oldest;     /* Oldest file that is there. */
+    bool segment_begun;          /* Its number is used up: the next file takes another one. */
+    VEC(uint64_t) segments;      /* Numbers of the files that are there, ascending. */
     int64_t dirty_since_mono_ms; /* 0: nothing pending. */
     int64_t synced_mono_ms;
     int64_t retry_mono_ms;
@@ -132,13 +148,17 @@ struct storage {
     struct map by_labels;               /* labels_hash -> ref */
     struct map by_id;                   /* id -> ref */
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
-    struct map by_key;                  /* group key -> index */
+    VEC(uint32_t) groups_free;
+    struct map by_key; /* group key -> index */
     uint64_t next_id, next_slot;
     struct log log;
     struct kv *head; /* Lane. */
     _Atomic(struct partition_list *) partitions;
     VEC(struct partition *) lane_partitions; /* Lane. */
-    struct list seal_jobs;                   /* struct seal_job, oldest first; until sealed. */
+    VEC(struct retired_partition) retired;   /* Out of sight, their files not yet unlinked. */
+    int64_t retired_until_ms; /* The newest `to` of any that went; INT64_MIN: none. */
+    bool labels_lost;         /* A partition was set aside at the start. */
+    struct list seal_jobs;    /* struct seal_job, oldest first; until sealed. */
     int64_t seal_retry_mono_ms;
     int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
@@ -172,6 +192,8 @@ void head_slot_begin(struct storage *storage, struct storage_group *group, uint6
 /* Drops the chunks of a sealed slot from a series' chain; they go to the epoch. */
 void head_drop_sealed(struct storage *storage, struct series *series, uint64_t slot);
 void head_free(struct storage *storage);
+/* True when a start would find its labels in a partition. */
+bool series_has_labels(const struct storage *storage, const struct series *series);
 bool series_text_labels(const struct storage *storage, const struct series *series,
                         struct label *out);
 
@@ -202,7 +224,14 @@ MUST_CHECK bool partition_for(struct storage *storage, int64_t time_ms, struct p
                               struct err *err);
 void partition_publish(struct storage *storage, struct partition *partition,
                        const struct bundle_entry *entries, size_t count);
+/* Retention: where samples are too old; false when there is no such edge. */
+bool partition_edge(const struct storage *storage, int64_t *edge_ms);
 void partition_retire_old(struct storage *storage);
+/* Unlinks what has been retired, when the log allows it. */
+void partition_tick(struct storage *storage);
+/* After the replay: labels of live series go to the log when a partition that had them was set
+ * aside. */
+void partition_save_labels(struct storage *storage);
 void partition_close_all(struct storage *storage);
 void series_encode_labels(const struct storage *storage, const struct series *series,
                           struct buf *out);
@@ -225,5 +254,11 @@ MUST_CHECK bool bundle_verify(struct str bytes);
 bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct str *payload);
 
 #define SERIES_LABELS_MAX 1024
+#define SERIES_BYTES_MAX  ((size_t)16 << 20) /* Of all names and values of one series. */
+#define NUMBER_MAX        (UINT64_MAX / 4)   /* Of series ids and slots: what is above is damage. */
+#define HEAD_WINDOW_MS                                                                             \
+    (60 * 60 * 1000) /* Half of Prometheus' chunk range: how far behind a sample may come. */
+#define TIME_MS_MAX                                                                                \
+    (INT64_MAX / 4) /* Samples lie in +-this, so that sums with spans never overflow. */
 
 #endif

@@ -1,4 +1,5 @@
-/* lane_now: a commit lane for tests: jobs run when the test says so, on its own thread, in order. */
+/* lane_now: a commit lane for tests: jobs run when the test says so, on its own thread, in order.
+ */
 #ifndef TESTS_LANE_NOW_H
 #define TESTS_LANE_NOW_H
 
@@ -12,13 +13,22 @@ struct lane_now {
     bool held; /* Jobs wait for lane_now_run. */
 };
 
+/* False when there is none. */
+static inline bool lane_now_run_one(struct lane_now *lane)
+{
+    struct list_node *node = list_pop_front(&lane->jobs);
+    if (!node)
+        return false;
+    struct job *job = CONTAINER_OF(node, struct job, node);
+    job->run(job);
+    job->done(job);
+    return true;
+}
+
 static inline void lane_now_run(struct lane_now *lane)
 {
-    for (struct list_node *node; (node = list_pop_front(&lane->jobs)) != NULL;) {
-        struct job *job = CONTAINER_OF(node, struct job, node);
-        job->run(job);
-        job->done(job);
-    }
+    while (lane_now_run_one(lane))
+        ;
 }
 
 static inline void lane_now_init(struct lane_now *lane)

@@ -2,9 +2,12 @@
 #ifndef TESTS_STORE_FIXTURE_H
 #define TESTS_STORE_FIXTURE_H
 
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -58,7 +61,6 @@ static inline void store_close(struct store_fixture *f)
     f->storage = NULL;
 }
 
-/* As if the process had been killed: what the lane has not run is lost. */
 static inline void store_remove_dir(struct store_fixture *f)
 {
     char command[128];
@@ -72,6 +74,26 @@ static inline void store_teardown(struct store_fixture *f)
     if (f->storage)
         store_close(f);
     store_remove_dir(f);
+}
+
+/* For code in a child, where cmocka's assertions must not jump. */
+#define STORE_REQUIRE(x)                                                                           \
+    ((x) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), _exit(1)))
+
+/* Opens the store in a child, runs `run` and ends it as kill -9 would: nothing is closed, no job
+ * runs, pending bytes are lost. The parent's store must be closed. True when the child came
+ * through. */
+static inline bool store_killed_after(struct store_fixture *f, void (*run)(struct store_fixture *f))
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        store_open(f);
+        run(f);
+        _exit(0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
 }
 
 /* Runs what is due until nothing is, with the monotonic clock `ms` ahead. */
@@ -89,7 +111,8 @@ static inline series_ref store_series(struct store_fixture *f, const char *name,
     char text[32];
     struct err err = {0};
     snprintf(text, sizeof(text), "%d", number);
-    struct label labels[3] = {{LABEL_NAME, str_of(name)}, {STR("i"), str_of(text)}, {STR("job"), STR("test")}};
+    struct label labels[3] = {
+        {LABEL_NAME, str_of(name)}, {STR("i"), str_of(text)}, {STR("job"), STR("test")}};
     series_ref ref = storage_series(f->storage, f->group, labels, 3, labels_hash(labels, 3), &err);
     if (ref == SERIES_REF_NONE) {
         fprintf(stderr, "storage_series: %s\n", err.text);
@@ -98,7 +121,8 @@ static inline series_ref store_series(struct store_fixture *f, const char *name,
     return ref;
 }
 
-static inline enum sample_outcome store_add(struct store_fixture *f, series_ref ref, int64_t time_ms, double value)
+static inline enum sample_outcome store_add(struct store_fixture *f, series_ref ref,
+                                            int64_t time_ms, double value)
 {
     struct batch batch = {0};
     struct append_options options = {.now_ms = INT64_MAX};
@@ -114,7 +138,24 @@ static inline enum sample_outcome store_add(struct store_fixture *f, series_ref 
     return outcome;
 }
 
-/* All samples of the one series name{i="number"} in the range: count, and the arrays if asked for. */
+/* Without abort when storage refuses the batch: SAMPLE_OUTCOME_COUNT. */
+static inline enum sample_outcome store_try_add(struct store_fixture *f, series_ref ref,
+                                                int64_t time_ms, double value)
+{
+    struct batch batch = {0};
+    struct append_options options = {.now_ms = INT64_MAX};
+    struct append_result result;
+    struct err err = {0};
+    enum sample_outcome outcome = SAMPLE_OUTCOME_COUNT;
+    batch_add(&batch, ref, time_ms, value);
+    if (storage_append(f->storage, f->group, &batch, &options, &result, &err))
+        outcome = batch.samples.items[0].outcome;
+    batch_deinit(&batch);
+    return outcome;
+}
+
+/* All samples of the one series name{i="number"} in the range: count, and the arrays if asked for.
+ */
 struct store_samples {
     size_t series;
     size_t count;
@@ -122,8 +163,8 @@ struct store_samples {
     double *value;
 };
 
-static inline struct store_samples store_read(struct store_fixture *f, const char *name, int number, int64_t from_ms,
-                                              int64_t to_ms)
+static inline struct store_samples store_read(struct store_fixture *f, const char *name, int number,
+                                              int64_t from_ms, int64_t to_ms)
 {
     struct store_samples out = {0};
     struct matcher matchers[2];
@@ -159,6 +200,48 @@ static inline struct store_samples store_read(struct store_fixture *f, const cha
     matcher_deinit(&matchers[0]);
     matcher_deinit(&matchers[1]);
     return out;
+}
+
+/* The path of the newest file below <dir>/narthex/<sub> whose name ends in `tail`; false when there
+ * is none. */
+static inline bool store_last_file(const struct store_fixture *f, const char *sub, const char *tail,
+                                   char out[512])
+{
+    char folder[128], best[256] = "";
+    snprintf(folder, sizeof(folder), "%s/narthex/%s", f->dir, sub);
+    DIR *dir = opendir(folder);
+    if (!dir)
+        abort();
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] != '.' && str_ends(str_of(entry->d_name), str_of(tail)) &&
+            strcmp(entry->d_name, best) > 0)
+            snprintf(best, sizeof(best), "%s", entry->d_name);
+    }
+    closedir(dir);
+    snprintf(out, 512, "%s/%s", folder, best);
+    return best[0] != '\0';
+}
+
+/* Overwrites bytes of a file. */
+static inline void store_poke(const char *path, long at, const void *bytes, size_t len)
+{
+    FILE *file = fopen(path, "r+b");
+    if (!file || fseek(file, at, SEEK_SET) != 0 || fwrite(bytes, 1, len, file) != len ||
+        fclose(file) != 0)
+        abort();
+}
+
+static inline size_t store_file_count(const struct store_fixture *f, const char *sub)
+{
+    char folder[128];
+    size_t count = 0;
+    snprintf(folder, sizeof(folder), "%s/narthex/%s", f->dir, sub);
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return count;
 }
 
 static inline void store_samples_free(struct store_samples *samples)

@@ -1,7 +1,8 @@
 /* text_dump: parses an exposition and writes what the parser said, one line each: for comparing
  * runs.
  *
- *     {__name__="a", b="c"} 1 @123        type a counter       help a some text
+ *     {__name__="a", b="c"} 1 @123        type a counter       help a "some text"
+ *     unit a_b "b"                        exemplars 2
  *
  * Included by the test (static functions only). The cache is kept, so that a second run takes the
  * fast path. */
@@ -19,6 +20,7 @@ struct text_dump {
     struct arena arena;
     struct config_scrape options;
     struct sample_labels labels;
+    enum text_format format;
     uint64_t line;
     size_t known_count;
 };
@@ -92,8 +94,10 @@ static void dump_metadata(void *ctx, const struct text_line *line)
         buf_addf(&dump->out, "type " STR_FMT " %s\n", STR_ARG(name), metric_type_text(line->type));
         return;
     }
-    buf_addf(&dump->out, "help " STR_FMT " ", STR_ARG(name));
-    buf_add_go_quoted(&dump->out, text_unescape(&dump->arena, line->help, false));
+    bool is_unit = line->kind == TEXT_UNIT;
+    buf_addf(&dump->out, "%s " STR_FMT " ", is_unit ? "unit" : "help", STR_ARG(name));
+    struct str help = text_unescape(&dump->arena, line->help, line->help_quotes);
+    buf_add_go_quoted(&dump->out, is_unit ? line->unit : help);
     buf_add_char(&dump->out, '\n');
 }
 
@@ -109,6 +113,7 @@ static bool text_dump_run(struct text_dump *dump, struct str text, size_t line_b
 
     line_cache_begin(&dump->cache);
     parse_text_init(&parser, &dump->cache, &sink, line_bytes_max);
+    parse_text_set_format(&parser, dump->format);
     while (ok && text.len > 0) {
         size_t len = next_len ? next_len(ctx) : 0;
         struct str piece = len > 0 ? str_first(text, len) : text;
@@ -119,6 +124,8 @@ static bool text_dump_run(struct text_dump *dump, struct str text, size_t line_b
     }
     ok = ok && parse_text_end(&parser, &err);
     dump->line = parse_text_line(&parser);
+    if (parser.exemplar_count > 0)
+        buf_addf(&dump->out, "exemplars %llu\n", (unsigned long long)parser.exemplar_count);
     if (!ok)
         buf_addf(&dump->out, "line %llu: %s\n", (unsigned long long)dump->line, err.text);
     parse_text_deinit(&parser);
