@@ -100,7 +100,9 @@ const struct query_result *query_result(const struct query *query)
 struct labels *query_own(struct query *query, struct labels *labels)
 {
     VEC_PUSH(&query->owned, labels);
-    query->owned_bytes += sizeof(struct labels) + labels->count * (sizeof(struct label) + 32);
+    query->owned_bytes += sizeof(struct labels) + labels->count * sizeof(struct label);
+    for (uint32_t i = 0; i < labels->count; i++)
+        query->owned_bytes += labels->items[i].name.len + labels->items[i].value.len;
     return labels;
 }
 

@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "scraper.h"
 
+#define STARTS_PER_TURN 64 /* Thousands may be overdue at once, after a pause say. */
+
 static bool due_before(const void *a, const void *b)
 {
     return ((const struct target *)a)->due_ms < ((const struct target *)b)->due_ms;
@@ -82,8 +84,9 @@ static void timer_arm(struct scraper *scraper)
     }
     const struct target *first = scraper->schedule.items[0];
     int64_t delay = first->due_ms - clock_mono_ms();
-    uv_update_time(scraper->loop);
-    uv_timer_start(&scraper->due_timer, on_due, delay > 0 ? (uint64_t)delay : 0, 0);
+    /* At least 1, and by the loop's own time: else libuv would run it again in the same pass for as long as
+     * targets are overdue, and sockets and signals would wait. */
+    uv_timer_start(&scraper->due_timer, on_due, delay > 1 ? (uint64_t)delay : 1, 0);
 }
 
 static void retired_gone(struct target *target)
@@ -105,7 +108,7 @@ static void on_due(uv_timer_t *timer)
     struct scraper *scraper = CONTAINER_OF(timer, struct scraper, due_timer);
     int64_t now_ms = clock_mono_ms();
 
-    while (scraper->schedule.count > 0) {
+    for (int started = 0; scraper->schedule.count > 0 && started < STARTS_PER_TURN; started++) {
         struct target *target = scraper->schedule.items[0];
         if (target->due_ms > now_ms)
             break;

@@ -5,8 +5,8 @@
  *                           epoch_collect(&epoch) runs what no pinned epoch can reach any more
  *
  * Scheme: epoch-based reclamation (Fraser, "Practical lock-freedom", 2004), with one slot per pin rather than
- * per thread, because a query's pin moves between threads. Pins are slots of a fixed table: at most
- * EPOCH_PINS_MAX at once; epoch_pin spins (yielding) for a free one. */
+ * per thread, because a query's pin moves between threads. When all EPOCH_PINS_MAX slots are taken a pin shares the slot of
+ * another, older one: it never waits. */
 #ifndef BASE_EPOCH_H
 #define BASE_EPOCH_H
 
@@ -22,7 +22,7 @@ struct epoch_retired;
 
 struct epoch {
     _Atomic uint64_t current;                  /* Starts at 1. */
-    _Atomic uint64_t pins[EPOCH_PINS_MAX];     /* 0 free, else the epoch that is pinned. */
+    _Atomic uint64_t pins[EPOCH_PINS_MAX];     /* 0 free, else the epoch and its readers. */
     struct epoch_retired *oldest, *newest;     /* Writer only. */
     size_t retired_count;
 };

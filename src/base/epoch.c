@@ -15,6 +15,9 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
+#define READERS_BITS 20
+#define READERS_MAX  ((UINT64_C(1) << READERS_BITS) - 1)
+
 struct epoch_retired {
     struct epoch_retired *next;
     epoch_free_fn free_fn;
@@ -51,33 +54,74 @@ static uint32_t *slot_hint(void)
     return &hint;
 }
 
+/* A slot holds the pinned epoch and, in the low bits, how many readers share it. */
+static uint64_t slot_value(uint64_t epoch, uint64_t readers)
+{
+    return epoch << READERS_BITS | readers;
+}
+
+/* A slot of its own, or UINT32_MAX when all are taken. */
+static uint32_t pin_free_slot(struct epoch *epoch, uint32_t start)
+{
+    for (uint32_t i = 0; i < EPOCH_PINS_MAX; i++) {
+        uint32_t slot = (start + i) % EPOCH_PINS_MAX;
+        uint64_t expected = 0;
+        if (atomic_load_explicit(&epoch->pins[slot], memory_order_relaxed) != 0)
+            continue;
+        uint64_t mine = slot_value(atomic_load_explicit(&epoch->current, memory_order_acquire), 1);
+        if (!atomic_compare_exchange_strong(&epoch->pins[slot], &expected, mine))
+            continue;
+        /* Nothing has been read yet, so the pin may move on to the epoch that this step meets, unless
+         * somebody shares it already. */
+        uint64_t met = atomic_fetch_add(&epoch->current, 0);
+        (void)atomic_compare_exchange_strong(&epoch->pins[slot], &mine, slot_value(met, 1));
+        return slot;
+    }
+    return UINT32_MAX;
+}
+
+/* One more reader of an epoch that is pinned already: older than need be, which only holds memory longer. */
+static uint32_t pin_shared_slot(struct epoch *epoch, uint32_t start)
+{
+    for (uint32_t i = 0; i < EPOCH_PINS_MAX; i++) {
+        uint32_t slot = (start + i) % EPOCH_PINS_MAX;
+        uint64_t seen = atomic_load_explicit(&epoch->pins[slot], memory_order_relaxed);
+        while (seen != 0 && (seen & READERS_MAX) < READERS_MAX) {
+            if (atomic_compare_exchange_strong(&epoch->pins[slot], &seen, seen + 1)) {
+                (void)atomic_fetch_add(&epoch->current, 0);
+                return slot;
+            }
+        }
+    }
+    return UINT32_MAX;
+}
+
 uint32_t epoch_pin(struct epoch *epoch)
 {
     uint32_t *hint = slot_hint();
-    uint32_t slot = *hint;
-
-    for (uint32_t tries = 1;; tries++) {
-        uint64_t expected = 0;
-        uint64_t now = atomic_load_explicit(&epoch->current, memory_order_acquire);
-        if (atomic_load_explicit(&epoch->pins[slot], memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong(&epoch->pins[slot], &expected, now))
-            break;
-        slot = (slot + 1) % EPOCH_PINS_MAX;
-        if (tries % EPOCH_PINS_MAX == 0)
-            sched_yield();
+    for (;;) {
+        uint32_t slot = pin_free_slot(epoch, *hint);
+        if (slot == UINT32_MAX)
+            slot = pin_shared_slot(epoch, *hint);
+        if (slot != UINT32_MAX) {
+            *hint = slot;
+            return slot;
+        }
+        sched_yield();
     }
-    /* Nothing has been read yet, so the pin may move on to the epoch that this step meets. */
-    uint64_t met = atomic_fetch_add(&epoch->current, 0);
-    atomic_store_explicit(&epoch->pins[slot], met, memory_order_release);
-    *hint = slot;
-    return slot;
 }
 
 void epoch_unpin(struct epoch *epoch, uint32_t pin)
 {
     ENSURE(pin < EPOCH_PINS_MAX);
-    uint64_t pinned = atomic_exchange_explicit(&epoch->pins[pin], 0, memory_order_release);
-    ENSURE(pinned != 0);
+    uint64_t seen = atomic_load_explicit(&epoch->pins[pin], memory_order_relaxed);
+    for (;;) {
+        ENSURE((seen & READERS_MAX) > 0);
+        uint64_t left = (seen & READERS_MAX) == 1 ? 0 : seen - 1;
+        if (atomic_compare_exchange_weak_explicit(&epoch->pins[pin], &seen, left,
+                                                  memory_order_release, memory_order_relaxed))
+            return;
+    }
 }
 
 void epoch_retire(struct epoch *epoch, epoch_free_fn free_fn, void *ptr)
@@ -97,7 +141,7 @@ uint64_t epoch_oldest(struct epoch *epoch)
 {
     uint64_t oldest = atomic_fetch_add(&epoch->current, 0);
     for (size_t i = 0; i < EPOCH_PINS_MAX; i++) {
-        uint64_t pinned = atomic_load(&epoch->pins[i]);
+        uint64_t pinned = atomic_load(&epoch->pins[i]) >> READERS_BITS;
         if (pinned != 0 && pinned < oldest)
             oldest = pinned;
     }

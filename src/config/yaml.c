@@ -25,8 +25,9 @@ struct builder {
     struct arena *arena;
     struct err *err;
     VEC(struct anchor) anchors;
-    uint64_t written;  /* Nodes in the text. */
-    uint64_t expanded; /* Nodes that aliases and merges add. */
+    struct map anchor_by_name; /* hash of the name -> index in anchors */
+    uint64_t written;          /* Nodes in the text. */
+    uint64_t expanded;         /* Nodes that aliases and merges add. */
     size_t depth;
 };
 
@@ -73,6 +74,18 @@ static struct str tag_short(struct builder *b, const yaml_char_t *written)
     return tag.len ? arena_str(b->arena, tag) : tag;
 }
 
+static bool anchor_equal(const void *ctx, const void *key, uint32_t index)
+{
+    const struct builder *b = ctx;
+    return str_eq(b->anchors.items[index].name, *(const struct str *)key);
+}
+
+static struct anchor *anchor_find(struct builder *b, struct str name)
+{
+    uint32_t index = map_find(&b->anchor_by_name, hash64(name), &name, anchor_equal, b);
+    return index == MAP_NONE ? NULL : &b->anchors.items[index];
+}
+
 static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, const yaml_char_t *anchor)
 {
     struct yaml_node *node = ARENA_NEW(b->arena, struct yaml_node);
@@ -84,13 +97,13 @@ static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, const 
     if (!anchor)
         return node;
     struct str name = text_of(anchor);
-    VEC_EACH (known, &b->anchors) {
-        if (str_eq(known->name, name)) {
-            known->node = node;
-            return node;
-        }
+    struct anchor *known = anchor_find(b, name);
+    if (known) {
+        known->node = node;
+        return node;
     }
     struct anchor fresh = {arena_str(b->arena, name), node};
+    map_insert(&b->anchor_by_name, hash64(name), (uint32_t)b->anchors.count);
     VEC_PUSH(&b->anchors, fresh);
     return node;
 }
@@ -122,16 +135,15 @@ static bool build_scalar(struct builder *b, struct yaml_node **out)
 static bool build_alias(struct builder *b, struct yaml_node **out)
 {
     struct str name = text_of(b->event.data.alias.anchor);
-    VEC_EACH (anchor, &b->anchors) {
-        if (!str_eq(anchor->name, name))
-            continue;
-        if (anchor->node->open)
-            return err_set(b->err, ERR_BAD_DATA, "anchor '" STR_FMT "' value contains itself",
-                           STR_ARG(name));
-        *out = anchor->node;
-        return true;
-    }
-    return err_set(b->err, ERR_BAD_DATA, "unknown anchor '" STR_FMT "' referenced", STR_ARG(name));
+    const struct anchor *anchor = anchor_find(b, name);
+    if (!anchor)
+        return err_set(b->err, ERR_BAD_DATA, "unknown anchor '" STR_FMT "' referenced",
+                       STR_ARG(name));
+    if (anchor->node->open)
+        return err_set(b->err, ERR_BAD_DATA, "anchor '" STR_FMT "' value contains itself",
+                       STR_ARG(name));
+    *out = anchor->node;
+    return true;
 }
 
 static bool build_node(struct builder *b, struct yaml_node **out);
@@ -325,6 +337,7 @@ bool yaml_tree_parse(struct yaml_node **out, struct str text, struct arena *aren
         yaml_event_delete(&b.event);
     yaml_parser_delete(&b.parser);
     VEC_FREE(&b.anchors);
+    map_deinit(&b.anchor_by_name);
     if (good)
         *out = root;
     return good;

@@ -58,7 +58,7 @@ static void groups_free(struct target_group **groups, size_t count)
 
 static bool file_load(const char *path, struct buf *out, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
         return err_errno(err, errno, "open %s", path);
@@ -132,7 +132,8 @@ static bool visit_file(struct file_sd *sd, const char *path)
     struct stat stat_now;
     struct file *file = NULL;
 
-    if (stat(path, &stat_now) != 0 || S_ISDIR(stat_now.st_mode))
+    /* Plain files only: a FIFO would block the loop, a device never ends. */
+    if (stat(path, &stat_now) != 0 || !S_ISREG(stat_now.st_mode))
         return false;
     VEC_EACH (each, &sd->files)
         if (strcmp(each->path, path) == 0)

@@ -4,8 +4,9 @@
  *
  * curl forbids most calls from inside its own callbacks, and ours promise never to fire inside the
  * call that caused them. So whatever changes a transfer from outside (start, cancel, resume) only
- * marks it and arms the `deferred` timer of delay 0; client_on_deferred does the work at the top of
- * the loop. Pausing is lazy for the same reason: the mark makes the next write callback hand its
+ * marks it and starts the idle handle `deferred`; client_on_deferred does the work in the loop's
+ * next turn. An idle handle and not a timer of delay 0: libuv runs such a timer again in the same
+ * pass when its callback restarts it, and a target that always has more would keep the loop in there. Pausing is lazy for the same reason: the mark makes the next write callback hand its
  * bytes back to curl, which stops reading then.
  *
  * While a transfer is paused nothing is called but on_done with an error: a transfer that ends well
@@ -29,7 +30,8 @@
 
 #define CONNECTIONS_DEFAULT 128
 #define HEAD_TEXT_MAX       (16 * 1024)
-#define IDLE_EASY_MAX       32 /* Handles kept for the next fetches: making one costs tens of microseconds. */
+#define IDLE_EASY_MAX                                                                              \
+    32 /* Handles kept for the next fetches: making one costs tens of microseconds. */
 
 struct client_socket {
     struct list_node node; /* In client->sockets. */
@@ -42,20 +44,21 @@ struct http_client {
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t curl_timer; /* When curl wants to be called without a socket event. */
-    uv_timer_t deferred;
+    uv_idle_t deferred;
+    bool curl_due; /* Curl asked to be called at once. */
     struct list fetches;
     struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
     struct list sockets; /* Those that curl has not let go of. */
     CURL *idle[IDLE_EASY_MAX];
     unsigned idle_count;
-    unsigned depth;      /* Entry points on the stack. */
+    unsigned depth; /* Entry points on the stack. */
     bool closing;
     unsigned handles_open; /* The two timers and every client_socket. */
 };
 
 static void client_enter(struct http_client *client);
 static void client_leave(struct http_client *client);
-static void client_on_deferred(uv_timer_t *timer);
+static void client_on_deferred(uv_idle_t *idle);
 
 static void fetch_defer(struct http_fetch *fetch)
 {
@@ -63,7 +66,7 @@ static void fetch_defer(struct http_fetch *fetch)
     if (!list_linked(&fetch->due_node))
         list_push_back(&client->due, &fetch->due_node);
     if (!client->closing)
-        uv_timer_start(&client->deferred, client_on_deferred, 0, 0);
+        uv_idle_start(&client->deferred, client_on_deferred);
 }
 
 /* --- the end of a fetch --- */
@@ -408,10 +411,13 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
 {
     struct http_client *client = ctx;
     (void)multi;
-    if (timeout_ms < 0 || client->closing)
-        uv_timer_stop(&client->curl_timer);
-    else
+    client->curl_due = timeout_ms == 0 && !client->closing;
+    if (client->curl_due)
+        uv_idle_start(&client->deferred, client_on_deferred);
+    if (timeout_ms > 0 && !client->closing)
         uv_timer_start(&client->curl_timer, on_curl_timer, (uint64_t)timeout_ms, 0);
+    else
+        uv_timer_stop(&client->curl_timer);
     return 0;
 }
 
@@ -452,11 +458,14 @@ static void fetch_do_deferred(struct http_fetch *fetch)
 
 /* One round: what becomes due meanwhile waits for the next, so that a fetch that fails and is
  * retried at once does not keep the loop in here. */
-static void client_on_deferred(uv_timer_t *timer)
+static void client_on_deferred(uv_idle_t *idle)
 {
-    struct http_client *client = CONTAINER_OF(timer, struct http_client, deferred);
+    struct http_client *client = CONTAINER_OF(idle, struct http_client, deferred);
     struct list round;
     struct list_node *node;
+    bool curl_due = client->curl_due;
+    uv_idle_stop(idle);
+    client->curl_due = false;
     list_init(&round);
     while ((node = list_pop_front(&client->due)) != NULL)
         list_push_back(&round, node);
@@ -464,6 +473,10 @@ static void client_on_deferred(uv_timer_t *timer)
     client_enter(client);
     while ((node = list_pop_front(&round)) != NULL)
         fetch_do_deferred(CONTAINER_OF(node, struct http_fetch, due_node));
+    if (curl_due && !client->closing) {
+        int running;
+        curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
     client_reap(client);
     client_leave(client);
 }
@@ -501,7 +514,7 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
     list_init(&client->sockets);
     client->handles_open = 2;
     ENSURE(uv_timer_init(loop, &client->curl_timer) == 0);
-    ENSURE(uv_timer_init(loop, &client->deferred) == 0);
+    ENSURE(uv_idle_init(loop, &client->deferred) == 0);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
@@ -525,7 +538,7 @@ static void on_client_timer_closed(uv_handle_t *handle)
 static void on_client_deferred_closed(uv_handle_t *handle)
 {
     client_on_handle_closed(
-        CONTAINER_OF((uv_timer_t *)(void *)handle, struct http_client, deferred));
+        CONTAINER_OF((uv_idle_t *)(void *)handle, struct http_client, deferred));
 }
 
 static void client_tear_down(struct http_client *client)

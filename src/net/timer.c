@@ -30,7 +30,9 @@ static void timer_on_due(uv_timer_t *handle)
 
 void timer_start(struct timer *timer, int64_t delay_ms, int64_t repeat_ms)
 {
-    uint64_t delay = delay_ms > 0 ? (uint64_t)delay_ms : 0;
+    /* At least 1: libuv runs a timer of delay 0 again in the same pass when its callback restarts
+     * it, and sockets and signals would wait. */
+    uint64_t delay = delay_ms > 1 ? (uint64_t)delay_ms : 1;
     uint64_t repeat = repeat_ms > 0 ? (uint64_t)repeat_ms : 0;
     ENSURE(uv_timer_start(&timer->handle, timer_on_due, delay, repeat) == 0);
 }

@@ -73,8 +73,17 @@ static void test_epoch_pin__fills_the_table(void **state)
         assert_true(pin < EPOCH_PINS_MAX && !seen[pin]);
         seen[pin] = true;
     }
+    /* Beyond that slots are shared, and what is retired waits for every reader of a slot. */
+    uint32_t shared = epoch_pin(&epoch);
+    freed_count = 0;
+    epoch_retire(&epoch, count_free, NULL);
     for (uint32_t i = 0; i < EPOCH_PINS_MAX; i++)
         epoch_unpin(&epoch, i);
+    epoch_collect(&epoch);
+    assert_int_equal(freed_count, 0);
+    epoch_unpin(&epoch, shared);
+    epoch_collect(&epoch);
+    assert_int_equal(freed_count, 1);
     epoch_deinit(&epoch);
 }
 
