@@ -132,9 +132,9 @@ static void emit_stale(struct line_cache *cache, bool spare_seen, const struct l
             if ((entry->flags & LINE_SEEN) && entry->ref != SERIES_REF_NONE)
                 map_remove(&gone, ref_hash(entry->ref), entry->ref);
     }
-    for (size_t i = 0; gone.slots && i <= gone.mask; i++)
-        if (gone.slots[i].state == 1)
-            ops->stale(ops->ctx, gone.slots[i].value);
+    uint32_t ref;
+    for (size_t at = 0; map_next(&gone, &at, &ref);)
+        ops->stale(ops->ctx, ref);
     map_deinit(&gone);
 }
 

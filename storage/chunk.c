@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "model/sample.h"
 
-#define BLOCK_BYTES_FIRST 40
+/* Sizes that fill malloc's 16-byte steps; the first block shares its chunk's allocation. */
+#define BLOCK_BYTES_FIRST 48
 #define BLOCK_BYTES_MAX   232
 #define INTEGER_MAX       9007199254740992.0 /* 2^53 */
 
@@ -142,22 +143,27 @@ bool chunk_skip_entry(struct reader *in, uint8_t control)
     return !in->bad && (code <= 36 || (code >= 40 && code <= 104));
 }
 
-static struct chunk_block *block_new(struct chunk *chunk, uint32_t capacity)
+static struct chunk_block *chunk_first_block(const struct chunk *chunk)
 {
-    struct chunk_block *block = mem_alloc(sizeof(*block) + capacity);
+    return (struct chunk_block *)(void *)(uintptr_t)(chunk + 1);
+}
+
+static void block_init(struct chunk_block *block, uint32_t capacity)
+{
     atomic_init(&block->next, NULL);
     block->capacity = capacity;
-    chunk->bytes += (uint32_t)sizeof(*block) + capacity;
-    return block;
 }
 
 struct chunk *chunk_new(uint32_t group, uint64_t slot)
 {
-    struct chunk *chunk = MEM_NEW(struct chunk);
+    size_t bytes = sizeof(struct chunk) + sizeof(struct chunk_block) + BLOCK_BYTES_FIRST;
+    struct chunk *chunk = mem_alloc(bytes);
+    memset(chunk, 0, sizeof(*chunk));
     chunk->group = group;
     chunk->slot = slot;
-    chunk->bytes = sizeof(*chunk);
-    chunk->first = chunk->last = block_new(chunk, BLOCK_BYTES_FIRST);
+    chunk->bytes = (uint32_t)bytes;
+    chunk->last = chunk_first_block(chunk);
+    block_init(chunk->last, BLOCK_BYTES_FIRST);
     return chunk;
 }
 
@@ -165,7 +171,9 @@ void chunk_free(struct chunk *chunk)
 {
     if (!chunk)
         return;
-    for (struct chunk_block *block = chunk->first; block;) {
+    struct chunk_block *block =
+        atomic_load_explicit(&chunk_first_block(chunk)->next, memory_order_relaxed);
+    while (block) {
         struct chunk_block *next = atomic_load_explicit(&block->next, memory_order_relaxed);
         mem_free(block);
         block = next;
@@ -178,10 +186,13 @@ void chunk_add(struct chunk *chunk, const uint8_t *entry, size_t len)
     struct chunk_block *block = chunk->last;
     ENSURE(len > 0 && len <= CHUNK_ENTRY_MAX);
     if (chunk->last_used + len > block->capacity) {
-        uint32_t capacity = block->capacity * 2;
+        uint32_t capacity = block->capacity * 2 + 8;
         if (chunk->last_used < block->capacity)
             block->bytes[chunk->last_used] = CHUNK_CONTROL_NEXT;
-        chunk->last = block_new(chunk, capacity < BLOCK_BYTES_MAX ? capacity : BLOCK_BYTES_MAX);
+        capacity = capacity < BLOCK_BYTES_MAX ? capacity : BLOCK_BYTES_MAX;
+        chunk->last = mem_alloc(sizeof(*block) + capacity);
+        block_init(chunk->last, capacity);
+        chunk->bytes += (uint32_t)sizeof(*block) + capacity;
         chunk->last_used = 0;
         atomic_store_explicit(&block->next, chunk->last, memory_order_release);
         block = chunk->last;
@@ -197,7 +208,7 @@ void chunk_add(struct chunk *chunk, const uint8_t *entry, size_t len)
 void chunk_read(const struct chunk *chunk, uint32_t count, int64_t *time_ms, double *value)
 {
     struct chunk_state state = {0};
-    const struct chunk_block *block = chunk->first;
+    const struct chunk_block *block = chunk_first_block(chunk);
     struct reader in = reader_over(str_from((const char *)block->bytes, block->capacity));
     ENSURE(count <= CHUNK_SAMPLES_MAX);
     for (uint32_t i = 0; i < count; i++) {

@@ -61,7 +61,7 @@ struct chunk {
     _Atomic int64_t time_last_ms; /* Of the newest published sample. */
     /* Writer only: */
     struct chunk_state state;
-    struct chunk_block *first, *last;
+    struct chunk_block *last; /* The first stands right behind this struct. */
     uint32_t last_used;
     uint32_t bytes; /* Heap bytes in all. */
 };

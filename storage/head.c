@@ -97,7 +97,8 @@ series_ref head_add_series(struct storage *storage, uint64_t id, const struct la
     series->labels_until_ms = INT64_MIN;
     segments_publish(&storage->series);
     map_insert(&storage->by_labels, hash, ref);
-    map_insert(&storage->by_id, hash64_mix(id, 1), ref);
+    if (storage->opening)
+        map_insert(&storage->by_id, hash64_mix(id, 1), ref);
     index_add_series(storage->index, pairs, count, ref);
     return ref;
 }

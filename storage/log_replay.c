@@ -24,6 +24,7 @@ struct replay {
     struct storage *storage;
     uint64_t segment;
     uint64_t samples;
+    series_ref ref_last;  /* Records go in the order of ids, as refs mostly do. */
     struct kv_read *head; /* For the sealed slots; NULL when there is none. */
 };
 
@@ -66,11 +67,22 @@ static bool replay_series(struct replay *replay, struct reader *in)
     return true;
 }
 
+/* The series of an id: most often the one after the last. */
+static series_ref entry_ref(struct replay *replay, uint64_t id)
+{
+    struct storage *storage = replay->storage;
+    series_ref next = replay->ref_last + 1;
+    bool hit = next < segments_count(&storage->series) && head_series(storage, next)->id == id &&
+               !atomic_load_explicit(&head_series(storage, next)->gone, memory_order_relaxed);
+    replay->ref_last = hit ? next : head_find_id(storage, id);
+    return replay->ref_last;
+}
+
 static bool replay_entry(struct replay *replay, struct storage_group *group, struct reader *in,
                          uint64_t id)
 {
     struct storage *storage = replay->storage;
-    series_ref ref = head_find_id(storage, id);
+    series_ref ref = entry_ref(replay, id);
     struct series *series = ref == MAP_NONE ? NULL : head_series(storage, ref);
     const uint8_t *begin = in->at;
     uint8_t control = read_u8(in);

@@ -30,7 +30,9 @@ struct selected {
 struct selected_partition {
     struct partition *partition;
     struct bundle_dir *dir;
-    uint32_t count;
+    /* The bundles that touch the time range, by their lowest id; no bundle spans more ids than id_span_max. */
+    VEC(struct bundle_entry *) bundles;
+    uint64_t id_span_max;
 };
 
 struct selection {
@@ -340,6 +342,29 @@ static void snapshot_head(struct selection *selection, const struct ref_vec *ref
     mem_free(look.order);
 }
 
+static int compare_bundle(const void *a, const void *b)
+{
+    const struct bundle_entry *x = *(struct bundle_entry *const *)a,
+                              *y = *(struct bundle_entry *const *)b;
+    if (x->id_min != y->id_min)
+        return x->id_min < y->id_min ? -1 : 1;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static void select_bundles(const struct selection *selection, struct selected_partition *selected)
+{
+    uint32_t count = atomic_load_explicit(&selected->dir->count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        struct bundle_entry *entry = &selected->dir->entries[i];
+        if (entry->time_min_ms > selection->to_ms || entry->time_max_ms < selection->from_ms)
+            continue;
+        if (entry->id_max - entry->id_min > selected->id_span_max)
+            selected->id_span_max = entry->id_max - entry->id_min;
+        VEC_PUSH(&selected->bundles, entry);
+    }
+    VEC_SORT(&selected->bundles, compare_bundle);
+}
+
 static void snapshot_partitions(struct selection *selection)
 {
     const struct partition_list *list = partition_list_now(selection->storage);
@@ -351,7 +376,7 @@ static void snapshot_partitions(struct selection *selection)
         selected.dir = atomic_load_explicit(&selected.partition->dir, memory_order_acquire);
         if (!selected.dir)
             continue;
-        selected.count = atomic_load_explicit(&selected.dir->count, memory_order_acquire);
+        select_bundles(selection, &selected);
         VEC_PUSH(&selection->partitions, selected);
     }
 }
@@ -430,6 +455,9 @@ void selection_free(struct selection *selection)
     VEC_FREE(&selection->firsts);
     VEC_FREE(&selection->series);
     VEC_FREE(&selection->runs);
+    VEC_EACH (selected, &selection->partitions) {
+        VEC_FREE(&selected->bundles);
+    }
     VEC_FREE(&selection->partitions);
     mem_free(selection);
 }
@@ -448,6 +476,8 @@ struct labels *selection_labels(const struct selection *selection, size_t index)
 }
 
 /* --- cursors --- */
+
+#define ORDER_HEAD (UINT32_C(1) << 31) /* What is in the head was written after any bundle. */
 
 /* A piece of one series: a head chunk or a row of a bundle. */
 struct run {
@@ -518,16 +548,32 @@ static bool bundle_open(struct cursor *cursor, size_t partition, struct bundle_e
     return true;
 }
 
+/* The first bundle that could have the id. */
+static size_t first_bundle(const struct selected_partition *selected, uint64_t id)
+{
+    uint64_t lowest = id > selected->id_span_max ? id - selected->id_span_max : 0;
+    size_t low = 0, high = selected->bundles.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (selected->bundles.items[middle]->id_min < lowest)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static bool add_bundle_runs(struct cursor *cursor, size_t partition, uint64_t id, struct err *err)
 {
     const struct selection *selection = cursor->selection;
     const struct selected_partition *selected = &selection->partitions.items[partition];
-    for (uint32_t i = 0; i < selected->count; i++) {
-        struct bundle_entry *entry = &selected->dir->entries[i];
+    for (size_t i = first_bundle(selected, id); i < selected->bundles.count; i++) {
+        struct bundle_entry *entry = selected->bundles.items[i];
         struct bundle_row row;
         struct str bytes, payload;
-        if (id < entry->id_min || id > entry->id_max || entry->time_min_ms > selection->to_ms ||
-            entry->time_max_ms < selection->from_ms)
+        if (entry->id_min > id)
+            break;
+        if (entry->id_max < id)
             continue;
         if (!bundle_open(cursor, partition, entry, &bytes, err))
             return false;
@@ -539,7 +585,7 @@ static bool add_bundle_runs(struct cursor *cursor, size_t partition, uint64_t id
                           .time_max_ms = row.time_max_ms,
                           .count = row.count,
                           .payload = payload,
-                          .order = (uint32_t)cursor->runs.count};
+                          .order = (uint32_t)(entry->key % ORDER_HEAD)};
         VEC_PUSH(&cursor->runs, run);
     }
     return true;
@@ -561,7 +607,7 @@ static void add_head_runs(struct cursor *cursor, const struct selected *selected
                           .time_max_ms = head->time_max_ms,
                           .chunk = head->chunk,
                           .count = head->count,
-                          .order = (uint32_t)cursor->runs.count};
+                          .order = ORDER_HEAD + (uint32_t)cursor->runs.count};
         VEC_PUSH(&cursor->runs, run);
     }
 }

@@ -82,6 +82,7 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
     arena_init(&storage->pair_lists, 0);
     map_init(&storage->by_labels);
     map_init(&storage->by_id);
+    storage->opening = true;
     map_init(&storage->by_key);
     map_init(&storage->scratch);
     list_init(&storage->seal_jobs);
@@ -96,6 +97,8 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
         storage_close(storage);
         return false;
     }
+    storage->opening = false;
+    map_deinit(&storage->by_id);
     storage->retention_checked_mono_ms = clock_mono_ms();
     *out = storage;
     return true;

@@ -145,8 +145,9 @@ struct storage {
     struct segments series; /* struct series */
     struct segments gates;  /* struct group_gate, by group index */
     struct arena pair_lists;
-    struct map by_labels;               /* labels_hash -> ref */
-    struct map by_id;                   /* id -> ref */
+    struct map by_labels; /* labels_hash -> ref */
+    struct map by_id;     /* id -> ref, while the store is opened: later nobody asks. */
+    bool opening;
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
     VEC(uint32_t) groups_free;
     struct map by_key; /* group key -> index */

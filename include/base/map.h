@@ -10,9 +10,8 @@
 #include <stdint.h>
 
 struct map_slot {
-    uint64_t hash;
+    uint32_t tag;
     uint32_t value;
-    uint32_t state; /* 0 free, 1 used, 2 removed */
 };
 
 struct map {
@@ -25,7 +24,8 @@ struct map {
 /* Says whether `value` has the key that is looked for; `key` is what the caller passed. */
 typedef bool (*map_equal_fn)(const void *ctx, const void *key, uint32_t value);
 
-#define MAP_NONE UINT32_MAX
+#define MAP_NONE        UINT32_MAX
+#define MAP_VALUE_LIMIT (UINT32_MAX - 1) /* Values are below. */
 
 void map_init(struct map *map);
 void map_deinit(struct map *map);
@@ -37,5 +37,7 @@ void map_insert(struct map *map, uint64_t hash, uint32_t value);
 /* Removes the entry with this hash and value; false when there is none. */
 bool map_remove(struct map *map, uint64_t hash, uint32_t value);
 void map_clear(struct map *map);
+/* Walks all values in no order: start with *at = 0. The map must not change meanwhile. */
+bool map_next(const struct map *map, size_t *at, uint32_t *value);
 
 #endif

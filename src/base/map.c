@@ -1,10 +1,10 @@
 /* map: linear probing over a power-of-two table.
  *
- * A slot is free, used or removed. Probing goes on over removed slots and ends at a free one; used
+ * A slot is 8 bytes: 32 bits of the mixed hash and the value, whose two highest numbers say free and
+ * removed. The same 32 bits give the start slot, so a rebuild needs no key. Probing goes on over removed slots and ends at a free one; used
  * and removed ones together stay at or below 3/4 of the table, so a free one always exists. A
  * rebuild (at growth, or in place when most of the load is tombstones) sweeps the removed ones.
- * Hashes are the caller's and may have weak low bits, so the start slot comes from a multiplied
- * hash. */
+ * Hashes are the caller's and may have weak low bits, so they are multiplied first. */
 #include "base/map.h"
 
 #include "base/ensure.h"
@@ -12,11 +12,17 @@
 
 #define MAP_SLOTS_MIN 16
 
-enum { SLOT_FREE, SLOT_USED, SLOT_REMOVED };
+#define SLOT_FREE    MAP_NONE
+#define SLOT_REMOVED MAP_VALUE_LIMIT
 
-static size_t slot_start(const struct map *map, uint64_t hash)
+static bool slot_used(const struct map_slot *slot)
 {
-    return (size_t)((hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & map->mask;
+    return slot->value < MAP_VALUE_LIMIT;
+}
+
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)((hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 void map_init(struct map *map)
@@ -37,23 +43,24 @@ uint32_t map_find(const struct map *map, uint64_t hash, const void *key, map_equ
 {
     if (map->used == 0)
         return MAP_NONE;
-    for (size_t i = slot_start(map, hash);; i = (i + 1) & map->mask) {
+    uint32_t tag = tag_of(hash);
+    for (size_t i = tag & map->mask;; i = (i + 1) & map->mask) {
         const struct map_slot *slot = &map->slots[i];
-        if (slot->state == SLOT_FREE)
+        if (slot->value == SLOT_FREE)
             return MAP_NONE;
-        if (slot->state == SLOT_USED && slot->hash == hash && equal(ctx, key, slot->value))
+        if (slot->tag == tag && slot_used(slot) && equal(ctx, key, slot->value))
             return slot->value;
     }
 }
 
-static void slot_put(struct map *map, uint64_t hash, uint32_t value)
+static void slot_put(struct map *map, uint32_t tag, uint32_t value)
 {
-    size_t i = slot_start(map, hash);
-    while (map->slots[i].state == SLOT_USED)
+    size_t i = tag & map->mask;
+    while (slot_used(&map->slots[i]))
         i = (i + 1) & map->mask;
-    if (map->slots[i].state == SLOT_REMOVED)
+    if (map->slots[i].value == SLOT_REMOVED)
         map->removed--;
-    map->slots[i] = (struct map_slot){.hash = hash, .value = value, .state = SLOT_USED};
+    map->slots[i] = (struct map_slot){.tag = tag, .value = value};
     map->used++;
 }
 
@@ -63,38 +70,39 @@ static void map_rebuild(struct map *map, size_t slot_count)
     *map = (struct map){.slots = mem_alloc_array(slot_count, sizeof(struct map_slot)),
                         .mask = slot_count - 1};
     for (size_t i = 0; i < slot_count; i++)
-        map->slots[i].state = SLOT_FREE;
+        map->slots[i].value = SLOT_FREE;
     for (size_t i = 0; old.slots && i <= old.mask; i++)
-        if (old.slots[i].state == SLOT_USED)
-            slot_put(map, old.slots[i].hash, old.slots[i].value);
+        if (slot_used(&old.slots[i]))
+            slot_put(map, old.slots[i].tag, old.slots[i].value);
     ENSURE(map->used == old.used);
     mem_free(old.slots);
 }
 
 void map_insert(struct map *map, uint64_t hash, uint32_t value)
 {
-    ENSURE(value != MAP_NONE);
+    ENSURE(value < MAP_VALUE_LIMIT);
     size_t slot_count = map->slots ? map->mask + 1 : 0;
     if (slot_count == 0)
         map_rebuild(map, MAP_SLOTS_MIN);
     else if ((map->used + map->removed + 1) > slot_count / 4 * 3)
         map_rebuild(map, map->used + 1 > slot_count / 2 ? 2 * slot_count : slot_count);
-    slot_put(map, hash, value);
+    slot_put(map, tag_of(hash), value);
 }
 
 bool map_remove(struct map *map, uint64_t hash, uint32_t value)
 {
     if (map->used == 0)
         return false;
-    for (size_t i = slot_start(map, hash);; i = (i + 1) & map->mask) {
+    uint32_t tag = tag_of(hash);
+    for (size_t i = tag & map->mask;; i = (i + 1) & map->mask) {
         struct map_slot *slot = &map->slots[i];
-        if (slot->state == SLOT_FREE)
+        if (slot->value == SLOT_FREE)
             return false;
-        if (slot->state != SLOT_USED || slot->hash != hash || slot->value != value)
+        if (slot->tag != tag || slot->value != value)
             continue;
         /* Before a free slot no probe needs a tombstone. */
-        bool last = map->slots[(i + 1) & map->mask].state == SLOT_FREE;
-        slot->state = last ? SLOT_FREE : SLOT_REMOVED;
+        bool last = map->slots[(i + 1) & map->mask].value == SLOT_FREE;
+        slot->value = last ? SLOT_FREE : SLOT_REMOVED;
         map->removed += last ? 0 : 1;
         map->used--;
         return true;
@@ -104,6 +112,17 @@ bool map_remove(struct map *map, uint64_t hash, uint32_t value)
 void map_clear(struct map *map)
 {
     for (size_t i = 0; map->slots && i <= map->mask; i++)
-        map->slots[i].state = SLOT_FREE;
+        map->slots[i].value = SLOT_FREE;
     map->used = map->removed = 0;
+}
+
+bool map_next(const struct map *map, size_t *at, uint32_t *value)
+{
+    for (; map->slots && *at <= map->mask; ++*at) {
+        if (!slot_used(&map->slots[*at]))
+            continue;
+        *value = map->slots[(*at)++].value;
+        return true;
+    }
+    return false;
 }
