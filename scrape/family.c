@@ -30,13 +30,15 @@ const struct metadata *family_table_get(const struct family_table *table, uint32
 static uint64_t metadata_hash(const struct metadata *metadata)
 {
     uint64_t hash = hash64_mix(hash64(metadata->metric), hash64(metadata->help));
+    hash = hash64_mix(hash, hash64(metadata->unit));
     return hash64_mix(hash, (uint64_t)metadata->type);
 }
 
 static bool metadata_same(const void *ctx, const void *key, uint32_t value)
 {
     const struct metadata *a = family_table_get(ctx, value), *b = key;
-    return a->type == b->type && str_eq(a->metric, b->metric) && str_eq(a->help, b->help);
+    return a->type == b->type && str_eq(a->metric, b->metric) && str_eq(a->help, b->help) &&
+           str_eq(a->unit, b->unit);
 }
 
 static uint32_t table_take(struct family_table *table, const struct metadata *metadata)
@@ -49,16 +51,19 @@ static uint32_t table_take(struct family_table *table, const struct metadata *me
         return id;
     }
     size_t name_len = metadata->metric.len, help_len = metadata->help.len;
-    struct family *family = mem_alloc(sizeof(*family) + name_len + help_len);
+    size_t unit_len = metadata->unit.len;
+    struct family *family = mem_alloc(sizeof(*family) + name_len + help_len + unit_len);
     char *texts = (char *)(family + 1);
     memcpy(texts, metadata->metric.ptr, name_len);
     if (help_len)
         memcpy(texts + name_len, metadata->help.ptr, help_len);
+    if (unit_len)
+        memcpy(texts + name_len + help_len, metadata->unit.ptr, unit_len);
     family->refs = 1;
     family->metadata = (struct metadata){.metric = {texts, name_len},
                                          .type = metadata->type,
                                          .help = {texts + name_len, help_len},
-                                         .unit = STR_EMPTY};
+                                         .unit = {texts + name_len + help_len, unit_len}};
     if (table->free_ids.count > 0) {
         id = VEC_POP(&table->free_ids);
         table->families.items[id] = family;
@@ -113,15 +118,30 @@ static struct family_item *list_find(struct family_list *list, const struct fami
     return NULL;
 }
 
+/* Puts into *metadata what the line says. False when it said so already. */
+static bool metadata_set(struct metadata *metadata, const struct text_line *line,
+                         struct arena *arena)
+{
+    struct str help = str_first(line->help, FAMILY_HELP_MAX);
+    struct metadata old = *metadata;
+
+    if (line->kind == TEXT_TYPE)
+        metadata->type = line->type;
+    else if (line->kind == TEXT_UNIT)
+        metadata->unit = str_first(line->unit, FAMILY_HELP_MAX);
+    else
+        metadata->help = text_unescape(arena, help, line->help_quotes);
+    return old.type != metadata->type || !str_eq(old.unit, metadata->unit) ||
+           !str_eq(old.help, metadata->help);
+}
+
 void family_list_note(struct family_list *list, struct family_table *table,
                       const struct text_line *line, struct arena *arena)
 {
     struct str name = line->name_escaped ? text_unescape(arena, line->name, true) : line->name;
-    struct str help = str_first(line->help, FAMILY_HELP_MAX);
-    struct metadata metadata = {.metric = name, .type = METRIC_UNKNOWN, .help = STR_EMPTY};
+    struct metadata metadata = {
+        .metric = name, .type = METRIC_UNKNOWN, .help = STR_EMPTY, .unit = STR_EMPTY};
 
-    if (line->kind == TEXT_HELP)
-        help = text_unescape(arena, help, false);
     struct family_item *item = list_find(list, table, name);
     if (item) {
         metadata = *family_table_get(table, item->id);
@@ -129,14 +149,8 @@ void family_list_note(struct family_list *list, struct family_table *table,
     } else if (list->items.count >= FAMILY_TARGET_MAX || list->searched > SEARCH_BUDGET) {
         return;
     }
-    bool same = item && (line->kind == TEXT_HELP ? str_eq(metadata.help, help)
-                                                 : metadata.type == line->type);
-    if (same)
+    if (!metadata_set(&metadata, line, arena) && item)
         return;
-    if (line->kind == TEXT_HELP)
-        metadata.help = help;
-    else
-        metadata.type = line->type;
     uint32_t id = table_take(table, &metadata);
     if (item) {
         table_release(table, item->id);

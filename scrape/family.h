@@ -1,4 +1,4 @@
-/* family: what targets say of their metrics (HELP and TYPE), kept per target.
+/* family: what targets say of their metrics (HELP, TYPE and UNIT), kept per target.
  *
  * All targets of one exporter say the same, so the texts are kept once in a table that the scraper
  * owns; a target keeps (id, last scrape that named it) in exposition order. A family that is no
@@ -18,7 +18,7 @@
 #include "text_lex.h"
 
 #define FAMILY_TARGET_MAX  20000 /* Families per target; more are not kept. */
-#define FAMILY_HELP_MAX    4096  /* Bytes of a help text that are kept. */
+#define FAMILY_HELP_MAX    4096  /* Bytes of a help text or a unit that are kept. */
 #define FAMILY_KEEP_ROUNDS 10
 
 struct family {
@@ -48,7 +48,7 @@ struct family_list {
 };
 
 void family_list_deinit(struct family_list *list, struct family_table *table);
-/* One HELP or TYPE line. */
+/* One HELP, TYPE or UNIT line. */
 void family_list_note(struct family_list *list, struct family_table *table,
                       const struct text_line *line, struct arena *arena);
 /* After a good scrape. */

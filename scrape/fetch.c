@@ -134,6 +134,7 @@ static void count_end(struct fetch *fetch)
     stats->exceeded_sample_limit += fetch->append.limit_exceeded;
     stats->exceeded_body_size_limit += fetch->over_body_limit;
     stats->exceeded_label_limits += fetch->append.label_limit_exceeded;
+    stats->exemplars_ignored += fetch->parser.exemplar_count;
 }
 
 static void fetch_finish(struct fetch *fetch)
@@ -163,14 +164,30 @@ static void fetch_finish(struct fetch *fetch)
     fetch_free(fetch);
 }
 
+/* What the cache knows holds for one format: the other may refuse the same text. */
+static void set_format(struct fetch *fetch, enum text_format format)
+{
+    struct target *target = fetch->target;
+    struct line_cache_ops ops;
+
+    parse_text_set_format(&fetch->parser, format);
+    if (target->format == format)
+        return;
+    target->format = format;
+    line_cache_invalidate(&target->cache, target_release_ops(target, &ops));
+    line_cache_begin(&target->cache);
+}
+
 static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *err)
 {
     struct fetch *fetch = ctx;
+    enum text_format format;
 
     if (!fetch->target)
         return err_set(err, ERR_CANCELED, "canceled");
-    if (!request_check_head(head, fetch->options->fallback_scrape_protocol, err))
+    if (!request_check_head(head, fetch->options->fallback_scrape_protocol, &format, err))
         return false;
+    set_format(fetch, format);
     if (str_eq_nocase(head->content_encoding, STR("gzip")) && !fetch->inflate)
         fetch->inflate = inflate_new(DEFLATE_GZIP);
     return true;

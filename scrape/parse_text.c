@@ -1,13 +1,16 @@
 /* parse_text: lines out of bytes, and the fast path for lines that the last scrape had, too.
  *
  * The bytes of one feed up to their last newline are read in place. What follows is carried over
- * and completed by the next feed. A newline inside a quoted string belongs to the line; text_lex
+ * and completed by the next feed. A newline inside a quoted string belongs to the line; the lexer
  * says so (TEXT_OPEN), then the line is carried as well, and scan_byte finds its end without lexing
  * it again for each newline.
  *
+ * The formats differ in their lexers and in the end: after # EOF, and after an OpenMetrics line that
+ * a blank ends (its error shows the next byte), there are no more lines but a `phase`.
+ *
  * Fast path: the cache names the length of the text that should stand here; one hash proves it;
  * digits follow, and mantissa * 10^exponent is exact when both are small (Clinger, "How to read
- * floating point numbers accurately", 1990). Anything unusual falls through to text_lex, which
+ * floating point numbers accurately", 1990). Anything unusual falls through to the lexer, which
  * alone knows how to complain. */
 #include "parse_text.h"
 
@@ -15,8 +18,19 @@
 
 #include "base/number.h"
 #include "model/sample.h"
+#include "openmetrics_lex.h"
 
-enum scan { SCAN_START, SCAN_COMMENT, SCAN_PLAIN, SCAN_QUOTED, SCAN_ESCAPED };
+enum scan {
+    SCAN_START,
+    SCAN_COMMENT,
+    SCAN_PLAIN,
+    SCAN_QUOTED,
+    SCAN_ESCAPED,
+    SCAN_NAME, /* Quoted, in a comment: only once the lexer has said so. */
+    SCAN_NAME_ESCAPED,
+};
+
+enum phase { PHASE_LINES, PHASE_BROKEN, PHASE_EOF };
 
 void parse_text_init(struct parse_text *parser, struct line_cache *cache,
                      const struct parse_text_sink *sink, size_t line_bytes_max)
@@ -30,6 +44,12 @@ void parse_text_deinit(struct parse_text *parser)
 {
     text_line_deinit(&parser->line);
     buf_deinit(&parser->carry);
+}
+
+void parse_text_set_format(struct parse_text *parser, enum text_format format)
+{
+    ENSURE(!parser->fed);
+    parser->format = format;
 }
 
 uint64_t parse_text_line(const struct parse_text *parser)
@@ -158,16 +178,53 @@ static const char *parse_known(struct parse_text *parser, const char *at, const 
     return end + 1;
 }
 
+/* The same for OpenMetrics: one space, and what is more than a value goes to the lexer. */
+static const char *parse_known_openmetrics(struct parse_text *parser, const char *at,
+                                           const char *limit)
+{
+    struct text_line *line = &parser->line;
+    size_t len = 0;
+    double value = 0;
+
+    uint32_t index = line_cache_predict(parser->cache, at, (size_t)(limit - at), &len);
+    if (index == LINE_NONE || at[len] != ' ')
+        return NULL;
+    const char *end = read_value(at + len + 1, &value);
+    if (LIKELY(end && *end == '\n' && (size_t)(end + 1 - at) <= parser->line_bytes_max)) {
+        parser->line_number++;
+        parser->sink->known(parser->sink->ctx, index, value, NULL);
+        return end + 1;
+    }
+    end = memchr(at + len, '\n', (size_t)(limit - at) - len);
+    struct str bytes = {at, (size_t)(end + 1 - at)};
+    if (bytes.len > parser->line_bytes_max || !openmetrics_lex_known(line, bytes, len))
+        return NULL;
+    parser->line_number++;
+    parser->exemplar_count += line->has_exemplar;
+    parser->sink->known(parser->sink->ctx, index, line->value,
+                        line->has_time ? &line->time_ms : NULL);
+    return end + 1;
+}
+
+static enum text_result lex(struct parse_text *parser, struct str bytes, bool last, struct err *err)
+{
+    return parser->format == TEXT_OPENMETRICS ? openmetrics_lex(&parser->line, bytes, last, err)
+                                              : text_lex(&parser->line, bytes, last, err);
+}
+
 static bool hand_out(struct parse_text *parser, struct err *err)
 {
     const struct text_line *line = &parser->line;
 
     if (line->kind == TEXT_TYPE)
         parser->type = line->type;
-    if (line->kind == TEXT_TYPE || line->kind == TEXT_HELP)
+    if (line->kind == TEXT_TYPE || line->kind == TEXT_HELP || line->kind == TEXT_UNIT)
         parser->sink->metadata(parser->sink->ctx, line);
+    if (line->kind == TEXT_EOF)
+        parser->phase = PHASE_EOF;
     if (line->kind != TEXT_SAMPLE)
         return true;
+    parser->exemplar_count += line->has_exemplar;
     uint32_t index = line_cache_find(parser->cache, line->metric);
     if (index == LINE_NONE)
         return parser->sink->sample(parser->sink->ctx, line, parser->type, err);
@@ -176,18 +233,39 @@ static bool hand_out(struct parse_text *parser, struct err *err)
     return true;
 }
 
+/* What is to be done with a line that was not open. */
+static bool take_line(struct parse_text *parser, enum text_result result, struct err *err)
+{
+    struct err trail;
+
+    ENSURE(result != TEXT_OPEN);
+    if (result == TEXT_BAD)
+        return false;
+    if (result == TEXT_BROKEN)
+        parser->phase = PHASE_BROKEN;
+    if (result != TEXT_TRAILED)
+        return hand_out(parser, err);
+    trail = *err;
+    if (hand_out(parser, err))
+        *err = trail;
+    return false;
+}
+
 static bool too_long(const struct parse_text *parser, struct err *err)
 {
     return err_set(err, ERR_LIMIT, "line is longer than %zu bytes", parser->line_bytes_max);
 }
 
-/* Bytes that end with a newline, line by line. Returns how far it came: to the end, or to a line
- * that stays open; NULL after an error. */
+/* Bytes that end with a newline, line by line. Returns how far it came: to the end, to a line that
+ * stays open, or to where the phase is another; NULL after an error. */
 static const char *parse_lines(struct parse_text *parser, const char *at, const char *limit,
                                struct err *err)
 {
-    while (at < limit) {
-        const char *next = parse_known(parser, at, limit);
+    bool openmetrics = parser->format == TEXT_OPENMETRICS;
+
+    while (at < limit && parser->phase == PHASE_LINES) {
+        const char *next = openmetrics ? parse_known_openmetrics(parser, at, limit)
+                                       : parse_known(parser, at, limit);
         if (LIKELY(next != NULL)) {
             at = next;
             continue;
@@ -199,12 +277,12 @@ static const char *parse_lines(struct parse_text *parser, const char *at, const 
             return NULL;
         }
         struct str bytes = {at, (size_t)(next - at)};
-        enum text_result result = text_lex(&parser->line, bytes, false, err);
+        enum text_result result = lex(parser, bytes, false, err);
         if (result == TEXT_OPEN) {
             parser->line_number--;
             return at;
         }
-        if (result == TEXT_BAD || !hand_out(parser, err))
+        if (!take_line(parser, result, err))
             return NULL;
         at = next;
     }
@@ -231,35 +309,57 @@ static bool scan_byte(struct parse_text *parser, char c)
         if (c == '\\')
             parser->scan = SCAN_ESCAPED;
         return false;
-    case SCAN_ESCAPED:
-        parser->scan = SCAN_QUOTED;
+    case SCAN_ESCAPED: /* OpenMetrics passes over zero bytes in values. */
+        if (c != 0 || parser->format != TEXT_OPENMETRICS)
+            parser->scan = SCAN_QUOTED;
+        return false;
+    case SCAN_NAME:
+        if (c == '"')
+            parser->scan = SCAN_COMMENT;
+        if (c == '\\')
+            parser->scan = SCAN_NAME_ESCAPED;
+        return false;
+    case SCAN_NAME_ESCAPED:
+        parser->scan = SCAN_NAME;
         return false;
     }
     UNREACHABLE();
 }
 
-/* The carried line is whole: one line, whatever newlines it has inside. */
-static bool parse_carry(struct parse_text *parser, struct err *err)
+/* The carried bytes are one line, whatever newlines it has inside. */
+static bool parse_joined(struct parse_text *parser, struct err *err)
 {
     struct str bytes = buf_str(&parser->carry);
     uint64_t newlines = 0;
 
-    if (!parser->joined) {
-        const char *end = parse_lines(parser, bytes.ptr, bytes.ptr + bytes.len, err);
-        if (!end)
-            return false;
-        if (end == bytes.ptr + bytes.len) {
-            buf_clear(&parser->carry);
-            return true;
-        }
-    }
     for (size_t i = 0; i < bytes.len; i++)
         newlines += bytes.ptr[i] == '\n';
     parser->line_number++;
-    if (text_lex(&parser->line, bytes, true, err) != TEXT_OK || !hand_out(parser, err))
+    if (!take_line(parser, lex(parser, bytes, true, err), err))
         return false;
-    parser->line_number += newlines - 1;
+    parser->line_number += newlines - (newlines > 0);
     buf_clear(&parser->carry);
+    return true;
+}
+
+/* The carried line is whole, it seems. It stays when it is a comment with an open name. */
+static bool parse_carry(struct parse_text *parser, struct err *err)
+{
+    struct str bytes = buf_str(&parser->carry);
+
+    if (parser->joined)
+        return parse_joined(parser, err);
+    const char *end = parse_lines(parser, bytes.ptr, bytes.ptr + bytes.len, err);
+    if (!end)
+        return false;
+    if (end == bytes.ptr + bytes.len) {
+        buf_clear(&parser->carry);
+        return true;
+    }
+    parser->joined = true;
+    if (parser->scan != SCAN_COMMENT)
+        return parse_joined(parser, err);
+    parser->scan = SCAN_NAME;
     return true;
 }
 
@@ -269,10 +369,13 @@ static bool check_joined(struct parse_text *parser, struct err *err)
     if (parser->joined)
         return true;
     parser->joined = true;
-    enum text_result result = text_lex(&parser->line, buf_str(&parser->carry), false, err);
-    if (result == TEXT_BAD)
-        parser->line_number++;
-    return result != TEXT_BAD;
+    enum text_result result = lex(parser, buf_str(&parser->carry), false, err);
+    if (result == TEXT_OPEN)
+        return true;
+    parser->line_number++;
+    bool ok = take_line(parser, result, err);
+    buf_clear(&parser->carry);
+    return ok;
 }
 
 /* Takes bytes for the carried line until it is whole, and parses it. NULL after an error. */
@@ -293,10 +396,10 @@ static const char *carry_take(struct parse_text *parser, const char *at, const c
             continue;
         buf_add(&parser->carry, from, (size_t)(at - from));
         from = at;
-        if (inner && !check_joined(parser, err))
+        if (whole ? !parse_carry(parser, err) : !check_joined(parser, err))
             return NULL;
-        if (whole)
-            return parse_carry(parser, err) ? at : NULL;
+        if (parser->carry.len == 0)
+            return at;
     }
     buf_add(&parser->carry, from, (size_t)(at - from));
     return at;
@@ -307,33 +410,66 @@ static const char *carry_begin(struct parse_text *parser, const char *at, const 
 {
     ENSURE(parser->carry.len == 0);
     parser->scan = SCAN_START;
-    parser->joined = joined;
+    parser->joined = joined && *at != '#'; /* Where a comment's name ends is not known yet. */
     return carry_take(parser, at, end, err);
+}
+
+static const char *lines_take(struct parse_text *parser, const char *at, const char *end,
+                              struct err *err)
+{
+    const char *last = memrchr(at, '\n', (size_t)(end - at));
+
+    if (!last)
+        return carry_begin(parser, at, end, false, err);
+    at = parse_lines(parser, at, last + 1, err);
+    if (at && at <= last && parser->phase == PHASE_LINES)
+        at = carry_begin(parser, at, end, true, err);
+    return at;
+}
+
+/* Bytes where no line may be any more. */
+static const char *tail_take(struct parse_text *parser, const char *at, const char *end,
+                             struct err *err)
+{
+    if (parser->phase == PHASE_BROKEN)
+        openmetrics_broken((unsigned char)*at, err);
+    else if (openmetrics_check_tail(str_from(at, (size_t)(end - at)), err))
+        return end;
+    return NULL;
 }
 
 bool parse_text_feed(struct parse_text *parser, struct str bytes, struct err *err)
 {
     const char *at = bytes.ptr, *end = bytes.ptr + bytes.len;
 
-    if (bytes.len == 0)
-        return true;
-    if (parser->carry.len > 0)
-        at = carry_take(parser, at, end, err);
+    parser->fed |= bytes.len > 0;
     while (at && at < end) {
-        const char *last = memrchr(at, '\n', (size_t)(end - at));
-        if (!last) {
-            at = carry_begin(parser, at, end, false, err);
-            continue;
-        }
-        at = parse_lines(parser, at, last + 1, err);
-        if (at && at <= last)
-            at = carry_begin(parser, at, end, true, err);
+        if (parser->phase != PHASE_LINES)
+            at = tail_take(parser, at, end, err);
+        else if (parser->carry.len > 0)
+            at = carry_take(parser, at, end, err);
+        else
+            at = lines_take(parser, at, end, err);
     }
-    return at != NULL;
+    return bytes.len == 0 || at != NULL;
+}
+
+static bool end_openmetrics(struct parse_text *parser, struct err *err)
+{
+    if (parser->carry.len > 0 && !parse_joined(parser, err))
+        return false;
+    if (parser->phase == PHASE_BROKEN) {
+        openmetrics_broken(-1, err);
+        return false;
+    }
+    return parser->phase == PHASE_EOF || !parser->fed ||
+           err_set(err, ERR_BAD_DATA, OPENMETRICS_NO_EOF);
 }
 
 bool parse_text_end(struct parse_text *parser, struct err *err)
 {
+    if (parser->format == TEXT_OPENMETRICS)
+        return end_openmetrics(parser, err);
     if (parser->carry.len == 0)
         return true;
     buf_add_char(&parser->carry, '\n');

@@ -1,6 +1,8 @@
-/* parse_text: reads the text exposition format 0.0.4 / 1.0.0 as bytes arrive.
+/* parse_text: reads the text exposition formats as bytes arrive: Prometheus' 0.0.4 / 1.0.0, or
+ * OpenMetrics 0.0.1 / 1.0.0.
  *
- *     parse_text_init -> parse_text_feed(any bytes) ... -> parse_text_end -> parse_text_deinit
+ *     parse_text_init [-> parse_text_set_format] -> parse_text_feed(any bytes) ...
+ *         -> parse_text_end -> parse_text_deinit
  *
  * Pure: what it finds goes to a sink; known lines go by the line cache without a look at their
  * labels. Bytes may be cut anywhere, the result is the same. Memory: one line (at most
@@ -20,6 +22,8 @@
 
 #define PARSE_LINE_BYTES_MAX ((size_t)1 << 20)
 
+enum text_format { TEXT_PROMETHEUS, TEXT_OPENMETRICS };
+
 /* `line` is valid for the call. */
 struct parse_text_sink {
     /* A line that the cache has: entry `index`. */
@@ -27,7 +31,7 @@ struct parse_text_sink {
     /* One that it has not. `type` is what the TYPE line before says. False (with err) ends the
      * parse. */
     bool (*sample)(void *ctx, const struct text_line *line, enum metric_type type, struct err *err);
-    /* HELP or TYPE. */
+    /* HELP, TYPE or UNIT. */
     void (*metadata)(void *ctx, const struct text_line *line);
     void *ctx;
 };
@@ -35,20 +39,27 @@ struct parse_text_sink {
 struct parse_text {
     const struct parse_text_sink *sink; /* Borrowed. */
     struct line_cache *cache;           /* Borrowed. */
+    enum text_format format;
     size_t line_bytes_max;
-    uint64_t line_number; /* Lines read so far, or the bad one. */
+    uint64_t line_number;    /* Lines read so far, or the bad one. */
+    uint64_t exemplar_count; /* Read, and not kept. */
     enum metric_type type;
     struct text_line line;
     struct buf carry; /* The line that the last bytes began. */
     int scan;         /* Where in it we are: enum scan. */
+    int phase;        /* What may come: enum phase. */
     bool joined;      /* It has a newline inside a quoted string. */
+    bool fed;         /* There were bytes. */
 };
 
 void parse_text_init(struct parse_text *parser, struct line_cache *cache,
                      const struct parse_text_sink *sink, size_t line_bytes_max);
 void parse_text_deinit(struct parse_text *parser);
+/* Before the first byte; TEXT_PROMETHEUS otherwise. */
+void parse_text_set_format(struct parse_text *parser, enum text_format format);
 MUST_CHECK bool parse_text_feed(struct parse_text *parser, struct str bytes, struct err *err);
-/* After the last byte. A last line without a newline is one, as in Prometheus. */
+/* After the last byte. A last line without a newline is one, as in Prometheus. OpenMetrics must have
+ * said # EOF, unless there was not a byte: as in Prometheus, that is an empty scrape. */
 MUST_CHECK bool parse_text_end(struct parse_text *parser, struct err *err);
 uint64_t parse_text_line(const struct parse_text *parser);
 

@@ -1,6 +1,5 @@
-/* request: headers of a scrape and the rules for Content-Type. Only the text format is read so far,
- * so only it is asked for: OpenMetrics and protobuf of scrape_protocols are left out of Accept, the
- * weights are Prometheus'. */
+/* request: headers of a scrape and the rules for Content-Type. Protobuf is not read so far, so it is
+ * not asked for: of scrape_protocols it is left out of Accept, the weights stay Prometheus'. */
 #include "request.h"
 
 #include <errno.h>
@@ -47,10 +46,13 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
 {
     static const struct {
         struct str protocol;
-        struct str media;
+        const char *media;
+        bool escaping; /* Only the newer ones know of it. */
     } known[] = {
-        {{"PrometheusText0.0.4", 19}, {"text/plain;version=0.0.4", 24}},
-        {{"PrometheusText1.0.0", 19}, {"text/plain;version=1.0.0", 24}},
+        {{"PrometheusText0.0.4", 19}, "text/plain;version=0.0.4", false},
+        {{"PrometheusText1.0.0", 19}, "text/plain;version=1.0.0", true},
+        {{"OpenMetricsText0.0.1", 20}, "application/openmetrics-text;version=0.0.1", false},
+        {{"OpenMetricsText1.0.0", 20}, "application/openmetrics-text;version=1.0.0", true},
     };
     struct str accept = STR_EMPTY;
     int weight = 6;
@@ -59,11 +61,11 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
         for (size_t k = 0; k < COUNT_OF(known); k++) {
             if (!str_eq(options->scrape_protocols.items[i], known[k].protocol))
                 continue;
-            struct str escaping =
-                k == 1 ? arena_strf(arena, ";escaping=" STR_FMT, STR_ARG(options->escaping_scheme))
-                       : STR_EMPTY;
-            accept = arena_strf(arena, STR_FMT STR_FMT STR_FMT ";q=0.%d,", STR_ARG(accept),
-                                STR_ARG(known[k].media), STR_ARG(escaping), weight);
+            struct str escaping = known[k].escaping ? arena_strf(arena, ";escaping=" STR_FMT,
+                                                                 STR_ARG(options->escaping_scheme))
+                                                    : STR_EMPTY;
+            accept = arena_strf(arena, STR_FMT "%s" STR_FMT ";q=0.%d,", STR_ARG(accept),
+                                known[k].media, STR_ARG(escaping), weight);
         }
     }
     return arena_strf(arena, STR_FMT "*/*;q=0.%d", STR_ARG(accept), weight);
@@ -152,32 +154,71 @@ static bool media_is_sound(struct str media)
     return true;
 }
 
-bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
-                        struct err *err)
-{
-    struct str rest;
-    struct str type = head->content_type;
-    struct str media = str_trim(str_cut(type, ';', &rest));
-    bool fallback = str_starts(fallback_protocol, STR("PrometheusText"));
+enum media { MEDIA_TEXT, MEDIA_OPENMETRICS, MEDIA_PROTOBUF, MEDIA_OTHER };
 
-    if (head->status != 200)
-        return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
-                       head->status, STR_ARG(head->reason.len ? STR(" ") : STR_EMPTY),
-                       STR_ARG(head->reason));
-    if (str_eq_nocase(media, STR("text/plain")) || fallback)
-        return true;
+static enum media media_parse(struct str media)
+{
+    static const struct {
+        struct str text;
+        enum media media;
+    } known[] = {
+        {{"text/plain", 10}, MEDIA_TEXT},
+        {{"application/openmetrics-text", 28}, MEDIA_OPENMETRICS},
+        {{"application/vnd.google.protobuf", 31}, MEDIA_PROTOBUF},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (str_eq_nocase(known[i].text, media))
+            return known[i].media;
+    return MEDIA_OTHER;
+}
+
+static enum media fallback_parse(struct str protocol)
+{
+    if (str_starts(protocol, STR("PrometheusText")))
+        return MEDIA_TEXT;
+    if (str_starts(protocol, STR("OpenMetricsText")))
+        return MEDIA_OPENMETRICS;
+    return protocol.len > 0 ? MEDIA_PROTOBUF : MEDIA_OTHER;
+}
+
+/* Neither the type nor the fallback says what the body is. */
+static bool type_unknown(struct str type, struct str media, struct err *err)
+{
     if (type.len == 0)
         return err_set(err, ERR_BAD_DATA,
                        "non-compliant scrape target sending blank Content-Type and no "
                        "fallback_scrape_protocol specified for target");
-    if (str_eq_nocase(media, STR("application/openmetrics-text")) ||
-        str_eq_nocase(media, STR("application/vnd.google.protobuf")))
-        return type_refused("target answers with Content-Type ", type,
-                            ", which was not asked for and is not supported; only text/plain is",
-                            err);
     if (!media_is_sound(media))
         return type_refused("cannot parse Content-Type ", type,
                             " and no fallback_scrape_protocol for target", err);
     return type_refused("received unsupported Content-Type ", type,
                         " and no fallback_scrape_protocol specified for target", err);
+}
+
+bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
+                        enum text_format *format, struct err *err)
+{
+    struct str rest;
+    struct str type = head->content_type;
+    struct str text = str_trim(str_cut(type, ';', &rest));
+    enum media media = media_parse(text);
+
+    if (head->status != 200)
+        return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
+                       head->status, STR_ARG(head->reason.len ? STR(" ") : STR_EMPTY),
+                       STR_ARG(head->reason));
+    if (media == MEDIA_PROTOBUF)
+        return type_refused("target answers with Content-Type ", type,
+                            ", which was not asked for and is not supported; only text/plain and "
+                            "application/openmetrics-text are",
+                            err);
+    if (media == MEDIA_OTHER)
+        media = fallback_parse(fallback_protocol);
+    *format = media == MEDIA_OPENMETRICS ? TEXT_OPENMETRICS : TEXT_PROMETHEUS;
+    if (media == MEDIA_PROTOBUF)
+        return type_refused("received Content-Type ", type,
+                            ", and the fallback_scrape_protocol PrometheusProto is not supported",
+                            err);
+    return media != MEDIA_OTHER || type_unknown(type, text, err);
 }

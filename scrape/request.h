@@ -7,14 +7,15 @@
 #include "base/err.h"
 #include "config.h"
 #include "net/http_client.h"
+#include "parse_text.h"
 
 /* Fills URL-independent parts of *out; texts live in the arena. Reads credential files. */
 MUST_CHECK bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
                               struct str user_agent, int64_t timeout_ms, struct arena *arena,
                               struct err *err);
 struct str request_accept(const struct config_scrape *options, struct arena *arena);
-/* Status and Content-Type as Prometheus judges them. */
+/* Status and Content-Type as Prometheus judges them; *format is what the body is to be read as. */
 MUST_CHECK bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
-                                   struct err *err);
+                                   enum text_format *format, struct err *err);
 
 #endif

@@ -47,6 +47,7 @@ struct target {
     int64_t stale_ms; /* Wall time of the markers of a retired one. */
     struct storage_group *group;
     struct line_cache cache;
+    enum text_format format; /* Of its last answer. */
     size_t cache_good_count; /* Entries after the last good scrape. */
     struct family_list families;
     series_ref reports[REPORT_SERIES_MAX]; /* Pinned; SERIES_REF_NONE until first used. */

@@ -4,39 +4,7 @@
  * shows one byte more, as Prometheus does. */
 #include "text_lex.h"
 
-#include <math.h>
-
-#include "base/buf.h"
-#include "base/number.h"
-#include "model/sample.h"
-
-enum token {
-    TOKEN_INVALID,
-    TOKEN_EOF,
-    TOKEN_LINEBREAK,
-    TOKEN_HELP,
-    TOKEN_TYPE,
-    TOKEN_COMMENT,
-    TOKEN_NAME,
-    TOKEN_STRING,
-    TOKEN_OPEN,
-    TOKEN_CLOSE,
-    TOKEN_LABEL,
-    TOKEN_LABEL_VALUE,
-    TOKEN_COMMA,
-    TOKEN_EQUAL,
-    TOKEN_TIMESTAMP,
-    TOKEN_VALUE,
-};
-
-static const char *const token_texts[] = {
-    [TOKEN_INVALID] = "INVALID", [TOKEN_EOF] = "EOF",        [TOKEN_LINEBREAK] = "LINEBREAK",
-    [TOKEN_HELP] = "HELP",       [TOKEN_TYPE] = "TYPE",      [TOKEN_COMMENT] = "COMMENT",
-    [TOKEN_NAME] = "MNAME",      [TOKEN_STRING] = "QSTRING", [TOKEN_OPEN] = "BOPEN",
-    [TOKEN_CLOSE] = "BCLOSE",    [TOKEN_LABEL] = "LNAME",    [TOKEN_LABEL_VALUE] = "LVALUE",
-    [TOKEN_COMMA] = "COMMA",     [TOKEN_EQUAL] = "EQUAL",    [TOKEN_TIMESTAMP] = "TIMESTAMP",
-    [TOKEN_VALUE] = "VALUE",
-};
+#include "lex.h"
 
 enum state {
     STATE_START,
@@ -47,73 +15,9 @@ enum state {
     STATE_TIMESTAMP
 };
 
-struct lexer {
-    const char *bytes;
-    size_t len;
-    size_t start; /* Of the current token. */
-    size_t at;    /* Behind it, or where it broke. */
-    enum state state;
-    bool open;     /* A quoted string did not end. */
-    bool escaped;  /* The last quoted string has a backslash. */
-    bool high_bit; /* ... or a byte beyond ASCII. */
-};
-
-/* 1: may start a label name; 2: a metric name, too, only there (':'); 4: a digit. */
-static const uint8_t name_class[256] = {
-    ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1, [':'] = 2, ['0' ... '9'] = 4,
-};
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
-}
-
-/* The text is cut where it would not fit an err anyway. */
-static bool parse_error(const struct lexer *lexer, const char *expected, enum token got,
-                        struct err *err)
-{
-    size_t end = lexer->at + 1 < lexer->len ? lexer->at + 1 : lexer->len;
-    struct str shown = {lexer->bytes + lexer->start, end - lexer->start};
-    struct str line = {lexer->bytes, end};
-    struct buf text;
-
-    buf_init(&text, ERR_TEXT_MAX);
-    buf_addf(&text, "%s, got ", expected);
-    buf_add_go_quoted(&text, str_first(shown, 512));
-    buf_addf(&text, " (\"%s\") while parsing: ", token_texts[got]);
-    buf_add_go_quoted(&text, str_first(line, 768));
-    err_set_str(err, ERR_BAD_DATA, buf_str(&text));
-    buf_deinit(&text);
-    return false;
-}
-
-/* "what while parsing: "line so far"", or without the line when `end` is 0. */
-static bool text_error(const struct lexer *lexer, const char *what, const struct str *quoted,
-                       const char *after, size_t end, struct err *err)
-{
-    struct buf text;
-
-    buf_init(&text, ERR_TEXT_MAX);
-    buf_addf(&text, "%s", what);
-    if (quoted)
-        buf_add_go_quoted(&text, str_first(*quoted, 512));
-    buf_addf(&text, "%s", after);
-    if (end > 0) {
-        BUF_ADD(&text, " while parsing: ");
-        buf_add_go_quoted(&text, str_first(str_from(lexer->bytes, end), 768));
-    }
-    err_set_str(err, ERR_BAD_DATA, buf_str(&text));
-    buf_deinit(&text);
-    return false;
-}
-
-#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
-
-/* Not zero when one of the eight bytes is `c` (Mycroft's test). */
-static uint64_t word_has(uint64_t word, uint8_t c)
-{
-    uint64_t zero_where = word ^ EACH_BYTE(c);
-    return (zero_where - EACH_BYTE(1)) & ~zero_where & EACH_BYTE(0x80);
 }
 
 /* Eight bytes at a time up to where a quote or a backslash is near. */
@@ -161,25 +65,6 @@ static enum token lex_quoted(struct lexer *lexer, enum token token)
     return token;
 }
 
-static enum token lex_name(struct lexer *lexer, uint8_t start_mask, enum token token)
-{
-    const uint8_t *bytes = (const uint8_t *)lexer->bytes;
-    size_t at = lexer->at;
-
-    if (!(name_class[bytes[at]] & start_mask))
-        return TOKEN_INVALID;
-    while (at < lexer->len && name_class[bytes[at]] & (start_mask | 4))
-        at++;
-    lexer->at = at;
-    return token;
-}
-
-static enum token lex_one(struct lexer *lexer, enum token token)
-{
-    lexer->at++;
-    return token;
-}
-
 static enum token lex_comment(struct lexer *lexer)
 {
     struct str rest = {lexer->bytes + lexer->at + 1, lexer->len - lexer->at - 1};
@@ -214,7 +99,7 @@ static enum token lex_in_labels(struct lexer *lexer)
     case ',':
         return lex_one(lexer, TOKEN_COMMA);
     default:
-        return lex_name(lexer, 1, TOKEN_LABEL);
+        return lex_name(lexer, LEX_LABEL_NAME, TOKEN_LABEL);
     }
 }
 
@@ -248,7 +133,7 @@ static enum token lex_start(struct lexer *lexer)
         return lex_one(lexer, TOKEN_OPEN);
     default:
         lexer->state = STATE_VALUE;
-        return lex_name(lexer, 3, TOKEN_NAME);
+        return lex_name(lexer, LEX_METRIC_NAME, TOKEN_NAME);
     }
 }
 
@@ -273,13 +158,13 @@ static enum token lex_next(struct lexer *lexer)
     lexer->start = lexer->at;
     if (lexer->at >= lexer->len)
         return TOKEN_EOF;
-    switch (lexer->state) {
+    switch ((enum state)lexer->state) {
     case STATE_START:
         return lex_start(lexer);
     case STATE_META_NAME:
         if (lexer->bytes[lexer->at] == '"')
             return lex_quoted(lexer, TOKEN_NAME);
-        return lex_name(lexer, 3, TOKEN_NAME);
+        return lex_name(lexer, LEX_METRIC_NAME, TOKEN_NAME);
     case STATE_LABELS:
         return lex_in_labels(lexer);
     case STATE_LABEL_VALUE:
@@ -295,28 +180,18 @@ static enum token lex_next(struct lexer *lexer)
     UNREACHABLE();
 }
 
-static struct str token_str(const struct lexer *lexer)
-{
-    return str_from(lexer->bytes + lexer->start, lexer->at - lexer->start);
-}
-
-static struct str without_quotes(struct str s)
-{
-    return str_from(s.ptr + 1, s.len - 2);
-}
-
 /* One `name="value"`; the name token has been read. */
 static bool lex_label_value(struct lexer *lexer, enum token token, struct text_label *label,
                             struct err *err)
 {
     if (token != TOKEN_EQUAL)
-        return parse_error(lexer, "expected equal", token, err);
+        return lex_unexpected(lexer, "expected equal", token, err);
     token = lex_next(lexer);
     if (token != TOKEN_LABEL_VALUE)
-        return parse_error(lexer, "expected label value", token, err);
+        return lex_unexpected(lexer, "expected label value", token, err);
     struct str quoted = token_str(lexer);
     if (lexer->high_bit && !str_is_utf8(quoted))
-        return text_error(lexer, "invalid UTF-8 label value: ", &quoted, "", 0, err);
+        return lex_error(lexer, "invalid UTF-8 label value: ", &quoted, "", 0, err);
     label->value = without_quotes(quoted);
     label->value_escaped = lexer->escaped;
     return true;
@@ -329,7 +204,7 @@ static bool lex_labels(struct lexer *lexer, struct text_line *line, struct err *
 
     while (token != TOKEN_CLOSE) {
         if (token != TOKEN_LABEL && token != TOKEN_STRING)
-            return parse_error(lexer, "expected label name", token, err);
+            return lex_unexpected(lexer, "expected label name", token, err);
         struct str name = token_str(lexer);
         struct text_label label = {.name = name};
         if (token == TOKEN_STRING) {
@@ -340,9 +215,9 @@ static bool lex_labels(struct lexer *lexer, struct text_line *line, struct err *
         token = lex_next(lexer);
         if (token == TOKEN_COMMA || token == TOKEN_CLOSE) {
             if (line->name.ptr)
-                return text_error(lexer, "metric name already set", NULL, "", lexer->at, err);
+                return lex_error(lexer, "metric name already set", NULL, "", lexer->at, err);
             if (!label.name_quoted)
-                return parse_error(lexer, "expected equal", token, err);
+                return lex_unexpected(lexer, "expected equal", token, err);
             line->name = label.name;
             line->name_quoted = true;
             line->name_escaped = label.name_escaped;
@@ -360,45 +235,28 @@ static bool lex_labels(struct lexer *lexer, struct text_line *line, struct err *
     return true;
 }
 
-/* Go keeps to the float texts of before 1.13: no hexadecimal exponents, no underscores. */
-static bool lex_float(const struct lexer *lexer, struct str text, double *out, struct err *err)
-{
-    if (number_parse(text, out)) {
-        if (isnan(*out))
-            *out = sample_nan();
-        return true;
-    }
-    bool odd = memchr(text.ptr, 'p', text.len) || memchr(text.ptr, 'P', text.len) ||
-               memchr(text.ptr, '_', text.len);
-    if (odd)
-        return text_error(lexer, "unsupported character in float", NULL, "", lexer->at, err);
-    return text_error(lexer, "strconv.ParseFloat: parsing ", &text,
-                      isinf(*out) ? ": value out of range" : ": invalid syntax", lexer->at, err);
-}
-
 static bool lex_suffix(struct lexer *lexer, enum token token, struct text_line *line,
                        struct err *err)
 {
     if (!line->name.ptr)
-        return text_error(lexer, "metric name not set", NULL, "", lexer->at, err);
+        return lex_error(lexer, "metric name not set", NULL, "", lexer->at, err);
     if (token != TOKEN_VALUE)
-        return parse_error(lexer, "expected value after metric", token, err);
-    line->value = 0;
+        return lex_unexpected(lexer, "expected value after metric", token, err);
     if (!lex_float(lexer, token_str(lexer), &line->value, err))
         return false;
     token = lex_next(lexer);
     if (token == TOKEN_LINEBREAK)
         return true;
     if (token != TOKEN_TIMESTAMP)
-        return parse_error(lexer, "expected timestamp or new record", token, err);
+        return lex_unexpected(lexer, "expected timestamp or new record", token, err);
     struct str text = token_str(lexer);
     if (!str_to_i64(text, &line->time_ms))
-        return text_error(lexer, "strconv.ParseInt: parsing ", &text, ": value out of range",
-                          lexer->at, err);
+        return lex_error(lexer, "strconv.ParseInt: parsing ", &text, ": value out of range",
+                         lexer->at, err);
     line->has_time = true;
     token = lex_next(lexer);
     if (token != TOKEN_LINEBREAK)
-        return parse_error(lexer, "expected next entry after timestamp", token, err);
+        return lex_unexpected(lexer, "expected next entry after timestamp", token, err);
     return true;
 }
 
@@ -449,7 +307,7 @@ static bool lex_metadata(struct lexer *lexer, enum token token, struct text_line
     enum token name_token = lex_next(lexer);
 
     if (name_token != TOKEN_NAME)
-        return parse_error(
+        return lex_unexpected(
             lexer, is_help ? "expected metric name after HELP" : "expected metric name after TYPE",
             name_token, err);
     line->kind = is_help ? TEXT_HELP : TEXT_TYPE;
@@ -466,18 +324,19 @@ static bool lex_metadata(struct lexer *lexer, enum token token, struct text_line
     if (is_help) {
         line->help = text;
         return str_is_utf8(text) ||
-               text_error(lexer, "help text ", &text, " is not a valid utf8 string", 0, err);
+               lex_error(lexer, "help text ", &text, " is not a valid utf8 string", 0, err);
     }
     return type_parse(text, &line->type) ||
-           text_error(lexer, "invalid metric type ", &text, "", 0, err);
+           lex_error(lexer, "invalid metric type ", &text, "", 0, err);
 }
 
-static void line_reset(struct text_line *line)
+void text_line_reset(struct text_line *line)
 {
     VEC_CLEAR(&line->labels);
     line->kind = TEXT_BLANK;
-    line->name = line->metric = line->help = (struct str){NULL, 0};
-    line->name_quoted = line->name_escaped = line->has_time = false;
+    line->name = line->metric = line->help = line->unit = (struct str){NULL, 0};
+    line->name_quoted = line->name_escaped = line->help_quotes = false;
+    line->has_time = line->has_exemplar = false;
 }
 
 enum text_result text_lex(struct text_line *line, struct str bytes, bool last, struct err *err)
@@ -486,7 +345,7 @@ enum text_result text_lex(struct text_line *line, struct str bytes, bool last, s
     bool ok = true;
 
     ENSURE_SLOW(bytes.len > 0 && bytes.ptr[bytes.len - 1] == '\n');
-    line_reset(line);
+    text_line_reset(line);
     enum token token = lex_next(&lexer);
     switch (token) {
     case TOKEN_LINEBREAK:
@@ -504,7 +363,7 @@ enum text_result text_lex(struct text_line *line, struct str bytes, bool last, s
         ok = lex_sample(&lexer, token, line, err);
         break;
     default:
-        ok = parse_error(&lexer, "expected a valid start token", token, err);
+        ok = lex_unexpected(&lexer, "expected a valid start token", token, err);
         break;
     }
     if (ok)

@@ -27,7 +27,16 @@ struct text_label {
     bool value_escaped;
 };
 
-enum text_kind { TEXT_BLANK, TEXT_COMMENT, TEXT_HELP, TEXT_TYPE, TEXT_SAMPLE };
+/* TEXT_UNIT and TEXT_EOF are OpenMetrics'. */
+enum text_kind {
+    TEXT_BLANK,
+    TEXT_COMMENT,
+    TEXT_HELP,
+    TEXT_TYPE,
+    TEXT_UNIT,
+    TEXT_EOF,
+    TEXT_SAMPLE,
+};
 
 /* What a line says. `labels` keeps its memory from line to line. */
 struct text_line {
@@ -39,19 +48,25 @@ struct text_line {
     double value;
     int64_t time_ms;
     bool has_time;
+    bool has_exemplar;
     struct str help;       /* With escapes. */
+    bool help_quotes;      /* ... of which \" is one. */
     enum metric_type type; /* TYPE */
+    struct str unit;
 };
 
 enum text_result {
     TEXT_OK,
-    TEXT_BAD,  /* err says why. */
-    TEXT_OPEN, /* The bytes end inside a quoted string: the line goes on after this newline. */
+    TEXT_BAD,     /* err says why. */
+    TEXT_OPEN,    /* The bytes end inside a quoted string: the line goes on after this newline. */
+    TEXT_TRAILED, /* OpenMetrics: a sample, and then something that may not follow; err says what. */
+    TEXT_BROKEN,  /* The same where a blank ends the line: err comes with openmetrics_broken. */
 };
 
 /* `bytes` is one line with its newline at the end. When `last` nothing can follow: never TEXT_OPEN.
  */
 enum text_result text_lex(struct text_line *line, struct str bytes, bool last, struct err *err);
+void text_line_reset(struct text_line *line); /* Keeps the memory. */
 void text_line_deinit(struct text_line *line);
 
 /* \\ \n, and \" where `quotes`; other escapes stay as they are. In the arena when something

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "family.h"
+#include "openmetrics_lex.h"
 
 static void note(struct family_list *list, struct family_table *table, const char *text)
 {
@@ -50,6 +51,40 @@ static void test_family__joins_help_and_type(void **state)
     family_list_end(&list, &table);
     note(&list, &table, "# HELP a other\n");
     expect(&list, &table, 0, "a", METRIC_COUNTER, "other");
+    family_list_deinit(&list, &table);
+    family_table_deinit(&table);
+}
+
+static void note_openmetrics(struct family_list *list, struct family_table *table, const char *text)
+{
+    struct text_line line = {0};
+    struct arena arena;
+    struct err err;
+
+    arena_init(&arena, 0);
+    assert_int_equal(openmetrics_lex(&line, str_of(text), true, &err), TEXT_OK);
+    family_list_note(list, table, &line, &arena);
+    text_line_deinit(&line);
+    arena_deinit(&arena);
+}
+
+/* A unit is kept with the rest, and goes when it is said to be empty. */
+static void test_family__keeps_the_unit(void **state)
+{
+    struct family_table table;
+    struct family_list list = {0};
+
+    (void)state;
+    family_table_init(&table);
+    note_openmetrics(&list, &table, "# UNIT a_seconds seconds\n");
+    note_openmetrics(&list, &table, "# TYPE a_seconds gaugehistogram\n");
+    note_openmetrics(&list, &table, "# HELP a_seconds say \\\"a\\\"\n");
+    assert_int_equal(list.items.count, 1);
+    expect(&list, &table, 0, "a_seconds", METRIC_GAUGEHISTOGRAM, "say \"a\"");
+    assert_true(str_eq(family_table_get(&table, list.items.items[0].id)->unit, STR("seconds")));
+    note_openmetrics(&list, &table, "# UNIT a_seconds \n");
+    expect(&list, &table, 0, "a_seconds", METRIC_GAUGEHISTOGRAM, "say \"a\"");
+    assert_int_equal(family_table_get(&table, list.items.items[0].id)->unit.len, 0);
     family_list_deinit(&list, &table);
     family_table_deinit(&table);
 }
@@ -100,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_family__joins_help_and_type),
+        cmocka_unit_test(test_family__keeps_the_unit),
         cmocka_unit_test(test_family__forgets_after_ten_scrapes),
         cmocka_unit_test(test_family__is_shared_by_targets),
     };

@@ -85,9 +85,11 @@ static void test_scrape__sends_the_headers(void **state)
     rig_configure(&rig, "  params: {module: [a b], z: ['1', '2']}\n  metrics_path: /x\n"
                         "  authorization: {credentials: secret}\n");
     assert_true(rig_scrapes(&rig, 1));
-    assert_non_null(strstr(rig.last_headers,
-                           "Accept: text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
-                           "text/plain;version=0.0.4;q=0.3,*/*;q=0.2\n"));
+    assert_non_null(strstr(rig.last_headers, "Accept: application/openmetrics-text;version=1.0.0;"
+                                             "escaping=allow-utf-8;q=0.6,"
+                                             "application/openmetrics-text;version=0.0.1;q=0.5,"
+                                             "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+                                             "text/plain;version=0.0.4;q=0.3,*/*;q=0.2\n"));
     assert_non_null(strstr(rig.last_headers, "Accept-Encoding: gzip\n"));
     assert_non_null(strstr(rig.last_headers, "User-Agent: Prometheus/3.14.0\n"));
     assert_non_null(strstr(rig.last_headers, "X-Prometheus-Scrape-Timeout-Seconds: 0.2\n"));
@@ -275,9 +277,21 @@ static void test_scrape__checks_content_type(void **state)
          "specified for target"},
         {"text/html", "  fallback_scrape_protocol: PrometheusText0.0.4\n", ""},
         {"TEXT/plain;charset=utf-8", "", ""},
-        {"application/openmetrics-text", "",
-         "target answers with Content-Type \"application/openmetrics-text\", which was not asked "
-         "for and is not supported; only text/plain is"},
+        {"application/openmetrics-text", "", "data does not end with # EOF (line 1)"},
+        {"Application/OpenMetrics-Text; version=0.0.1; charset=utf-8",
+         "  fallback_scrape_protocol: PrometheusText0.0.4\n",
+         "data does not end with # EOF (line 1)"},
+        {"text/html", "  fallback_scrape_protocol: OpenMetricsText1.0.0\n",
+         "data does not end with # EOF (line 1)"},
+        {"nonsense", "  fallback_scrape_protocol: OpenMetricsText0.0.1\n",
+         "data does not end with # EOF (line 1)"},
+        {"text/plain", "  fallback_scrape_protocol: OpenMetricsText1.0.0\n", ""},
+        {"application/vnd.google.protobuf", "  fallback_scrape_protocol: PrometheusText0.0.4\n",
+         "target answers with Content-Type \"application/vnd.google.protobuf\", which was not "
+         "asked for and is not supported; only text/plain and application/openmetrics-text are"},
+        {"text/html", "  fallback_scrape_protocol: PrometheusProto\n",
+         "received Content-Type \"text/html\", and the fallback_scrape_protocol PrometheusProto is "
+         "not supported"},
         {"nonsense", "",
          "cannot parse Content-Type \"nonsense\" and no fallback_scrape_protocol for target"},
     };
@@ -293,6 +307,83 @@ static void test_scrape__checks_content_type(void **state)
         assert_string_equal(see(&rig).error, cases[i].error);
         rig_close(&rig);
     }
+}
+
+/* Weights count the places of scrape_protocols, also of those that are left out. */
+static void test_scrape__asks_for_what_is_configured(void **state)
+{
+    static const struct {
+        const char *protocols, *accept;
+    } cases[] = {
+        {"[PrometheusProto, OpenMetricsText1.0.0, OpenMetricsText0.0.1, PrometheusText1.0.0, "
+         "PrometheusText0.0.4]",
+         "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+         "application/openmetrics-text;version=0.0.1;q=0.4,"
+         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,"
+         "*/*;q=0.1\n"},
+        {"[OpenMetricsText0.0.1]\n  metric_name_escaping_scheme: dots",
+         "Accept: application/openmetrics-text;version=0.0.1;q=0.6,*/*;q=0.5\n"},
+        {"[PrometheusText0.0.4, OpenMetricsText1.0.0]\n  metric_name_escaping_scheme: underscores",
+         "Accept: text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;"
+         "escaping=underscores;q=0.5,*/*;q=0.4\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct rig rig;
+        char extra[512];
+        rig_open(&rig);
+        snprintf(extra, sizeof(extra), "  scrape_protocols: %s\n", cases[i].protocols);
+        rig_configure(&rig, extra);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_non_null(strstr(rig.last_headers, cases[i].accept));
+        rig_close(&rig);
+    }
+}
+
+/* From the wire to storage: timestamps, bounds, created, units; exemplars are counted. */
+static void test_scrape__reads_openmetrics(void **state)
+{
+    struct scraper_stats stats;
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    rig.body =
+        "# TYPE h_seconds histogram\n# UNIT h_seconds seconds\n"
+        "h_seconds_bucket{le=\"1\"} 4 # {trace_id=\"x\"} 0.5\nh_seconds_created 1.5\n# EOF\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    assert_string_equal(see(&rig).error, "");
+    expect_last(&rig, "h_seconds_bucket{instance=\"i\", job=\"j\", le=\"1.0\"}", 4);
+    expect_last(&rig, "h_seconds_created{instance=\"i\", job=\"j\"}", 1.5);
+    scraper_get_stats(rig.scraper, &stats);
+    assert_int_equal(stats.metadata_entries, 1);
+    assert_int_equal(stats.exemplars_ignored, stats.scrapes);
+    rig_close(&rig);
+}
+
+/* What one format took must not let the other pass: the cache begins anew. */
+static void test_scrape__format_may_change(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.body = "a{ b=\"c\" } 1\n# EOF\n";
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    assert_string_equal(see(&rig).error, "");
+    rig.content_type = "application/openmetrics-text";
+    assert_true(rig_scrapes(&rig, 2));
+    assert_string_equal(see(&rig).error, "expected label name, got \" \" (\"INVALID\") while "
+                                         "parsing: \"a{ \" (line 1)");
+    rig.body = "a{b=\"c\"} 2\n# EOF\n";
+    assert_true(rig_scrapes(&rig, 2));
+    assert_string_equal(see(&rig).error, "");
+    expect_last(&rig, "a{b=\"c\", instance=\"i\", job=\"j\"}", 2);
+    rig_close(&rig);
 }
 
 /* A scraped label that the target has, too. */
@@ -511,6 +602,9 @@ int main(void)
         cmocka_unit_test(test_scrape__enforces_limits),
         cmocka_unit_test(test_scrape__enforces_target_limit),
         cmocka_unit_test(test_scrape__checks_content_type),
+        cmocka_unit_test(test_scrape__asks_for_what_is_configured),
+        cmocka_unit_test(test_scrape__reads_openmetrics),
+        cmocka_unit_test(test_scrape__format_may_change),
         cmocka_unit_test(test_scrape__resolves_label_conflicts),
         cmocka_unit_test(test_scrape__relabels_metrics),
         cmocka_unit_test(test_scrape__drops_duplicates),
