@@ -4,8 +4,7 @@
  *     loop: partition_publish -> readers ... -> retire     lane: unlink
  *
  * In memory a partition keeps one small entry a bundle (ids and times that it spans); what is in a
- * bundle stands in its own directory on disk. Retention drops a whole file: it leaves the published
- * list, is unlinked at once, and is closed when no selection that could have seen it is left. */
+ * bundle stands in its own directory on disk (bundle.c). How one goes: retention.c. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,99 +19,6 @@
 #include "store.h"
 
 static const char *const TABLES[PARTITION_TABLES] = {"meta", "series", "bundles"};
-
-/* --- bundles: suspect bytes --- */
-
-bool bundle_head(struct str bytes, struct bundle_entry *out, uint32_t *row_count)
-{
-    struct reader in = reader_over(bytes);
-    uint32_t magic = read_u32(&in);
-    (void)read_u32(&in);
-    *row_count = read_u32(&in);
-    out->time_min_ms = (int64_t)read_u64(&in);
-    out->time_max_ms = (int64_t)read_u64(&in);
-    if (in.bad || magic != BUNDLE_MAGIC || *row_count == 0 ||
-        *row_count > (bytes.len - BUNDLE_HEAD_BYTES) / BUNDLE_ENTRY_BYTES)
-        return false;
-    out->id_min = read_u64(&in);
-    in = reader_over(
-        str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)(*row_count - 1) * BUNDLE_ENTRY_BYTES));
-    out->id_max = read_u64(&in);
-    return out->id_min <= out->id_max;
-}
-
-bool bundle_verify(struct str bytes)
-{
-    struct reader in = reader_over(bytes);
-    (void)read_u32(&in);
-    uint32_t crc = read_u32(&in);
-    return !in.bad && hash_crc32c(0, str_after(bytes, 8)) == crc;
-}
-
-bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct str *payload)
-{
-    struct bundle_entry entry;
-    uint32_t count;
-    if (!bundle_head(bytes, &entry, &count))
-        return false;
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        struct reader in =
-            reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + middle * BUNDLE_ENTRY_BYTES));
-        out->id = read_u64(&in);
-        if (out->id < id) {
-            low = middle + 1;
-        } else if (out->id > id) {
-            high = middle;
-        } else {
-            out->offset = read_u32(&in);
-            out->len = read_u32(&in);
-            out->count = read_u32(&in);
-            (void)read_u32(&in);
-            out->time_min_ms = (int64_t)read_u64(&in);
-            out->time_max_ms = (int64_t)read_u64(&in);
-            struct str data =
-                str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)count * BUNDLE_ENTRY_BYTES);
-            if (in.bad || out->offset > data.len || out->len > data.len - out->offset ||
-                out->count > out->len)
-                return false;
-            *payload = str_from(data.ptr + out->offset, out->len);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* --- labels of a series on disk --- */
-
-void series_encode_labels(const struct storage *storage, const struct series *series,
-                          struct buf *out)
-{
-    struct label labels[SERIES_LABELS_MAX];
-    series_text_labels(storage, series, labels);
-    write_varint(out, series->pair_count);
-    for (uint32_t i = 0; i < series->pair_count; i++) {
-        write_varint_str(out, labels[i].name);
-        write_varint_str(out, labels[i].value);
-    }
-}
-
-bool series_decode_labels(struct reader *in, struct label *out, size_t count_max, size_t *count,
-                          struct err *err)
-{
-    uint64_t wanted = read_varint(in);
-    *count = 0;
-    if (in->bad || wanted > count_max)
-        return err_set(err, ERR_CORRUPT, "series claims %" PRIu64 " labels", wanted);
-    for (; *count < wanted; (*count)++) {
-        out[*count].name = read_varint_str(in);
-        out[*count].value = read_varint_str(in);
-        if (in->bad || (*count > 0 && str_cmp(out[*count - 1].name, out[*count].name) >= 0))
-            return err_set(err, ERR_CORRUPT, "series has bad labels");
-    }
-    return true;
-}
 
 /* --- files --- */
 
@@ -136,7 +42,7 @@ static char *partition_path(const struct storage *storage, int64_t from_ms, int6
     return text;
 }
 
-static void partition_free(void *ptr)
+void partition_free(void *ptr)
 {
     struct partition *partition = ptr;
     if (!partition)
@@ -238,8 +144,7 @@ static int compare_from(const void *a, const void *b)
     return (x->from_ms > y->from_ms) - (x->from_ms < y->from_ms);
 }
 
-/* Publishes the list with `added` (may be NULL) and without the retired. */
-static void list_update(struct storage *storage, struct partition *added)
+void partition_list_update(struct storage *storage, struct partition *added)
 {
     struct partition_list *old = partition_list_now(storage);
     uint32_t count = old ? old->count : 0;
@@ -299,148 +204,8 @@ void partition_publish(struct storage *storage, struct partition *partition,
     dir_add(storage, partition, entries, count);
     if (!partition->published) {
         partition->published = true;
-        list_update(storage, partition);
+        partition_list_update(storage, partition);
     }
-}
-
-/* --- retention --- */
-
-struct retire_job {
-    struct job job;
-    struct storage *storage;
-    struct partition *partition;
-};
-
-static void retire_run(struct job *base)
-{
-    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
-    struct storage *storage = job->storage;
-    char lock_path[4096];
-    struct err err = {0};
-    snprintf(lock_path, sizeof(lock_path), "%s-lock", job->partition->path);
-    if (file_unlink(job->partition->path, &err) && file_unlink(lock_path, &err))
-        LOG_I("Partition is past retention and removed", "file", job->partition->path);
-    else
-        LOG_E("Partition could not be removed: the next start tries again", "err", err.text);
-    for (size_t i = 0; i < storage->lane_partitions.count; i++) {
-        if (storage->lane_partitions.items[i] == job->partition) {
-            storage->lane_partitions.items[i] =
-                storage->lane_partitions.items[--storage->lane_partitions.count];
-            break;
-        }
-    }
-}
-
-/* The lane has forgotten it; the epoch keeps it until the last reader has gone. */
-static void retire_done(struct job *base)
-{
-    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
-    epoch_retire(&job->storage->epoch, partition_free, job->partition);
-    mem_free(job);
-}
-
-/* A live series goes on under its id: its labels must be in the log as soon as no partition has
- * them. */
-static void save_labels(struct storage *storage, struct series *series)
-{
-    const struct chunk *newest = atomic_load_explicit(&series->newest, memory_order_relaxed);
-    const struct storage_group *group = newest ? storage->groups.items[newest->group] : NULL;
-    if (group)
-        log_add_series(storage, series, group->key);
-    else
-        series->logged_segment = 0; /* With its next sample. */
-}
-
-static bool series_is_gone(void *ctx, uint32_t ref)
-{
-    const struct series *series = head_series(ctx, ref);
-    return atomic_load_explicit(&series->gone, memory_order_relaxed);
-}
-
-/* Series of which nothing is stored any more leave the index; those that live on log their labels
- * anew when only files that go had them. */
-static void sweep_series(struct storage *storage)
-{
-    struct partition_list *list = partition_list_now(storage);
-    int64_t oldest_ms = list && list->count ? list->items[0]->from_ms : INT64_MAX;
-    bool any = false;
-    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
-        struct series *series = head_series(storage, ref);
-        if (atomic_load_explicit(&series->gone, memory_order_relaxed))
-            continue;
-        if (series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed)) {
-            if (series->labels_until_ms != INT64_MIN && !series_has_labels(storage, series)) {
-                series->labels_until_ms = INT64_MIN;
-                save_labels(storage, series);
-            }
-        } else if (atomic_load_explicit(&series->time_last_ms, memory_order_relaxed) < oldest_ms) {
-            atomic_store_explicit(&series->gone, true, memory_order_release);
-            map_remove(&storage->by_labels, series->labels_hash, ref);
-            map_remove(&storage->by_id, hash64_mix(series->id, 1), ref);
-            storage->stats.series_removed++;
-            any = true;
-        }
-    }
-    if (any)
-        index_sweep(storage->index, series_is_gone, storage);
-}
-
-void partition_save_labels(struct storage *storage)
-{
-    if (!storage->labels_lost)
-        return;
-    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
-        struct series *series = head_series(storage, ref);
-        if (series->labels_until_ms == INT64_MIN)
-            save_labels(storage, series);
-    }
-}
-
-void partition_retire_old(struct storage *storage)
-{
-    struct partition_list *list = partition_list_now(storage);
-    size_t count = storage->retired.count;
-    int64_t edge_ms;
-    if (!list || !partition_edge(storage, &edge_ms))
-        return;
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct retired_partition retired = {.partition = list->items[i]};
-        if (retired.partition->to_ms > edge_ms)
-            continue;
-        retired.partition->retired = true;
-        if (retired.partition->to_ms > storage->retired_until_ms)
-            storage->retired_until_ms = retired.partition->to_ms;
-        VEC_PUSH(&storage->retired, retired);
-        storage->stats.partitions_retired++;
-    }
-    if (count == storage->retired.count)
-        return;
-    list_update(storage, NULL);
-    sweep_series(storage);
-    for (; count < storage->retired.count; count++)
-        storage->retired.items[count].log_sequence = storage->log.sequence;
-}
-
-/* A file goes after the labels that only it had are in the log; at once when the log cannot be
- * written, because then room is what is missing most. */
-void partition_tick(struct storage *storage)
-{
-    const struct log *log = &storage->log;
-    size_t kept = 0;
-    for (size_t i = 0; i < storage->retired.count; i++) {
-        struct retired_partition retired = storage->retired.items[i];
-        if (!log->failing && retired.log_sequence > log->sequence_written) {
-            storage->retired.items[kept++] = retired;
-            continue;
-        }
-        struct retire_job *job = MEM_NEW(struct retire_job);
-        job->job.run = retire_run;
-        job->job.done = retire_done;
-        job->storage = storage;
-        job->partition = retired.partition;
-        storage->options.submit_commit(storage->options.submit_ctx, &job->job);
-    }
-    storage->retired.count = kept;
 }
 
 /* --- open --- */

@@ -223,6 +223,9 @@ MUST_CHECK bool partition_open_all(struct storage *storage, struct err *err);
 /* Lane: the partition of a time, made when missing. */
 MUST_CHECK bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
                               struct err *err);
+void partition_free(void *partition); /* For the epoch. */
+/* Publishes the list with `added` (may be NULL) and without the retired. */
+void partition_list_update(struct storage *storage, struct partition *added);
 void partition_publish(struct storage *storage, struct partition *partition,
                        const struct bundle_entry *entries, size_t count);
 /* Retention: where samples are too old; false when there is no such edge. */
