@@ -84,8 +84,8 @@ static void test_serve_metrics__has_what_dashboards_read(void **state)
         "prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/query\"} 1\n",
         "prometheus_http_requests_total{code=\"200\",handler=\"/-/ready\"} 0\n",
         "prometheus_http_requests_total{code=\"400\",handler=\"/api/v1/query\"} 2\n",
-        "prometheus_http_request_duration_seconds_bucket{handler=\"/api/v1/query\",le=\"+Inf\"} "
-        "3\n",
+        ("prometheus_http_request_duration_seconds_bucket{handler=\"/api/v1/query\",le=\"+Inf\"} "
+         "3\n"),
         "prometheus_http_request_duration_seconds_count{handler=\"/api/v1/query\"} 3\n",
         "\nprometheus_tsdb_retention_limit_seconds 1.296e+06\n",
         "\nprocess_start_time_seconds 1.7e+09\n",
