@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -41,9 +42,26 @@ struct config_http_client {
     struct str proxy_url;
 };
 
+/* Each `key` is a text that is equal exactly when the block is. */
 struct config_file_sd {
     struct str_list files;
     int64_t refresh_ms; /* 5m */
+    struct str key;
+};
+
+struct config_http_sd {
+    struct str url;
+    int64_t refresh_ms; /* 60s */
+    struct config_http_client http;
+    struct str key;
+};
+
+struct config_dns_sd {
+    struct str_list names;
+    int64_t refresh_ms; /* 30s */
+    struct str type;    /* SRV, A, AAAA, MX or NS, in any case. */
+    int64_t port;       /* Of all but SRV. */
+    struct str key;
 };
 
 struct config_static_sd {
@@ -75,10 +93,12 @@ struct config_scrape {
     struct config_static_sd static_sd;
     struct config_file_sd *file_sd;
     size_t file_sd_count;
+    struct config_http_sd *http_sd;
+    size_t http_sd_count;
+    struct config_dns_sd *dns_sd;
+    size_t dns_sd_count;
     struct config_http_client http;
-    struct str sd_key; /* A text that is equal exactly when the discovery sections are equal (reload
-                          keeps those). */
-    struct str key;    /* The same for the whole block. */
+    struct str key; /* Equal exactly when the blocks are equal: a reload keeps those. Has secrets. */
 };
 
 struct config_global {
@@ -115,5 +135,20 @@ void config_unref(struct config *config); /* NULL is fine. Loop thread. */
 MUST_CHECK bool config_parse_target_groups(struct str text, struct str path,
                                            struct target_group ***groups, size_t *count,
                                            struct err *err);
+/* The same of what an http_sd server answers, JSON: sources "<url>:0" and so on, __meta_url set. */
+MUST_CHECK bool config_parse_http_groups(struct str text, struct str url,
+                                         struct target_group ***groups, size_t *count,
+                                         struct err *err);
+
+/* What a request of a block carries. Texts are the arena's and the config's. */
+struct config_http_auth {
+    struct str user, password; /* Basic auth when user is not empty. */
+    struct str bearer_token;
+    struct str header; /* The whole line, for other types of authorization. */
+};
+/* Reads the files with secrets. */
+MUST_CHECK bool config_http_auth_read(struct config_http_auth *out,
+                                      const struct config_http_client *http, struct arena *arena,
+                                      struct err *err);
 
 #endif

@@ -14,20 +14,32 @@
 #include "net/loop.h"
 
 struct discovery;
+struct http_client;
 
 /* All groups of a job, each time the whole list; references are the discovery's: target_group_ref
  * what is kept. Never called inside discovery_apply. */
 typedef void (*discovery_groups_fn)(void *ctx, struct str job, struct target_group *const *groups,
                                     size_t count);
 
-struct discovery *discovery_open(struct uv_loop_s *loop, discovery_groups_fn on_groups, void *ctx);
-/* Starts, keeps (equal sd_key) and stops providers so that they match the configuration. Takes a
- * reference. Every job of the new configuration is told its groups once soon after. */
+struct discovery_options {
+    struct uv_loop_s *loop;
+    struct http_client *client; /* Outlives the discovery. */
+    struct str user_agent;      /* Of http_sd. Copied. */
+    struct str dns_servers; /* "127.0.0.1:53,..." of dns_sd; empty: those of resolv.conf. Copied. */
+    discovery_groups_fn on_groups;
+    void *ctx;
+};
+
+struct discovery *discovery_open(const struct discovery_options *options);
+/* Starts, keeps (equal blocks, of any job) and stops providers so that they match the configuration.
+ * Takes references. Every job of the new configuration is told its groups once soon after. */
 void discovery_apply(struct discovery *discovery, struct config *config);
 void discovery_close(struct discovery *discovery);
 
 struct discovery_stats {
     uint64_t updates, file_read_errors;
+    uint64_t http_failures;
+    uint64_t dns_lookups, dns_lookup_failures;
 };
 void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out);
 /* Number of targets that discovery knows for a job. */

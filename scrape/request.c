@@ -2,45 +2,7 @@
  * not asked for: of scrape_protocols it is left out of Accept, the weights stay Prometheus'. */
 #include "request.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "base/number.h"
-
-#define CREDENTIAL_BYTES_MAX 65536
-
-static bool file_read_secret(struct str path, const char *what, struct arena *arena,
-                             struct str *out, struct err *err)
-{
-    char *name = arena_alloc(arena, path.len + 1);
-    char *bytes = arena_alloc(arena, CREDENTIAL_BYTES_MAX);
-    size_t len = 0;
-    ssize_t got = 1;
-
-    memcpy(name, path.ptr, path.len);
-    name[path.len] = 0;
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(err, ERR_IO, "unable to read %s: open %s: %s", what, name, strerror(errno));
-    while (got > 0 && len < CREDENTIAL_BYTES_MAX) {
-        got = read(fd, bytes + len, CREDENTIAL_BYTES_MAX - len);
-        len += got > 0 ? (size_t)got : 0;
-    }
-    int saved = errno;
-    (void)close(fd);
-    if (got < 0)
-        return err_set(err, ERR_IO, "unable to read %s: read %s: %s", what, name, strerror(saved));
-    *out = str_trim(str_from(bytes, len));
-    return true;
-}
-
-static bool secret_get(struct str text, struct str file, const char *what, struct arena *arena,
-                       struct str *out, struct err *err)
-{
-    *out = text;
-    return file.len == 0 || file_read_secret(file, what, arena, out, err);
-}
 
 struct str request_accept(const struct config_scrape *options, struct arena *arena)
 {
@@ -71,40 +33,22 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
     return arena_strf(arena, STR_FMT "*/*;q=0.%d", STR_ARG(accept), weight);
 }
 
-static bool authorization_add(struct http_fetch_options *out, const struct config_http_client *http,
-                              struct arena *arena, struct str *headers, struct err *err)
-{
-    struct str secret;
-
-    if (!secret_get(http->basic_user, http->basic_user_file, "basic auth username", arena,
-                    &out->user, err) ||
-        !secret_get(http->basic_password, http->basic_password_file, "basic auth password", arena,
-                    &out->password, err) ||
-        !secret_get(http->credentials, http->credentials_file, "authorization credentials", arena,
-                    &secret, err))
-        return false;
-    if (secret.len == 0)
-        return true;
-    if (http->authorization_type.len == 0 ||
-        str_eq_nocase(http->authorization_type, STR("Bearer"))) {
-        out->bearer_token = secret;
-        return true;
-    }
-    headers[out->header_count++] = arena_strf(arena, "Authorization: " STR_FMT " " STR_FMT,
-                                              STR_ARG(http->authorization_type), STR_ARG(secret));
-    return true;
-}
-
 bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
                    struct str user_agent, int64_t timeout_ms, struct arena *arena, struct err *err)
 {
     const struct config_http_client *http = &options->http;
+    struct config_http_auth auth;
     struct str *headers = arena_alloc_array(arena, 5, sizeof(*headers));
     char seconds[NUMBER_TEXT_MAX];
     size_t seconds_len = number_format(seconds, (double)timeout_ms / 1000, NUMBER_F);
 
+    if (!config_http_auth_read(&auth, http, arena, err))
+        return false;
     *out = (struct http_fetch_options){
         .timeout_ms = timeout_ms,
+        .user = auth.user,
+        .password = auth.password,
+        .bearer_token = auth.bearer_token,
         .follow_redirects = http->follow_redirects,
         .insecure_skip_verify = http->insecure_skip_verify,
         .ca_file = http->ca_file,
@@ -121,8 +65,9 @@ bool request_build(struct http_fetch_options *out, const struct config_scrape *o
     headers[2] = arena_strf(arena, "User-Agent: " STR_FMT, STR_ARG(user_agent));
     headers[3] = arena_strf(arena, "X-Prometheus-Scrape-Timeout-Seconds: " STR_FMT,
                             (int)seconds_len, seconds);
-    out->header_count = 4;
-    return authorization_add(out, http, arena, headers, err);
+    headers[4] = auth.header;
+    out->header_count = auth.header.len > 0 ? 5 : 4;
+    return true;
 }
 
 /* The sentence with the type quoted as Go's %q does. */

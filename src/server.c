@@ -366,6 +366,23 @@ static struct str route_prefix(const struct options *options)
     return path.len > 0 ? path : STR("/");
 }
 
+/* With the client that scrapes use, too. */
+static bool discovery_begin(struct server *server, struct err *err)
+{
+    if (!http_client_open(&server->client, &server->loop, err))
+        return false;
+    struct discovery_options options = {
+        .loop = &server->loop,
+        .client = server->client,
+        .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
+        .dns_servers = option_string(server->options, "discovery.narthex.dns-servers"),
+        .on_groups = discovery_found,
+        .ctx = server,
+    };
+    server->discovery = discovery_open(&options);
+    return true;
+}
+
 static bool api_begin(struct server *server, struct err *err)
 {
     const struct options *options = server->options;
@@ -433,9 +450,7 @@ int server_run(const struct options *options, struct config *config)
     uv_loop_init(&server.loop);
     signals_begin(&server);
     lanes_begin(&server);
-    server.discovery = discovery_open(&server.loop, discovery_found, &server);
-    if (http_client_open(&server.client, &server.loop, &err) && api_begin(&server, &err) &&
-        listen_begin(&server, &err)) {
+    if (discovery_begin(&server, &err) && api_begin(&server, &err) && listen_begin(&server, &err)) {
         storage_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {

@@ -7,11 +7,15 @@ static struct str text_at(const struct section *section, size_t index)
     return section ? section->values[index].as.text : STR_EMPTY;
 }
 
+/* The HTTP fields stand in one run and one order in every block (HTTP_FIELDS in fields.def). */
+#define HTTP_AT(values, field) ((values)[SCRAPE_##field - SCRAPE_basic_auth].as)
+
+/* `v` begins at basic_auth. */
 static void http_build(struct config_http_client *out, const struct value *v)
 {
-    const struct section *basic = v[SCRAPE_basic_auth].as.section;
-    const struct section *authorization = v[SCRAPE_authorization].as.section;
-    const struct section *tls = v[SCRAPE_tls_config].as.section;
+    const struct section *basic = HTTP_AT(v, basic_auth).section;
+    const struct section *authorization = HTTP_AT(v, authorization).section;
+    const struct section *tls = HTTP_AT(v, tls_config).section;
 
     *out = (struct config_http_client){
         .basic_user = text_at(basic, BASIC_AUTH_username),
@@ -26,9 +30,9 @@ static void http_build(struct config_http_client *out, const struct value *v)
         .key_file = text_at(tls, TLS_key_file),
         .server_name = text_at(tls, TLS_server_name),
         .insecure_skip_verify = tls->values[TLS_insecure_skip_verify].as.boolean,
-        .follow_redirects = v[SCRAPE_follow_redirects].as.boolean,
-        .enable_http2 = v[SCRAPE_enable_http2].as.boolean,
-        .proxy_url = v[SCRAPE_proxy_url].as.text,
+        .follow_redirects = HTTP_AT(v, follow_redirects).boolean,
+        .enable_http2 = HTTP_AT(v, enable_http2).boolean,
+        .proxy_url = HTTP_AT(v, proxy_url).text,
     };
 }
 
@@ -62,7 +66,7 @@ static struct labels *address_labels(struct str address)
 }
 
 struct target_group *static_group_build(const struct section *group, struct str source,
-                                        struct str filepath)
+                                        struct label meta)
 {
     const struct str_list *targets = &group->values[STATIC_targets].as.texts;
     const struct value *labels = &group->values[STATIC_labels];
@@ -75,8 +79,8 @@ struct target_group *static_group_build(const struct section *group, struct str 
     for (size_t i = 0; i < labels->as.pairs.count; i++)
         labels_builder_set(&builder, labels->as.pairs.items[i].name,
                            labels->as.pairs.items[i].text);
-    if (filepath.len > 0)
-        labels_builder_set(&builder, STR("__meta_filepath"), filepath);
+    if (meta.name.len > 0)
+        labels_builder_set(&builder, meta.name, meta.value);
     labels_unref(out->labels);
     out->labels = labels_build(&builder);
     labels_builder_deinit(&builder);
@@ -90,20 +94,7 @@ static void static_sd_build(struct arena *arena, struct config_static_sd *out,
     out->groups = arena_alloc_array(arena, out->count, sizeof(struct target_group *));
     for (size_t i = 0; i < out->count; i++)
         out->groups[i] = static_group_build(groups->as.sections.items[i],
-                                            arena_strf(arena, "static/%zu", i), STR_EMPTY);
-}
-
-static void file_sd_build(struct arena *arena, struct config_scrape *out, const struct value *list)
-{
-    out->file_sd_count = list->as.sections.count;
-    out->file_sd = arena_alloc_array(arena, out->file_sd_count, sizeof(*out->file_sd));
-    for (size_t i = 0; i < out->file_sd_count; i++) {
-        const struct value *v = list->as.sections.items[i]->values;
-        out->file_sd[i] = (struct config_file_sd){
-            .files = v[FILE_SD_files].as.texts,
-            .refresh_ms = v[FILE_SD_refresh_interval].as.integer,
-        };
-    }
+                                            arena_strf(arena, "static/%zu", i), (struct label){0});
 }
 
 static struct str printed_fields(struct arena *arena, const struct section *section, size_t from,
@@ -115,6 +106,51 @@ static struct str printed_fields(struct arena *arena, const struct section *sect
     struct str out = arena_str(arena, buf_str(&text));
     buf_deinit(&text);
     return out;
+}
+
+static void file_sd_build(struct arena *arena, struct config_scrape *out, const struct value *list)
+{
+    out->file_sd_count = list->as.sections.count;
+    out->file_sd = arena_alloc_array(arena, out->file_sd_count, sizeof(*out->file_sd));
+    for (size_t i = 0; i < out->file_sd_count; i++) {
+        const struct value *v = list->as.sections.items[i]->values;
+        out->file_sd[i] = (struct config_file_sd){
+            .files = v[FILE_SD_files].as.texts,
+            .refresh_ms = v[FILE_SD_refresh_interval].as.integer,
+            .key = printed_fields(arena, list->as.sections.items[i], 0, FILE_SD_COUNT),
+        };
+    }
+}
+
+static void http_sd_build(struct arena *arena, struct config_scrape *out, const struct value *list)
+{
+    out->http_sd_count = list->as.sections.count;
+    out->http_sd = arena_alloc_array(arena, out->http_sd_count, sizeof(*out->http_sd));
+    for (size_t i = 0; i < out->http_sd_count; i++) {
+        const struct value *v = list->as.sections.items[i]->values;
+        out->http_sd[i] = (struct config_http_sd){
+            .url = v[HTTP_SD_url].as.text,
+            .refresh_ms = v[HTTP_SD_refresh_interval].as.integer,
+            .key = printed_fields(arena, list->as.sections.items[i], 0, HTTP_SD_COUNT),
+        };
+        http_build(&out->http_sd[i].http, &v[HTTP_SD_basic_auth]);
+    }
+}
+
+static void dns_sd_build(struct arena *arena, struct config_scrape *out, const struct value *list)
+{
+    out->dns_sd_count = list->as.sections.count;
+    out->dns_sd = arena_alloc_array(arena, out->dns_sd_count, sizeof(*out->dns_sd));
+    for (size_t i = 0; i < out->dns_sd_count; i++) {
+        const struct value *v = list->as.sections.items[i]->values;
+        out->dns_sd[i] = (struct config_dns_sd){
+            .names = v[DNS_SD_names].as.texts,
+            .refresh_ms = v[DNS_SD_refresh_interval].as.integer,
+            .type = v[DNS_SD_type].as.text,
+            .port = v[DNS_SD_port].as.integer,
+            .key = printed_fields(arena, list->as.sections.items[i], 0, DNS_SD_COUNT),
+        };
+    }
 }
 
 void scrape_build(struct arena *arena, struct config_scrape *out, const struct section *scrape)
@@ -151,7 +187,8 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
     rules_build(arena, &out->metric_relabel, &v[SCRAPE_metric_relabel_configs]);
     static_sd_build(arena, &out->static_sd, &v[SCRAPE_static_configs]);
     file_sd_build(arena, out, &v[SCRAPE_file_sd_configs]);
-    http_build(&out->http, v);
+    http_sd_build(arena, out, &v[SCRAPE_http_sd_configs]);
+    dns_sd_build(arena, out, &v[SCRAPE_dns_sd_configs]);
+    http_build(&out->http, &v[SCRAPE_basic_auth]);
     out->key = printed_fields(arena, scrape, 0, SCRAPE_COUNT);
-    out->sd_key = printed_fields(arena, scrape, SCRAPE_metric_relabel_configs + 1, SCRAPE_COUNT);
 }

@@ -128,13 +128,6 @@ static bool none_null(struct decoder *decoder, const struct value *list, const c
     return true;
 }
 
-static bool discovery_check(struct decoder *decoder, const struct value *file_sd,
-                            const struct value *static_sd)
-{
-    return none_null(decoder, file_sd, "empty or null section in file_sd_configs") &&
-           none_null(decoder, static_sd, "empty or null section in static_configs");
-}
-
 /* Users who put URLs where addresses belong. Relabelling may still make sense of them. */
 static bool static_targets_check(const struct value *static_sd, struct err *err)
 {
@@ -154,7 +147,7 @@ bool section_check_scrape(struct decoder *decoder, struct section *section)
     const struct value *relabel = &v[SCRAPE_relabel_configs];
     const struct value *metric_relabel = &v[SCRAPE_metric_relabel_configs];
 
-    if (!discovery_check(decoder, &v[SCRAPE_file_sd_configs], &v[SCRAPE_static_configs]))
+    if (!sd_check(decoder, section))
         return false;
     if (v[SCRAPE_job_name].as.text.len == 0)
         return fail(decoder, "job_name is empty");

@@ -40,10 +40,8 @@ static bool manager_targets_check(const struct value *groups, struct err *err)
 bool section_check_alertmanager(struct decoder *decoder, struct section *section)
 {
     struct value *v = section->values;
-    if (any_null(&v[ALERTMANAGER_file_sd_configs]))
-        return fail(decoder, "empty or null section in file_sd_configs");
-    if (any_null(&v[ALERTMANAGER_static_configs]))
-        return fail(decoder, "empty or null section in static_configs");
+    if (!sd_check(decoder, section))
+        return false;
     if (!http_check(decoder, &v[ALERTMANAGER_basic_auth]))
         return false;
     if (v[ALERTMANAGER_sigv4].as.section &&

@@ -4,8 +4,8 @@
 /* The HTTP fields stand in one run and one order in every block (HTTP_FIELDS in fields.def). */
 #define HTTP_AT(values, field) (&(values)[SCRAPE_##field - SCRAPE_basic_auth])
 
-_Static_assert(SCRAPE_http_headers - SCRAPE_basic_auth ==
-                   ALERTMANAGER_http_headers - ALERTMANAGER_basic_auth,
+#define HTTP_RUN(section) (section##_http_headers - section##_basic_auth)
+_Static_assert(HTTP_RUN(SCRAPE) == HTTP_RUN(ALERTMANAGER) && HTTP_RUN(SCRAPE) == HTTP_RUN(HTTP_SD),
                "HTTP fields stand in one run");
 
 bool quoted_error(struct err *err, const char *before, struct str text, const char *after)
@@ -54,6 +54,21 @@ static struct str url_authority(struct str url)
         return STR_EMPTY;
     struct str rest = str_after(url, start + 2);
     return str_first(rest, find_any(rest, "/?#"));
+}
+
+struct str url_scheme(struct str url)
+{
+    size_t len = scheme_len(url);
+    return len == SIZE_MAX ? STR_EMPTY : str_first(url, len);
+}
+
+struct str url_host(struct str url)
+{
+    struct str host = url_authority(url);
+    size_t at = host.len;
+    while (at > 0 && host.ptr[at - 1] != '@')
+        at--;
+    return str_after(host, at);
 }
 
 static bool port_check(struct str url, struct err *err)

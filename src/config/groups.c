@@ -1,11 +1,21 @@
-/* groups: the content of a file_sd file, a list of {targets, labels} in YAML or JSON. */
+/* groups: target groups from elsewhere, a list of {targets, labels}: a file_sd file in YAML or JSON,
+ * an http_sd answer in JSON.
+ *
+ * A tree takes many times its text: what a text of empty objects may cost is bounded by weighing its
+ * marks before it is parsed. */
 #include "base/json.h"
 #include "base/mem.h"
 #include "sections.h"
 
+/* About as the nodes' memory is; all is room for some 200,000 groups of one target each. */
+#define WEIGHT_MAX    ((size_t)8 << 20)
+#define WEIGHT_OBJECT 8
+#define WEIGHT_ITEM   4
+
 struct groups {
     VEC(struct target_group *) list;
-    struct str path;
+    struct str path; /* Of the file, or the URL. */
+    const char *meta_name;
     struct arena arena;
 };
 
@@ -21,7 +31,8 @@ static void group_add(struct groups *groups, const struct section *section)
 {
     struct str source =
         arena_strf(&groups->arena, STR_FMT ":%zu", STR_ARG(groups->path), groups->list.count);
-    VEC_PUSH(&groups->list, static_group_build(section, source, groups->path));
+    struct label meta = {str_of(groups->meta_name), groups->path};
+    VEC_PUSH(&groups->list, static_group_build(section, source, meta));
 }
 
 static bool yaml_groups_decode(struct groups *groups, struct decoder *decoder,
@@ -143,6 +154,26 @@ static bool json_group_add(struct groups *groups, const struct json *node, struc
     return true;
 }
 
+static bool json_weight_check(struct str text, struct err *err)
+{
+    bool quoted = false;
+    size_t weight = 0;
+
+    for (size_t at = 0; at < text.len; at++) {
+        char c = text.ptr[at];
+        if (quoted && c == '\\')
+            at++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && c == '{')
+            weight += WEIGHT_OBJECT;
+        else if (!quoted && (c == '[' || c == ','))
+            weight += WEIGHT_ITEM;
+    }
+    return weight <= WEIGHT_MAX ||
+           err_set(err, ERR_LIMIT, "document of %zu bytes has too many items", text.len);
+}
+
 static bool json_groups_parse(struct groups *groups, struct str text, struct err *err)
 {
     struct json *root;
@@ -151,7 +182,7 @@ static bool json_groups_parse(struct groups *groups, struct str text, struct err
     if (text.len > YAML_TEXT_MAX)
         return err_set(err, ERR_LIMIT, "document of %zu bytes is over the limit of %u", text.len,
                        YAML_TEXT_MAX);
-    if (!json_parse(&root, text, err))
+    if (!json_weight_check(text, err) || !json_parse(&root, text, err))
         return false;
     if (json_type(root) != JSON_ARRAY && json_type(root) != JSON_NULL)
         good = json_type_error(err, root, section_type(SECTION_STATIC)->go_list);
@@ -161,23 +192,36 @@ static bool json_groups_parse(struct groups *groups, struct str text, struct err
     return good;
 }
 
+static bool groups_parse(struct groups *parsed, bool json, struct str text,
+                         struct target_group ***groups, size_t *count, struct err *err)
+{
+    *groups = NULL;
+    *count = 0;
+    arena_init(&parsed->arena, 0);
+    bool good = json ? json_groups_parse(parsed, text, err) : yaml_groups_parse(parsed, text, err);
+    if (good) {
+        *groups = parsed->list.items ? parsed->list.items : mem_alloc(0);
+        *count = parsed->list.count;
+        parsed->list.items = NULL;
+        parsed->list.count = parsed->list.capacity = 0;
+    }
+    groups_deinit(parsed);
+    return good;
+}
+
 bool config_parse_target_groups(struct str text, struct str path, struct target_group ***groups,
                                 size_t *count, struct err *err)
 {
-    struct groups parsed = {.path = path};
+    struct groups parsed = {.path = path, .meta_name = "__meta_filepath"};
     struct str tail = str_after(path, path.len > 5 ? path.len - 5 : 0);
 
-    *groups = NULL;
-    *count = 0;
-    arena_init(&parsed.arena, 0);
-    bool good = str_eq_nocase(tail, STR(".json")) ? json_groups_parse(&parsed, text, err)
-                                                  : yaml_groups_parse(&parsed, text, err);
-    if (good) {
-        *groups = parsed.list.items ? parsed.list.items : mem_alloc(0);
-        *count = parsed.list.count;
-        parsed.list.items = NULL;
-        parsed.list.count = parsed.list.capacity = 0;
-    }
-    groups_deinit(&parsed);
-    return good;
+    return groups_parse(&parsed, str_eq_nocase(tail, STR(".json")), text, groups, count, err);
+}
+
+bool config_parse_http_groups(struct str text, struct str url, struct target_group ***groups,
+                              size_t *count, struct err *err)
+{
+    struct groups parsed = {.path = url, .meta_name = "__meta_url"};
+
+    return groups_parse(&parsed, true, text, groups, count, err);
 }

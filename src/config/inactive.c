@@ -51,6 +51,14 @@ static const struct row global_rows[] = {
      "always_scrape_classic_histograms: has no effect yet"},
 };
 
+#define HTTP_ROWS(S)                                                                               \
+    {S##_oauth2, "oauth2: not active yet"}, {S##_http_headers, "http_headers: not active yet"},    \
+        {S##_no_proxy, "no_proxy: not active yet"},                                                \
+        {S##_proxy_from_environment, "proxy_from_environment: not active yet"},                    \
+    {                                                                                              \
+        S##_proxy_connect_header, "proxy_connect_header: not active yet"                           \
+    }
+
 static const struct row scrape_rows[] = {
     {SCRAPE_scrape_native_histograms, "scrape_native_histograms: not active yet"},
     {SCRAPE_convert_classic_histograms_to_nhcb,
@@ -61,12 +69,10 @@ static const struct row scrape_rows[] = {
     {SCRAPE_native_histogram_min_bucket_factor,
      "native_histogram_min_bucket_factor: not active yet"},
     {SCRAPE_scrape_failure_log_file, "scrape_failure_log_file: not active yet"},
-    {SCRAPE_oauth2, "oauth2: not active yet"},
-    {SCRAPE_http_headers, "http_headers: not active yet"},
-    {SCRAPE_no_proxy, "no_proxy: not active yet"},
-    {SCRAPE_proxy_from_environment, "proxy_from_environment: not active yet"},
-    {SCRAPE_proxy_connect_header, "proxy_connect_header: not active yet"},
+    HTTP_ROWS(SCRAPE),
 };
+
+static const struct row http_sd_rows[] = {HTTP_ROWS(HTTP_SD)};
 
 static const struct row tls_rows[] = {
     {TLS_ca, "tls_config.ca: not active yet, use ca_file"},
@@ -126,5 +132,11 @@ void inactive_collect(struct arena *arena, struct str_list *out, const struct se
         const struct section *scrape = scrapes->as.sections.items[i];
         rows_collect(&notes, scrape, ROWS(scrape_rows));
         rows_collect(&notes, scrape->values[SCRAPE_tls_config].as.section, ROWS(tls_rows));
+        const struct value *http_sd = &scrape->values[SCRAPE_http_sd_configs];
+        for (size_t k = 0; k < http_sd->as.sections.count; k++) {
+            const struct section *block = http_sd->as.sections.items[k];
+            rows_collect(&notes, block, ROWS(http_sd_rows));
+            rows_collect(&notes, block->values[HTTP_SD_tls_config].as.section, ROWS(tls_rows));
+        }
     }
 }

@@ -192,10 +192,14 @@ void decoder_deinit(struct decoder *decoder); /* Leaves rules to their new owner
 MUST_CHECK bool scalar_decode(struct arena *arena, const struct field *field, struct str text,
                               struct value *out, struct err *err);
 
-/* Checks of blocks on their own (check.c, check_http.c) and of the whole (check.c). */
+/* Checks of blocks on their own (check*.c) and of the whole (check.c). */
 bool section_check_global(struct decoder *decoder, struct section *section);
 bool section_check_scrape(struct decoder *decoder, struct section *section);
 bool section_check_file_sd(struct decoder *decoder, struct section *section);
+bool section_check_http_sd(struct decoder *decoder, struct section *section);
+bool section_check_dns_sd(struct decoder *decoder, struct section *section);
+/* No null sections in a block's service discovery. */
+MUST_CHECK bool sd_check(struct decoder *decoder, const struct section *section);
 bool section_check_tls(struct decoder *decoder, struct section *section);
 bool section_check_alerting(struct decoder *decoder, struct section *section);
 bool section_check_alertmanager(struct decoder *decoder, struct section *section);
@@ -212,6 +216,8 @@ bool quoted_error(struct err *err, const char *before, struct str text, const ch
 /* HTTP client fields of a block, whose basic_auth is at `values`. */
 MUST_CHECK bool http_check(struct decoder *decoder, struct value *values);
 MUST_CHECK bool url_check(struct str url, struct err *err);
+struct str url_scheme(struct str url); /* Empty when there is none. */
+struct str url_host(struct str url);   /* With its port, without user and password. */
 /* Checks across blocks and fills jobs from global. */
 MUST_CHECK bool whole_check(struct decoder *decoder, struct section *config, bool has_global);
 MUST_CHECK bool scrape_check(struct decoder *decoder, struct section *scrape,
@@ -229,8 +235,9 @@ void section_print_fields(struct buf *out, const struct section *section, size_t
 
 /* From sections to the public struct. */
 void scrape_build(struct arena *arena, struct config_scrape *out, const struct section *scrape);
+/* The meta label says where the group comes from; its value wins over one of the group's own. */
 struct target_group *static_group_build(const struct section *group, struct str source,
-                                        struct str filepath);
+                                        struct label meta);
 void inactive_collect(struct arena *arena, struct str_list *out, const struct section *config);
 
 #endif

@@ -1,48 +1,72 @@
-/* discovery: jobs and their providers, and when the jobs' owner is told.
+/* discovery: jobs and the providers that they share, and when the jobs' owner is told.
  *
- * A job whose discovery sections a reload does not change keeps its providers (equal sd_key). Each
- * change marks its job; one timer tells all marked jobs: at once after a configuration, else at
- * most once a second. */
+ * A provider lives as long as some job of the configuration in force has its block, unchanged: a
+ * reload does not disturb it, and two jobs with equal blocks have one. Each change marks the jobs
+ * concerned; one timer tells all marked jobs: at once after a configuration, else at most once a
+ * second. */
 #include "base/clock.h"
 #include "provider.h"
 
 #define TELL_INTERVAL_MS 1000
 #define TELL_DELAY_MS    50 /* Changes that come together are told together. */
 
-struct sd_job {
+enum provider_kind { PROVIDER_FILE, PROVIDER_HTTP, PROVIDER_DNS };
+
+struct provider {
     struct discovery *discovery; /* Borrowed. */
+    enum provider_kind kind;
+    struct str key;        /* Of the block; in `config`. */
+    struct config *config; /* Reference: the one with the block that it was opened with. */
+    union {
+        struct file_sd *file;
+        struct http_sd *http;
+        struct dns_sd *dns;
+    } as;
+    bool used; /* By a job of the configuration that is being applied. */
+};
+
+struct sd_job {
     char *name;
-    char *sd_key;
     struct group_list static_groups;
-    VEC(struct file_sd *) files;
+    VEC(struct provider *) providers; /* Borrowed from the discovery. */
     bool changed;
 };
 
 struct discovery {
-    struct uv_loop_s *loop;
+    struct provider_env env;
     discovery_groups_fn on_groups;
     void *ctx;
     VEC(struct sd_job *) jobs;
+    VEC(struct provider *) providers;
     struct timer *tell;
     bool tell_armed;
     int64_t told_ms; /* Monotonic: the last time. */
     struct discovery_stats stats;
-    struct config *config; /* Reference: the one in force. */
 };
 
-static void group_list_deinit(struct group_list *list)
+/* --- telling --- */
+
+static void provider_collect(const struct provider *provider, struct group_list *out)
 {
-    VEC_EACH (group, &list->groups)
-        target_group_unref(*group);
-    VEC_FREE(&list->groups);
+    switch (provider->kind) {
+    case PROVIDER_FILE:
+        file_sd_collect(provider->as.file, out);
+        break;
+    case PROVIDER_HTTP:
+        http_sd_collect(provider->as.http, out);
+        break;
+    case PROVIDER_DNS:
+        dns_sd_collect(provider->as.dns, out);
+        break;
+    }
 }
 
 static void job_collect(const struct sd_job *job, struct group_list *out)
 {
     for (size_t i = 0; i < job->static_groups.groups.count; i++)
         VEC_PUSH(&out->groups, target_group_ref(job->static_groups.groups.items[i]));
-    for (size_t i = 0; i < job->files.count; i++)
-        file_sd_collect(job->files.items[i], out);
+    for (size_t i = 0; i < job->providers.count; i++)
+        provider_collect(job->providers.items[i], out);
 }
 
 /* The owner may not apply a configuration from within. */
@@ -74,90 +98,167 @@ static void arm(struct discovery *discovery, int64_t delay_ms)
     timer_start(discovery->tell, delay_ms, 0);
 }
 
-static void on_changed(void *ctx)
+static bool job_has(const struct sd_job *job, const struct provider *provider)
 {
-    struct sd_job *job = ctx;
-
-    int64_t since_ms = clock_mono_ms() - job->discovery->told_ms;
-    int64_t left_ms = TELL_INTERVAL_MS - since_ms;
-
-    job->changed = true;
-    arm(job->discovery, left_ms > TELL_DELAY_MS ? left_ms : TELL_DELAY_MS);
+    for (size_t i = 0; i < job->providers.count; i++)
+        if (job->providers.items[i] == provider)
+            return true;
+    return false;
 }
 
-static struct sd_job *job_open(struct discovery *discovery, const struct config_scrape *scrape)
+static void on_changed(void *ctx)
+{
+    struct provider *provider = ctx;
+    struct discovery *discovery = provider->discovery;
+    int64_t left_ms = TELL_INTERVAL_MS - (clock_mono_ms() - discovery->told_ms);
+
+    VEC_EACH (job, &discovery->jobs)
+        (*job)->changed |= job_has(*job, provider);
+    arm(discovery, left_ms > TELL_DELAY_MS ? left_ms : TELL_DELAY_MS);
+}
+
+/* --- providers --- */
+
+static struct provider *provider_find(struct discovery *discovery, enum provider_kind kind,
+                                      struct str key)
+{
+    VEC_EACH (each, &discovery->providers)
+        if ((*each)->kind == kind && str_eq((*each)->key, key))
+            return *each;
+    return NULL;
+}
+
+/* `block` is a config_file_sd, config_http_sd or config_dns_sd of the config. */
+static struct provider *provider_open(struct discovery *discovery, enum provider_kind kind,
+                                      struct str key, struct config *config, const void *block)
+{
+    const struct provider_env *env = &discovery->env;
+    struct provider *provider = MEM_NEW(struct provider);
+
+    provider->discovery = discovery;
+    provider->kind = kind;
+    provider->key = key;
+    provider->config = config_ref(config);
+    switch (kind) {
+    case PROVIDER_FILE:
+        provider->as.file = file_sd_open(env, block, on_changed, provider);
+        break;
+    case PROVIDER_HTTP:
+        provider->as.http = http_sd_open(env, block, on_changed, provider);
+        break;
+    case PROVIDER_DNS:
+        provider->as.dns = dns_sd_open(env, block, on_changed, provider);
+        break;
+    }
+    return provider;
+}
+
+static void provider_close(struct provider *provider)
+{
+    switch (provider->kind) {
+    case PROVIDER_FILE:
+        file_sd_close(provider->as.file);
+        break;
+    case PROVIDER_HTTP:
+        http_sd_close(provider->as.http);
+        break;
+    case PROVIDER_DNS:
+        dns_sd_close(provider->as.dns);
+        break;
+    }
+    config_unref(provider->config);
+    mem_free(provider);
+}
+
+/* Closes those that no job uses. */
+static void providers_sweep(struct discovery *discovery)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < discovery->providers.count; i++) {
+        struct provider *provider = discovery->providers.items[i];
+        if (!provider->used) {
+            provider_close(provider);
+            continue;
+        }
+        provider->used = false;
+        discovery->providers.items[kept++] = provider;
+    }
+    discovery->providers.count = kept;
+}
+
+/* --- jobs --- */
+
+static void job_use(struct discovery *discovery, struct sd_job *job, enum provider_kind kind,
+                    struct str key, struct config *config, const void *block)
+{
+    struct provider *provider = provider_find(discovery, kind, key);
+
+    if (!provider) {
+        provider = provider_open(discovery, kind, key, config, block);
+        VEC_PUSH(&discovery->providers, provider);
+    }
+    provider->used = true;
+    if (!job_has(job, provider))
+        VEC_PUSH(&job->providers, provider);
+}
+
+static struct sd_job *job_open(struct discovery *discovery, struct config *config,
+                               const struct config_scrape *scrape)
 {
     struct sd_job *job = MEM_NEW(struct sd_job);
 
-    job->discovery = discovery;
     job->name = str_dup(scrape->job_name);
-    job->sd_key = str_dup(scrape->sd_key);
+    job->changed = true;
     static_sd_collect(&scrape->static_sd, &job->static_groups);
     for (size_t i = 0; i < scrape->file_sd_count; i++)
-        VEC_PUSH(&job->files, file_sd_open(discovery->loop, &scrape->file_sd[i], &discovery->stats,
-                                           on_changed, job));
+        job_use(discovery, job, PROVIDER_FILE, scrape->file_sd[i].key, config, &scrape->file_sd[i]);
+    for (size_t i = 0; i < scrape->http_sd_count; i++)
+        job_use(discovery, job, PROVIDER_HTTP, scrape->http_sd[i].key, config, &scrape->http_sd[i]);
+    for (size_t i = 0; i < scrape->dns_sd_count; i++)
+        job_use(discovery, job, PROVIDER_DNS, scrape->dns_sd[i].key, config, &scrape->dns_sd[i]);
     return job;
 }
 
 static void job_close(struct sd_job *job)
 {
     group_list_deinit(&job->static_groups);
-    VEC_EACH (file, &job->files)
-        file_sd_close(*file);
-    VEC_FREE(&job->files);
+    VEC_FREE(&job->providers);
     mem_free(job->name);
-    mem_free(job->sd_key);
     mem_free(job);
 }
 
-struct discovery *discovery_open(struct uv_loop_s *loop, discovery_groups_fn on_groups, void *ctx)
+static void jobs_close(struct discovery *discovery)
+{
+    VEC_EACH (job, &discovery->jobs)
+        job_close(*job);
+    VEC_CLEAR(&discovery->jobs);
+}
+
+struct discovery *discovery_open(const struct discovery_options *options)
 {
     struct discovery *discovery = MEM_NEW(struct discovery);
 
-    discovery->loop = loop;
-    discovery->on_groups = on_groups;
-    discovery->ctx = ctx;
-    discovery->tell = timer_new(loop, on_tell, discovery);
+    ENSURE(options->client && options->on_groups);
+    discovery->env = (struct provider_env){
+        .loop = options->loop,
+        .client = options->client,
+        .user_agent = str_dup(options->user_agent),
+        .dns_servers = str_dup(options->dns_servers),
+        .stats = &discovery->stats,
+    };
+    discovery->on_groups = options->on_groups;
+    discovery->ctx = options->ctx;
+    discovery->tell = timer_new(options->loop, on_tell, discovery);
     return discovery;
-}
-
-/* The old job that may go on as this one, taken out of its place. */
-static struct sd_job *take_job(struct sd_job **jobs, size_t count,
-                               const struct config_scrape *scrape)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct sd_job *job = jobs[i];
-        if (!job || !str_eq(str_of(job->name), scrape->job_name) ||
-            !str_eq(str_of(job->sd_key), scrape->sd_key))
-            continue;
-        jobs[i] = NULL;
-        return job;
-    }
-    return NULL;
 }
 
 void discovery_apply(struct discovery *discovery, struct config *config)
 {
-    struct sd_job **old = discovery->jobs.items;
-    size_t old_count = discovery->jobs.count;
-
-    discovery->jobs.items = NULL;
-    discovery->jobs.count = discovery->jobs.capacity = 0;
-    for (size_t i = 0; i < config->scrape_count; i++) {
-        const struct config_scrape *scrape = &config->scrapes[i];
-        struct sd_job *job = take_job(old, old_count, scrape);
-        if (!job)
-            job = job_open(discovery, scrape);
-        job->changed = true;
-        VEC_PUSH(&discovery->jobs, job);
-    }
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i])
-            job_close(old[i]);
-    mem_free(old);
-    struct config *before = discovery->config;
-    discovery->config = config_ref(config);
-    config_unref(before);
+    jobs_close(discovery);
+    for (size_t i = 0; i < config->scrape_count; i++)
+        VEC_PUSH(&discovery->jobs, job_open(discovery, config, &config->scrapes[i]));
+    providers_sweep(discovery);
     arm(discovery, 0);
 }
 
@@ -166,10 +267,12 @@ void discovery_close(struct discovery *discovery)
     if (!discovery)
         return;
     timer_free(discovery->tell);
-    VEC_EACH (job, &discovery->jobs)
-        job_close(*job);
+    jobs_close(discovery);
     VEC_FREE(&discovery->jobs);
-    config_unref(discovery->config);
+    providers_sweep(discovery); /* No job uses any. */
+    VEC_FREE(&discovery->providers);
+    mem_free(discovery->env.user_agent);
+    mem_free(discovery->env.dns_servers);
     mem_free(discovery);
 }
 

@@ -283,20 +283,20 @@ static void watch_all(struct file_sd *sd)
     }
 }
 
-struct file_sd *file_sd_open(struct uv_loop_s *loop, const struct config_file_sd *config,
-                             struct discovery_stats *stats, provider_changed_fn changed, void *ctx)
+struct file_sd *file_sd_open(const struct provider_env *env, const struct config_file_sd *config,
+                             provider_changed_fn changed, void *ctx)
 {
     struct file_sd *sd = MEM_NEW(struct file_sd);
 
     for (size_t i = 0; i < config->files.count; i++)
         VEC_PUSH(&sd->patterns, str_dup(config->files.items[i]));
-    sd->loop = loop;
-    sd->stats = stats;
+    sd->loop = env->loop;
+    sd->stats = env->stats;
     sd->changed = changed;
     sd->ctx = ctx;
     sd->refresh_ms = config->refresh_ms;
-    sd->gather = timer_new(loop, on_gathered, sd);
-    sd->refresh = timer_new(loop, on_gathered, sd);
+    sd->gather = timer_new(env->loop, on_gathered, sd);
+    sd->refresh = timer_new(env->loop, on_gathered, sd);
     watch_all(sd);
     (void)read_all(sd);
     timer_start(sd->refresh, sd->refresh_ms, sd->refresh_ms);

@@ -1,7 +1,7 @@
-/* provider: one source of target groups of a job. Loop thread.
+/* provider: one source of target groups. Loop thread.
  *
- * discovery.c owns the jobs; a provider tells it `changed` and answers with its groups when asked.
- */
+ * discovery.c owns the providers and shares them between jobs; a provider tells it `changed`, never
+ * from within its own open, and answers with its groups when asked. */
 #ifndef DISCOVERY_PROVIDER_H
 #define DISCOVERY_PROVIDER_H
 
@@ -9,12 +9,28 @@
 
 #include "base/vec.h"
 #include "discovery.h"
+#include "net/http_client.h"
+
+typedef void (*provider_changed_fn)(void *ctx);
+
+/* What all providers have in common. Borrowed from the discovery, which outlives them. */
+struct provider_env {
+    struct uv_loop_s *loop;
+    struct http_client *client;
+    char *user_agent;
+    char *dns_servers;
+    struct discovery_stats *stats;
+};
+
+/* --- groups.c --- */
 
 struct group_list {
     VEC(struct target_group *) groups; /* References of the list's owner. */
 };
 
-typedef void (*provider_changed_fn)(void *ctx);
+void group_list_deinit(struct group_list *list);
+/* Same sources, labels and targets in the same order; NULL equals only NULL. */
+bool target_group_eq(const struct target_group *a, const struct target_group *b);
 
 /* --- static.c --- */
 
@@ -27,9 +43,25 @@ struct file_sd;
 
 /* Reads everything once before it returns; `changed` is for later. Copies what it needs of the
  * config. */
-struct file_sd *file_sd_open(struct uv_loop_s *loop, const struct config_file_sd *config,
-                             struct discovery_stats *stats, provider_changed_fn changed, void *ctx);
+struct file_sd *file_sd_open(const struct provider_env *env, const struct config_file_sd *config,
+                             provider_changed_fn changed, void *ctx);
 void file_sd_collect(const struct file_sd *sd, struct group_list *out); /* Adds references. */
 void file_sd_close(struct file_sd *sd);
+
+/* --- http.c, dns.c: the config is borrowed until close --- */
+
+struct http_sd;
+
+struct http_sd *http_sd_open(const struct provider_env *env, const struct config_http_sd *config,
+                             provider_changed_fn changed, void *ctx);
+void http_sd_collect(const struct http_sd *sd, struct group_list *out);
+void http_sd_close(struct http_sd *sd);
+
+struct dns_sd;
+
+struct dns_sd *dns_sd_open(const struct provider_env *env, const struct config_dns_sd *config,
+                           provider_changed_fn changed, void *ctx);
+void dns_sd_collect(const struct dns_sd *sd, struct group_list *out);
+void dns_sd_close(struct dns_sd *sd);
 
 #endif

@@ -9,10 +9,13 @@
 
 #include "base/clock.h"
 #include "discovery.h"
+#include "net/http_client.h"
 
 struct rig {
     uv_loop_t loop;
+    struct http_client *client;
     struct discovery *discovery;
+    const char *dns_servers; /* NULL: the host's. */
     struct config *config;
     struct buf told; /* "job: address address;" of the last call for each job. */
     size_t calls;
@@ -33,12 +36,34 @@ static void rig_on_groups(void *ctx, struct str job, struct target_group *const 
                      STR_ARG(labels_get(groups[i]->targets[j], STR("__address__"))));
 }
 
-static void rig_open(struct rig *rig)
+/* The loop and what the discovery stands on; rig_start opens it. */
+static void rig_begin(struct rig *rig)
 {
     *rig = (struct rig){0};
     ENSURE(uv_loop_init(&rig->loop) == 0);
+}
+
+static void rig_start(struct rig *rig)
+{
+    struct err err;
+
     buf_init(&rig->told, 65536);
-    rig->discovery = discovery_open(&rig->loop, rig_on_groups, rig);
+    ENSURE(http_client_open(&rig->client, &rig->loop, &err));
+    struct discovery_options options = {
+        .loop = &rig->loop,
+        .client = rig->client,
+        .user_agent = STR("Prometheus/3.14.0"),
+        .dns_servers = rig->dns_servers ? str_of(rig->dns_servers) : STR_EMPTY,
+        .on_groups = rig_on_groups,
+        .ctx = rig,
+    };
+    rig->discovery = discovery_open(&options);
+}
+
+static inline void rig_open(struct rig *rig)
+{
+    rig_begin(rig);
+    rig_start(rig);
 }
 
 static void rig_apply(struct rig *rig, const char *yaml)
@@ -78,6 +103,7 @@ static bool rig_told(struct rig *rig, const char *wanted)
 static void rig_close(struct rig *rig)
 {
     discovery_close(rig->discovery);
+    http_client_close(rig->client);
     config_unref(rig->config);
     uv_run(&rig->loop, UV_RUN_DEFAULT);
     ENSURE(uv_loop_close(&rig->loop) == 0);

@@ -267,11 +267,9 @@ static void test_config_parse__keys_tell_changes_apart(void **state)
                                   "  static_configs: [{targets: [y]}]}]\n");
 
     assert_true(str_eq(a->scrapes[0].key, same->scrapes[0].key));
-    assert_true(str_eq(a->scrapes[0].sd_key, same->scrapes[0].sd_key));
     assert_false(str_eq(a->scrapes[0].key, secret->scrapes[0].key));
-    assert_true(str_eq(a->scrapes[0].sd_key, secret->scrapes[0].sd_key));
     assert_false(str_eq(a->scrapes[0].key, slower->scrapes[0].key));
-    assert_false(str_eq(a->scrapes[0].sd_key, target->scrapes[0].sd_key));
+    assert_false(str_eq(a->scrapes[0].key, target->scrapes[0].key));
     config_unref(a);
     config_unref(same);
     config_unref(secret);
@@ -332,13 +330,55 @@ static void test_config_parse__names_what_is_inactive(void **state)
               "alerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
               "scrape_configs:\n"
               "- {job_name: a, http_headers: {X: {values: [y]}}}\n"
-              "- {job_name: b, http_headers: {X: {values: [y]}}}\n");
-    assert_int_equal(config->inactive.count, 4);
+              "- {job_name: b, http_headers: {X: {values: [y]}},\n"
+              "   http_sd_configs: [{url: http://x, http_headers: {X: {values: [y]}},\n"
+              "                      proxy_from_environment: true, tls_config: {ca: c}}]}\n");
+    assert_int_equal(config->inactive.count, 6);
     assert_str(config->inactive.items[0], "alerting: alerts are not sent yet");
     assert_str(config->inactive.items[1], "rule_files: rules are not evaluated yet");
     assert_str(config->inactive.items[2], "remote_write: not active yet");
     assert_str(config->inactive.items[3], "http_headers: not active yet");
+    assert_str(config->inactive.items[4], "proxy_from_environment: not active yet");
+    assert_str(config->inactive.items[5], "tls_config.ca: not active yet, use ca_file");
     config_unref(config);
+}
+
+/* What the providers get, and keys that are equal exactly when two blocks are: by them a reload keeps
+ * what runs. */
+static void test_config_parse__discovery_blocks(void **state)
+{
+    (void)state;
+    struct config *config =
+        parse("scrape_configs:\n- job_name: a\n"
+              "  http_sd_configs:\n"
+              "  - {url: 'https://h/x', bearer_token: one, tls_config: {ca_file: ca.pem}}\n"
+              "  - {url: 'https://h/x', bearer_token: two, tls_config: {ca_file: ca.pem}}\n"
+              "  - {tls_config: {ca_file: ./ca.pem}, bearer_token: one, refresh_interval: 60s,\n"
+              "     url: 'https://h/x', proxy_url: ''}\n"
+              "  dns_sd_configs:\n  - names: [n, m]\n"
+              "  - {names: [n, m], type: A, port: 1, refresh_interval: 3s}\n");
+    struct config *less = parse("scrape_configs:\n- job_name: a\n"
+                                "  dns_sd_configs: [{names: [n, m]}]\n");
+    const struct config_scrape *a = &config->scrapes[0];
+
+    assert_int_equal(a->http_sd_count, 3);
+    assert_str(a->http_sd[0].url, "https://h/x");
+    assert_str(a->http_sd[0].http.authorization_type, "Bearer");
+    assert_str(a->http_sd[0].http.credentials, "one");
+    assert_str(a->http_sd[0].http.ca_file, "dir/ca.pem");
+    assert_true(a->http_sd[0].http.follow_redirects);
+    assert_int_equal(a->http_sd[0].refresh_ms, 60000);
+    assert_false(str_eq(a->http_sd[0].key, a->http_sd[1].key));
+    assert_true(str_eq(a->http_sd[0].key, a->http_sd[2].key));
+    assert_int_equal(a->dns_sd_count, 2);
+    assert_int_equal(a->dns_sd[0].names.count, 2);
+    assert_str(a->dns_sd[0].type, "SRV");
+    assert_int_equal(a->dns_sd[0].refresh_ms, 30000);
+    assert_int_equal(a->dns_sd[1].port, 1);
+    assert_int_equal(a->dns_sd[1].refresh_ms, 3000);
+    assert_true(str_eq(a->dns_sd[0].key, less->scrapes[0].dns_sd[0].key));
+    config_unref(config);
+    config_unref(less);
 }
 
 /* Retention in the file overrides the flags, so "not set" must be told from a value. */
@@ -517,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_config_parse__expands_external_labels),
         cmocka_unit_test(test_config_parse__relabel_rules),
         cmocka_unit_test(test_config_parse__names_what_is_inactive),
+        cmocka_unit_test(test_config_parse__discovery_blocks),
         cmocka_unit_test(test_config_parse__storage),
         cmocka_unit_test(test_config_ref__keeps_it_alive),
         cmocka_unit_test(test_config_load__reads_scrape_config_files),

@@ -1,0 +1,22 @@
+/* groups: lists of target groups, and whether two groups say the same. */
+#include "provider.h"
+
+void group_list_deinit(struct group_list *list)
+{
+    VEC_EACH (group, &list->groups)
+        target_group_unref(*group);
+    VEC_FREE(&list->groups);
+}
+
+bool target_group_eq(const struct target_group *a, const struct target_group *b)
+{
+    if (!a || !b)
+        return a == b;
+    if (strcmp(a->source, b->source) != 0 || !labels_eq(a->labels, b->labels) ||
+        a->target_count != b->target_count)
+        return false;
+    for (size_t i = 0; i < a->target_count; i++)
+        if (!labels_eq(a->targets[i], b->targets[i]))
+            return false;
+    return true;
+}

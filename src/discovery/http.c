@@ -1,0 +1,249 @@
+/* http: targets from a list that an HTTP server gives (http_sd_configs).
+ *
+ *   on_refresh -> http_fetch -> on_head (200, JSON) -> on_bytes ... -> on_done -> the new list
+ *
+ * Anything but a whole, good list keeps the old one. A request takes no longer than the time to the
+ * next one, so there is never more than one. What a closed provider has in flight ends without an
+ * owner. */
+#include "base/log.h"
+#include "base/number.h"
+#include "provider.h"
+
+#define BODY_BYTES_MAX     ((size_t)32 << 20)
+#define REFRESH_MS_DEFAULT 60000
+#define HEADERS_MAX        4
+
+struct request {
+    struct http_sd *sd; /* NULL: closed meanwhile. */
+    struct http_fetch *fetch;
+    struct arena arena; /* Of the options' texts. */
+    struct buf body;
+};
+
+struct http_sd {
+    const struct provider_env *env;
+    const struct config_http_sd *config;
+    provider_changed_fn changed;
+    void *ctx;
+    int64_t refresh_ms;
+    struct timer *refresh;
+    struct request *running;
+    struct target_group **groups; /* The last good list. */
+    size_t group_count;
+};
+
+static void groups_free(struct target_group **groups, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        target_group_unref(groups[i]);
+    mem_free(groups);
+}
+
+static void request_free(struct request *request)
+{
+    buf_deinit(&request->body);
+    arena_deinit(&request->arena);
+    mem_free(request);
+}
+
+/* The URL without user and password, which may stand before the host. */
+static struct str shown_url(struct str url)
+{
+    struct str rest = str_after(url, str_find(url, STR("//")) + 2);
+    size_t at = 0;
+
+    for (size_t i = 0; i < rest.len && !strchr("/?#", rest.ptr[i]); i++)
+        at = rest.ptr[i] == '@' ? i + 1 : at;
+    return at > 0 ? str_after(rest, at) : url;
+}
+
+static void note_failure(const struct http_sd *sd, const struct err *err)
+{
+    sd->env->stats->http_failures++;
+    LOG_E("Unable to refresh target groups", "discovery", "http", "url",
+          log_str(shown_url(sd->config->url)), "err", err->text);
+}
+
+/* application/json, alone or with charset=utf-8. */
+static bool type_is_json(struct str type)
+{
+    struct str charset, media = str_cut(str_trim(type), ';', &charset);
+
+    if (!str_eq_nocase(media, STR("application/json")))
+        return false;
+    if (!charset.ptr)
+        return true;
+    while (charset.len > 0 && strchr(" \t\r\n\f", charset.ptr[0]))
+        charset = str_after(charset, 1);
+    return str_eq_nocase(charset, STR("charset=utf-8")) ||
+           str_eq_nocase(charset, STR("charset=\"utf-8\""));
+}
+
+static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *err)
+{
+    struct buf text;
+
+    (void)ctx;
+    if (head->status != 200)
+        return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
+                       head->status, STR_ARG(head->reason.len ? STR(" ") : STR_EMPTY),
+                       STR_ARG(head->reason));
+    if (type_is_json(head->content_type))
+        return true;
+    buf_init(&text, ERR_TEXT_MAX);
+    BUF_ADD(&text, "unsupported content type ");
+    buf_add_go_quoted(&text, str_first(head->content_type, 256));
+    err_set_str(err, ERR_BAD_DATA, buf_str(&text));
+    buf_deinit(&text);
+    return false;
+}
+
+static bool on_bytes(void *ctx, struct str bytes, struct err *err)
+{
+    struct request *request = ctx;
+
+    buf_add_str(&request->body, bytes);
+    return !request->body.overflow ||
+           err_set(err, ERR_LIMIT, "body is larger than %zu bytes", BODY_BYTES_MAX);
+}
+
+static bool same_groups(const struct http_sd *sd, struct target_group **groups, size_t count)
+{
+    if (count != sd->group_count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!target_group_eq(groups[i], sd->groups[i]))
+            return false;
+    return true;
+}
+
+static void take_body(struct http_sd *sd, struct str body)
+{
+    struct target_group **groups;
+    struct err err;
+    size_t count;
+
+    if (!config_parse_http_groups(body, sd->config->url, &groups, &count, &err)) {
+        note_failure(sd, &err);
+        return;
+    }
+    if (same_groups(sd, groups, count)) {
+        groups_free(groups, count);
+        return;
+    }
+    groups_free(sd->groups, sd->group_count);
+    sd->groups = groups;
+    sd->group_count = count;
+    sd->changed(sd->ctx);
+}
+
+static void on_done(void *ctx, const struct err *err)
+{
+    struct request *request = ctx;
+    struct http_sd *sd = request->sd;
+
+    if (sd) {
+        sd->running = NULL;
+        if (err->code != ERR_NONE)
+            note_failure(sd, err);
+        else
+            take_body(sd, buf_str(&request->body));
+    }
+    request_free(request);
+}
+
+static bool options_build(struct http_fetch_options *out, const struct http_sd *sd,
+                          struct request *request, struct err *err)
+{
+    const struct config_http_client *http = &sd->config->http;
+    struct arena *arena = &request->arena;
+    struct str *headers = arena_alloc_array(arena, HEADERS_MAX, sizeof(*headers));
+    struct config_http_auth auth;
+    char seconds[NUMBER_TEXT_MAX];
+    size_t seconds_len = number_format(seconds, (double)sd->refresh_ms / 1000, NUMBER_F);
+
+    if (!config_http_auth_read(&auth, http, arena, err))
+        return false;
+    headers[0] = arena_strf(arena, "User-Agent: %s", sd->env->user_agent);
+    headers[1] = STR("Accept: application/json");
+    headers[2] = arena_strf(arena, "X-Prometheus-Refresh-Interval-Seconds: " STR_FMT,
+                            (int)seconds_len, seconds);
+    headers[3] = auth.header;
+    *out = (struct http_fetch_options){
+        .url = sd->config->url,
+        .headers = headers,
+        .header_count = auth.header.len > 0 ? 4 : 3,
+        .timeout_ms = sd->refresh_ms,
+        .follow_redirects = http->follow_redirects,
+        .insecure_skip_verify = http->insecure_skip_verify,
+        .ca_file = http->ca_file,
+        .cert_file = http->cert_file,
+        .key_file = http->key_file,
+        .server_name = http->server_name,
+        .user = auth.user,
+        .password = auth.password,
+        .bearer_token = auth.bearer_token,
+        .proxy_url = http->proxy_url,
+        .on_head = on_head,
+        .on_bytes = on_bytes,
+        .on_done = on_done,
+        .ctx = request,
+    };
+    return true;
+}
+
+static void on_refresh(void *ctx)
+{
+    struct http_sd *sd = ctx;
+    struct http_fetch_options options;
+    struct request *request;
+    struct err err = {0};
+
+    if (sd->running)
+        return; /* It ends any moment, by its timeout. */
+    request = MEM_NEW(struct request);
+    request->sd = sd;
+    arena_init(&request->arena, 0);
+    buf_init(&request->body, BODY_BYTES_MAX);
+    if (!options_build(&options, sd, request, &err)) {
+        note_failure(sd, &err);
+        request_free(request);
+        return;
+    }
+    sd->running = request;
+    request->fetch = http_fetch(sd->env->client, &options);
+}
+
+struct http_sd *http_sd_open(const struct provider_env *env, const struct config_http_sd *config,
+                             provider_changed_fn changed, void *ctx)
+{
+    struct http_sd *sd = MEM_NEW(struct http_sd);
+
+    sd->env = env;
+    sd->config = config;
+    sd->changed = changed;
+    sd->ctx = ctx;
+    sd->refresh_ms = config->refresh_ms > 0 ? config->refresh_ms : REFRESH_MS_DEFAULT;
+    sd->refresh = timer_new(env->loop, on_refresh, sd);
+    timer_start(sd->refresh, 0, sd->refresh_ms);
+    return sd;
+}
+
+void http_sd_collect(const struct http_sd *sd, struct group_list *out)
+{
+    for (size_t i = 0; i < sd->group_count; i++)
+        VEC_PUSH(&out->groups, target_group_ref(sd->groups[i]));
+}
+
+void http_sd_close(struct http_sd *sd)
+{
+    if (!sd)
+        return;
+    timer_free(sd->refresh);
+    if (sd->running) {
+        sd->running->sd = NULL;
+        http_fetch_cancel(sd->running->fetch);
+    }
+    groups_free(sd->groups, sd->group_count);
+    mem_free(sd);
+}
