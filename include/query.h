@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "model/histogram.h"
 #include "model/labels.h"
 #include "model/matcher.h"
 #include "storage.h"
@@ -49,6 +50,7 @@ struct query_series {
     size_t count;
     int64_t *time_ms; /* In the query's arena. */
     double *value;
+    const struct histogram *const *histogram; /* NULL: all floats. Else by point; NULL at a float. */
 };
 
 struct query_stats {

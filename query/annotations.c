@@ -56,6 +56,37 @@ void annotate(struct query *query, bool is_warning, const struct expr *where, st
     annotation->position = where ? where->start : 0;
 }
 
+static void annotate_with_name(struct query *query, bool is_warning, const struct expr *where,
+                               const char *text, const char *between, struct str name)
+{
+    struct buf all;
+    buf_init(&all, TEXT_LEN_MAX);
+    buf_addf(&all, "PromQL %s: %s", is_warning ? "warning" : "info", text);
+    if (between) {
+        buf_addf(&all, "%s ", between);
+        buf_add_go_quoted(&all, name);
+    }
+    annotate(query, is_warning, where, buf_str(&all));
+    buf_deinit(&all);
+}
+
+void annotate_text(struct query *query, bool is_warning, const struct expr *where, const char *text)
+{
+    annotate_with_name(query, is_warning, where, text, NULL, STR_EMPTY);
+}
+
+void annotate_named(struct query *query, bool is_warning, const struct expr *where,
+                    const char *text, struct str name)
+{
+    annotate_with_name(query, is_warning, where, text, "", name);
+}
+
+void annotate_maybe_named(struct query *query, bool is_warning, const struct expr *where,
+                          const char *text, struct str name)
+{
+    annotate_with_name(query, is_warning, where, text, name.len ? " for metric name" : NULL, name);
+}
+
 void annotate_quantile(struct query *query, const struct expr *where, double quantile)
 {
     struct buf text;

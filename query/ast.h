@@ -119,6 +119,7 @@ struct expr {
             struct modifiers mod;
             bool anchored, smoothed;
             size_t index;             /* plan: which of the query's selections. */
+            bool no_buckets;          /* plan: nobody looks at the buckets of native histograms. */
         } vector;
         struct {
             struct expr *vector; /* EXPR_VECTOR_SELECTOR with the modifiers. */
@@ -148,6 +149,7 @@ struct expr {
             const struct function *function;
             struct expr **args;
             size_t arg_count;
+            size_t info_index; /* plan: info()'s selection of info series. */
         } call;
         struct {
             enum aggregate_op op;

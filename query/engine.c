@@ -26,6 +26,7 @@ bool query_new(struct query **out, struct str text, const struct query_options *
         query->options.samples_max = 50000000;
     query->deadline_ns = INT64_MAX;
     arena_init(&query->arena, options->bytes_max);
+    arena_init(&query->run.arena, 0);
     annotations_init(&query->annotations);
     query->text = arena_str(&query->arena, text);
     if (!parse_expr(query->text, &parse, &query->arena, &query->expr, err)) {
@@ -54,9 +55,11 @@ void query_free(struct query *query)
     for (size_t i = 0; i < query->result.count; i++)
         labels_unref(query->result.series[i].labels);
     annotations_deinit(&query->annotations);
-    mem_free(query->run.time_ms);
-    mem_free(query->run.value);
-    mem_free(query->run.marks);
+    run_deinit(&query->run);
+    if (query->has_info_names)
+        matcher_deinit(&query->info_names);
+    histogram_sum_deinit(&query->sum);
+    histogram_sum_deinit(&query->spare);
     expr_deinit(query->expr);
     arena_deinit(&query->arena);
     mem_free(query);
@@ -127,7 +130,7 @@ bool query_check(struct query *query, struct err *err)
     if (query->deadline_ns != INT64_MAX && clock_mono_ns() > query->deadline_ns)
         return err_set(err, ERR_TIMEOUT, "query timed out in expression evaluation");
     size_t scratch = query->run.capacity * (sizeof(int64_t) + sizeof(double) + sizeof(uint32_t));
-    size_t others = query->owned_bytes + scratch;
+    size_t others = query->owned_bytes + scratch + query->run.arena.bytes;
     if (query->options.bytes_max &&
         (query->arena.over_budget || query->arena.bytes + others > query->options.bytes_max))
         return too_many_bytes(query, err);
@@ -167,6 +170,20 @@ static int compare_series(const void *a, const void *b)
     return labels_cmp(left->labels, right->labels);
 }
 
+static void result_histograms(struct query *query, const struct series *series, size_t count,
+                              struct query_series *out)
+{
+    size_t at = 0;
+    if (!series->histograms)
+        return;
+    const struct histogram **histograms =
+        arena_alloc_array(&query->arena, count, sizeof(*histograms));
+    for (size_t t = series->from; t < series->to; t++)
+        if (series_has(series, t))
+            histograms[at++] = series_histogram(series, t);
+    out->histogram = histograms;
+}
+
 /* The series of a vector as result: all points of a range query, or the one of an instant query. */
 static bool result_vector(struct query *query, const struct frame *frame,
                           const struct vector *vector, struct err *err)
@@ -191,6 +208,7 @@ static bool result_vector(struct query *query, const struct frame *frame,
             out->time_ms[at] = frame_time(frame, t);
             out->value[at++] = *series_at(series, t);
         }
+        result_histograms(query, series, count, out);
         if (!query_check(query, err))
             return false;
     }

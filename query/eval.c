@@ -31,6 +31,12 @@ static bool eval_unary(const struct frame *frame, struct expr *expr, struct valu
         struct series *series = &out->vector.items[i];
         for (size_t k = 0; k < series->to - series->from; k++)
             series->values[k] = -series->values[k];
+        for (size_t t = series->from; series->histograms && t < series->to; t++)
+            if (series_has(series, t) && series_histogram(series, t))
+                series->histograms[t - series->from] =
+                    histogram_scaled(&frame->query->arena, series_histogram(series, t), -1);
+        if (!query_check(frame->query, err))
+            return false;
     }
     return vector_drop_names(frame, &out->vector, err);
 }
@@ -51,7 +57,9 @@ static bool repeat(const struct frame *frame, struct value *value, struct err *e
         if (series_count(series) == 0)
             continue;
         double number = series->values[0];
-        if (!query_hold(query, frame->steps - 1, err) || !query_check(query, err))
+        const struct histogram *histogram = series_histogram(series, 0);
+        uint64_t samples = histogram ? histogram_samples(histogram) : 1;
+        if (!query_hold(query, (frame->steps - 1) * samples, err) || !query_check(query, err))
             return false;
         *series = (struct series){.labels = series->labels,
                                   .to = frame->steps,
@@ -59,6 +67,12 @@ static bool repeat(const struct frame *frame, struct value *value, struct err *e
                                   .values = scalar_new(frame)};
         for (size_t t = 0; t < frame->steps; t++)
             series->values[t] = number;
+        if (!histogram)
+            continue;
+        series->histograms =
+            arena_alloc_array(&query->arena, frame->steps, sizeof(*series->histograms));
+        for (size_t t = 0; t < frame->steps; t++)
+            series->histograms[t] = histogram;
     }
     return true;
 }

@@ -3,7 +3,8 @@
  *     query_new: parse, plan_durations        query_run: plan_select -> eval_expr -> result
  *
  * A node is evaluated once for all steps of its frame, not once a step: its value is an array of
- * series, each with an array of values over steps. So labels, groups and match keys are worked out
+ * series, each with an array of values over steps, and beside it one of histograms where a series
+ * has any. So labels, groups and match keys are worked out
  * once per series, samples are decoded once per series, and the inner loops run over plain arrays.
  * A subquery opens a frame of its own; a part that is the same at every step is evaluated in a
  * frame of one step and repeated.
@@ -22,6 +23,7 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "model/histogram_math.h"
 #include "model/sample.h"
 #include "query.h"
 
@@ -36,7 +38,8 @@ struct series {
     size_t from, to;
     double *values;    /* [to - from]; unset where absent. */
     uint64_t *present; /* Bit t - from: has step t a value? NULL: all steps have one. */
-    bool drop_name;    /* Delayed name removal only: the name goes at the end. */
+    const struct histogram **histograms; /* NULL: all are floats. Else by step; NULL at a float. */
+    bool drop_name;                      /* Delayed name removal only: the name goes at the end. */
 };
 
 struct vector {
@@ -78,6 +81,12 @@ static inline double *series_at(const struct series *series, size_t step)
     return &series->values[step - series->from];
 }
 
+/* NULL: a float, or nothing. */
+static inline const struct histogram *series_histogram(const struct series *series, size_t step)
+{
+    return series->histograms ? series->histograms[step - series->from] : NULL;
+}
+
 /* --- annotations.c --- */
 
 struct annotation {
@@ -97,13 +106,20 @@ struct annotations {
 
 /* --- the query --- */
 
-/* Samples of one series as they are decoded; reused from series to series. */
+/* Samples of one series as they are decoded, floats and histograms apart; reused from series to
+ * series. */
 struct sample_run {
     int64_t *time_ms;
     double *value;
     size_t count, capacity;
     uint32_t *marks; /* Positions that a range function counts; same capacity. */
     size_t mark_count;
+    int64_t *histogram_time_ms;
+    const struct histogram **histogram; /* In the arena, until the next series is loaded. */
+    uint64_t
+        *histogram_samples; /* [i]: what those before i count as; one longer than the others. */
+    size_t histogram_count, histogram_capacity;
+    struct arena arena;
 };
 
 struct query {
@@ -117,6 +133,9 @@ struct query {
     size_t owned_bytes;
     struct annotations annotations;
     struct sample_run run;
+    struct histogram_sum sum, spare; /* Scratch. */
+    struct matcher info_names;       /* info() with nothing but negative names: .+_info */
+    bool has_info_names;
     int64_t deadline_ns; /* INT64_MAX: none. */
     uint64_t samples;    /* Held now, as Prometheus counts. */
     struct query_result result;
@@ -162,6 +181,15 @@ void annotations_init(struct annotations *annotations);
 void annotations_deinit(struct annotations *annotations);
 /* `text` is copied. An equal text is kept once, at the newest position. */
 void annotate(struct query *query, bool is_warning, const struct expr *where, struct str text);
+/* PromQL warning: <text>, or info. */
+void annotate_text(struct query *query, bool is_warning, const struct expr *where,
+                   const char *text);
+/* PromQL warning: <text> "<name>" */
+void annotate_named(struct query *query, bool is_warning, const struct expr *where,
+                    const char *text, struct str name);
+/* PromQL info: <text> for metric name "<name>", or without when that is empty. */
+void annotate_maybe_named(struct query *query, bool is_warning, const struct expr *where,
+                          const char *text, struct str name);
 void annotate_quantile(struct query *query, const struct expr *where, double quantile);
 void annotate_bad_bucket(struct query *query, const struct expr *where, struct str name,
                          struct str le);
@@ -186,6 +214,11 @@ struct steps {
     double *values;
     uint64_t *present;
     size_t from, to, count;
+    const struct histogram **histograms; /* NULL until one is set. */
+    size_t histogram_count;
+    uint64_t histogram_samples; /* What they count as. */
+    struct arena *arena;
+    size_t room;
 };
 
 void steps_init(struct steps *steps, const struct frame *frame);
@@ -201,17 +234,30 @@ static inline void steps_set(struct steps *steps, size_t step, double value)
     bitmap_add(steps->present, step);
     steps->count++;
 }
+/* `histogram` lives in the query's arena. */
+void steps_set_histogram(struct steps *steps, size_t step, const struct histogram *histogram);
+/* The series' value of that step, a float or a histogram. */
+void steps_set_from(struct steps *steps, size_t step, const struct series *series);
+void steps_unset(struct steps *steps, size_t step);
+static inline uint64_t steps_samples(const struct steps *steps)
+{
+    return steps->count - steps->histogram_count + steps->histogram_samples;
+}
 static inline bool steps_has(const struct steps *steps, size_t step)
 {
     return bitmap_has(steps->present, step);
 }
+void steps_reset(struct steps *steps); /* Empties it. */
 /* Copies what was built into the arena and empties *steps. False when there was nothing. */
 bool steps_take(struct steps *steps, const struct frame *frame, struct labels *labels,
                 struct series *out);
 
 struct vector vector_new(const struct frame *frame, size_t count_max); /* Empty, with room. */
 size_t series_count(const struct series *series);
-uint64_t vector_samples(const struct vector *vector);
+uint64_t vector_samples(const struct vector *vector); /* A histogram counts as several. */
+/* Leaves the floats, and gives what was taken out in *histograms (may be NULL) as series of their
+ * own. True when there was any. */
+bool vector_split(const struct frame *frame, struct vector *vector, struct vector *histograms);
 void series_need_bitmap(const struct frame *frame, struct series *series);
 /* Removes the series without values. */
 void vector_drop_empty(struct vector *vector);
@@ -263,10 +309,21 @@ MUST_CHECK bool eval_selector(const struct frame *frame, struct expr *selector, 
 /* timestamp() of a bare selector: the times of the samples themselves. */
 MUST_CHECK bool eval_selector_times(const struct frame *frame, struct expr *selector,
                                     struct vector *out, struct err *err);
-/* Decodes one series into query->run, with or without stale markers. */
-MUST_CHECK bool run_load(struct query *query, struct cursor *cursor, size_t index, bool with_stale,
-                         struct err *err);
+/* Which samples of a series are wanted, and what of them. */
+struct run_wants {
+    bool stale;      /* Stale markers, too. */
+    bool no_buckets; /* Of histograms only count, sum and hint, which is worked out then. */
+};
+/* The times of the samples of a whole selection, in seconds; names stay. */
+MUST_CHECK bool eval_selection_times(const struct frame *frame, const struct selection *selection,
+                                     struct vector *out, struct err *err);
+/* Decodes one series into query->run. */
+MUST_CHECK bool run_load(struct query *query, struct cursor *cursor, size_t index,
+                         struct run_wants wants, struct err *err);
+void run_clear(struct query *query);
 void run_reserve(struct query *query, size_t more);
+void run_add_histogram(struct query *query, int64_t time_ms, const struct histogram *histogram);
+void run_deinit(struct sample_run *run);
 
 /* --- eval_range.c, eval_subquery.c --- */
 
@@ -294,8 +351,12 @@ struct window {
     const uint32_t *marks; /* Marked positions in (first, last], counted from `mark_base`. */
     size_t mark_count;
     size_t mark_base;
-    double *scratch;         /* Room for `count` values. */
-    bool anchored, smoothed; /* Then the samples reach beyond (start, end]. */
+    double *scratch; /* Room for `count` values. */
+    const int64_t *histogram_times;
+    const struct histogram *const *histograms;
+    size_t histogram_count;            /* When not 0, `count` may be 0. */
+    const struct histogram *histogram; /* Out: the result when it is one. */
+    bool anchored, smoothed;           /* Then the samples reach beyond (start, end]. */
     struct err *err;
     bool failed; /* Set with *err by a function that must end the query. */
 };
@@ -307,6 +368,50 @@ window_fn window_function(enum function_id id);
 enum window_marks { MARK_NOTHING, MARK_RESETS, MARK_CHANGES };
 enum window_marks window_wants(enum function_id id);
 
+/* The factor by which a difference between the first and the last of `count` samples is
+ * extrapolated; `zero_at` is the share of the difference that the first sample is, or negative when
+ * that does not matter. */
+double window_extrapolation(const struct window *window, const int64_t *times, size_t count,
+                            double zero_at, bool is_rate);
+
+/* --- fn_range_histogram.c --- */
+
+/* For windows with histograms in them: `floats` is what the function is for floats alone. */
+bool histogram_window(struct window *window, enum function_id id, window_fn floats, double *out);
+static inline struct str window_name(const struct window *window)
+{
+    return labels_get(window->labels, LABEL_NAME);
+}
+
+/* --- histogram_fold.c: sums and means of histograms --- */
+
+#define MIXED_SCHEMAS                                                                              \
+    "vector contains a mix of histograms with exponential and custom buckets schemas for metric "  \
+    "name"
+#define BOUNDS_RECONCILED "mismatched custom buckets were reconciled during "
+
+/* Adds up in query->sum. */
+struct histogram_fold {
+    struct query *query;
+    double count;
+    bool is_mean, incremental;
+    bool failed; /* Exponential and custom ones were mixed. */
+    bool saw_reset, saw_no_reset, bounds_reconciled;
+};
+void histogram_fold_init(struct histogram_fold *fold, struct query *query, bool is_mean);
+bool histogram_fold_add(struct histogram_fold *fold, const struct histogram *histogram);
+const struct histogram *histogram_fold_take(struct histogram_fold *fold, bool keep_empty);
+/* Tells of colliding resets and of reconciled bounds. */
+void histogram_fold_annotate(const struct histogram_fold *fold, const struct expr *where);
+
+/* --- fn_extended_histogram.c --- */
+
+bool extended_histogram_rate(struct window *window, bool is_counter, bool is_rate);
+/* The histogram at a time between two samples; NULL when they do not mix. */
+const struct histogram *histogram_between(struct query *query, const struct expr *where,
+                                          struct str name, const struct window *window, size_t a,
+                                          int64_t at_ms, bool is_counter);
+
 /* --- fn_extended.c: anchored and smoothed --- */
 
 bool extended_rate(struct window *window, bool is_counter, bool is_rate, double *out);
@@ -315,24 +420,15 @@ bool extended_marks(struct window *window, double *out);
 size_t extended_points(const struct window *window, int64_t *times_out, double *values_out);
 /* Why the function cannot take the selector, or NULL. The function's name is to follow. */
 const char *extended_refusal(const struct expr *selector, enum function_id id);
+/* The same of a series with histograms: sets step t when there is one. */
+void smoothed_histogram(const struct frame *frame, const struct expr *selector, struct str name,
+                        size_t low, size_t high, int64_t at_ms, size_t t, struct steps *steps);
 /* The value of a smoothed instant selector, from the samples [low, high) of the run. */
 double smoothed_value(const struct sample_run *run, size_t low, size_t high, int64_t at_ms,
                       bool *found);
 
 /* --- numbers that several share: value_math.c --- */
 
-/* One step of Kahan's sum with Neumaier's improvement. */
-static inline void kahan_add(double add, double *sum, double *compensation)
-{
-    double total = *sum + add;
-    if (isinf(total))
-        *compensation = 0;
-    else if (fabs(*sum) >= fabs(add))
-        *compensation += (*sum - total) + add;
-    else
-        *compensation += (add - total) + *sum;
-    *sum = total;
-}
 double quantile_of(double quantile, double *values, size_t count); /* Sorts the values. */
 double max_go(double a, double b);                                 /* As Go's math.Max: NaN wins. */
 double min_go(double a, double b);
@@ -340,9 +436,22 @@ double min_go(double a, double b);
 /* --- eval_binary.c, eval_match.c, eval_set.c --- */
 
 double binary_value(enum binary_op op, double lhs, double rhs);
-/* Comparisons: is it true? Other operators: true. */
+/* Comparisons: is it true? Other operators: true, but those on histograms only. */
 bool binary_keeps(enum binary_op op, double lhs, double rhs);
-void binary_annotate_trim(const struct frame *frame, const struct expr *binary);
+/* When at least one side is a histogram; `histogram` NULL: a float. */
+struct binary_operand {
+    double value;
+    const struct histogram *histogram;
+};
+struct binary_result {
+    bool keep;
+    double value;
+    const struct histogram *histogram;
+};
+struct binary_result binary_histograms(const struct frame *frame, const struct expr *binary,
+                                       struct binary_operand lhs, struct binary_operand rhs);
+void binary_annotate_types(const struct frame *frame, const struct expr *binary, bool lhs_histogram,
+                           bool rhs_histogram);
 bool binary_drops_name(enum binary_op op);
 MUST_CHECK bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out,
                             struct err *err);
@@ -406,6 +515,26 @@ MUST_CHECK bool fn_histogram_quantiles(const struct frame *frame, struct expr *c
                                        struct vector *out, struct err *err);
 MUST_CHECK bool fn_histogram_fraction(const struct frame *frame, struct expr *call,
                                       struct vector *out, struct err *err);
+
+/* --- fn_info.c --- */
+
+/* What selects the info series; in the arena, but for the regexes: those belong to the call's
+ * selector or to the query. */
+MUST_CHECK bool info_matchers(struct query *query, const struct expr *call, struct matchers *out,
+                              struct err *err);
+MUST_CHECK bool fn_info(const struct frame *frame, struct expr *call, struct vector *out,
+                        struct err *err);
+
+/* --- fn_native.c: figures of native histograms --- */
+
+/* histogram_count, _sum, _avg, _stddev, _stdvar */
+MUST_CHECK bool fn_native(const struct frame *frame, struct expr *call, struct vector *out,
+                          struct err *err);
+/* Infos are annotated at `where`. */
+double native_quantile(struct query *query, const struct expr *where, struct str name,
+                       double quantile, const struct histogram *histogram);
+double native_fraction(struct query *query, const struct expr *where, struct str name, double lower,
+                       double upper, const struct histogram *histogram);
 
 static inline struct expr *call_arg(const struct expr *call, size_t index)
 {

@@ -1,8 +1,10 @@
 /* eval_aggregate: sum, avg, count, min, max, group, stddev, stdvar, quantile over groups of series.
  *
  * Group after group: one set of accumulators over steps is filled from the group's series, in their
- * order, and turned into one series. The order of additions is that of Prometheus, so sums agree to
+ * order, and turned into one series; sums and means of histograms are worked out step after step. The order of additions is that of Prometheus, so sums agree to
  * the last bit. */
+#include <stdio.h>
+
 #include "eval.h"
 
 void group_lists_init(struct group_lists *lists, const struct frame *frame,
@@ -170,6 +172,8 @@ static bool fold_group(const struct frame *frame, struct accumulators *acc, enum
         for (size_t t = series->from; t < series->to; t++) {
             if (!series_has(series, t))
                 continue;
+            if (series_histogram(series, t) && op != AGG_COUNT && op != AGG_GROUP)
+                continue;
             if (steps_has(&acc->steps, t))
                 add(acc, op, t, *series_at(series, t));
             else
@@ -181,6 +185,84 @@ static bool fold_group(const struct frame *frame, struct accumulators *acc, enum
     for (size_t t = acc->steps.from; t < acc->steps.to; t++)
         if (steps_has(&acc->steps, t))
             end(acc, op, t);
+    return true;
+}
+
+static bool group_has_histograms(const struct vector *in, const struct group_lists *lists,
+                                 size_t group)
+{
+    for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i])
+        if (in->items[i].histograms)
+            return true;
+    return false;
+}
+
+struct mixed_fold {
+    struct histogram_fold fold;
+    bool any_float, any_histogram;
+};
+
+/* The samples of a group at one step, in order. After a float the histograms do not matter any
+ * more; after histograms that do not mix nothing does. */
+static void fold_mixed(struct mixed_fold *mixed, const struct expr *where, const struct vector *in,
+                       const struct group_lists *lists, size_t group, size_t t)
+{
+    bool float_first = false;
+    for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
+        const struct series *series = &in->items[i];
+        if (!series_has(series, t))
+            continue;
+        const struct histogram *histogram = series_histogram(series, t);
+        mixed->any_float = mixed->any_float || !histogram;
+        mixed->any_histogram = mixed->any_histogram || histogram;
+        float_first = float_first || !mixed->any_histogram;
+        if (!histogram || float_first || histogram_fold_add(&mixed->fold, histogram))
+            continue;
+        annotate_named(mixed->fold.query, true, where, MIXED_SCHEMAS,
+                       labels_get(series->labels, LABEL_NAME));
+        return;
+    }
+}
+
+/* sum and avg of the histograms of a group at one step. NULL: there are none, or they do not mix
+ * with each other or with floats: then the float goes, too. */
+static const struct histogram *fold_histograms(const struct frame *frame, const struct expr *where,
+                                               bool is_mean, const struct vector *in,
+                                               const struct group_lists *lists, size_t group,
+                                               struct steps *steps, size_t t)
+{
+    struct mixed_fold mixed = {0};
+    histogram_fold_init(&mixed.fold, frame->query, is_mean);
+    fold_mixed(&mixed, where, in, lists, group, t);
+    if (!mixed.any_histogram)
+        return NULL;
+    steps_unset(steps, t);
+    if (mixed.fold.bounds_reconciled)
+        annotate_text(frame->query, false, where, BOUNDS_RECONCILED "aggregation");
+    if (mixed.any_float)
+        annotate_text(frame->query, true, where,
+                      "encountered a mix of histograms and floats for aggregation");
+    if (mixed.any_float || mixed.fold.failed)
+        return NULL;
+    histogram_fold_annotate(&mixed.fold, where);
+    return histogram_fold_take(&mixed.fold, false);
+}
+
+/* After the floats: where there are both, neither stays. */
+static bool fold_group_histograms(const struct frame *frame, struct accumulators *acc,
+                                  const struct expr *aggregate, const struct vector *in,
+                                  const struct group_lists *lists, size_t group, struct err *err)
+{
+    const struct expr *where = aggregate->as.aggregate.expr;
+    bool is_mean = aggregate->as.aggregate.op == AGG_AVG;
+    for (size_t t = 0; t < frame->steps; t++) {
+        const struct histogram *folded =
+            fold_histograms(frame, where, is_mean, in, lists, group, &acc->steps, t);
+        if (folded)
+            steps_set_histogram(&acc->steps, t, folded);
+        if (!query_check(frame->query, err))
+            return false;
+    }
     return true;
 }
 
@@ -239,6 +321,8 @@ static bool aggregate_groups(const struct frame *frame, struct expr *aggregate, 
     for (size_t g = 0; ok && g < lists.count; g++) {
         ok = op == AGG_QUANTILE ? quantile_group(frame, &acc, param, in, &lists, g, err)
                                 : fold_group(frame, &acc, op, in, &lists, g, err);
+        if (ok && (op == AGG_SUM || op == AGG_AVG) && group_has_histograms(in, &lists, g))
+            ok = fold_group_histograms(frame, &acc, aggregate, in, &lists, g, err);
         struct labels *labels = grouping_labels(&grouping, query, grouping.first.items[g]);
         struct series *series = &out->items[out->count];
         if (!steps_take(&acc.steps, frame, labels, series))
@@ -249,6 +333,21 @@ static bool aggregate_groups(const struct frame *frame, struct expr *aggregate, 
     }
     grouping_deinit(&grouping);
     return ok;
+}
+
+/* Those that look at values ignore histograms, and tell. */
+static void ignore_histograms(const struct frame *frame, const struct expr *aggregate,
+                              struct vector *in)
+{
+    enum aggregate_op op = aggregate->as.aggregate.op;
+    bool picks = op == AGG_TOPK || op == AGG_BOTTOMK;
+    bool looks = picks || op == AGG_MIN || op == AGG_MAX || op == AGG_STDDEV || op == AGG_STDVAR ||
+                 op == AGG_QUANTILE;
+    if (!looks || !vector_split(frame, in, NULL))
+        return;
+    char text[64];
+    snprintf(text, sizeof(text), "ignored histogram in %s aggregation", aggregate_op_text(op));
+    annotate_text(frame->query, false, picks ? aggregate : aggregate->as.aggregate.expr, text);
 }
 
 bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct vector *out,
@@ -267,6 +366,7 @@ bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct ve
         return false;
     if (!eval_vector(frame, aggregate->as.aggregate.expr, &in, err))
         return false;
+    ignore_histograms(frame, aggregate, &in);
     if (op == AGG_QUANTILE)
         check_quantile(frame, aggregate, param);
     bool chooses = op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO;

@@ -51,13 +51,15 @@ bool binary_drops_name(enum binary_op op)
     return op >= OP_ADD;
 }
 
-void binary_annotate_trim(const struct frame *frame, const struct expr *binary)
+void binary_annotate_types(const struct frame *frame, const struct expr *binary, bool lhs_histogram,
+                           bool rhs_histogram)
 {
     const char *op = binary_op_text(binary->as.binary.op);
     struct str text = arena_strf(&frame->query->arena,
                                  "PromQL info: incompatible sample types encountered for binary "
-                                 "operator \"%s\": float %s float",
-                                 op, op);
+                                 "operator \"%s\": %s %s %s",
+                                 op, lhs_histogram ? "histogram" : "float", op,
+                                 rhs_histogram ? "histogram" : "float");
     annotate(frame->query, false, binary, text);
 }
 
@@ -77,6 +79,8 @@ static void filter_series(const struct frame *frame, enum binary_op op, struct s
 {
     series_need_bitmap(frame, series);
     for (size_t t = series->from; t < series->to; t++) {
+        if (series_histogram(series, t))
+            continue;
         double value = *series_at(series, t);
         bool keep =
             swapped ? binary_keeps(op, scalar[t], value) : binary_keeps(op, value, scalar[t]);
@@ -95,6 +99,30 @@ static void compute_series(enum binary_op op, bool return_bool, struct series *s
     }
 }
 
+/* The histograms of a series: what cannot be computed goes. True when there is a float among them.
+ */
+static bool histograms_scalar(const struct frame *frame, const struct expr *binary,
+                              struct series *series, const double *scalar, bool swapped)
+{
+    bool any_float = false;
+    series_need_bitmap(frame, series);
+    for (size_t t = series->from; t < series->to; t++) {
+        if (!series_has(series, t))
+            continue;
+        struct binary_operand element = {.histogram = series_histogram(series, t)};
+        struct binary_operand number = {.value = scalar[t]};
+        any_float = any_float || !element.histogram;
+        if (!element.histogram)
+            continue;
+        struct binary_result result = binary_histograms(frame, binary, swapped ? number : element,
+                                                        swapped ? element : number);
+        series->histograms[t - series->from] = result.histogram;
+        if (!result.keep)
+            bitmap_del(series->present, t - series->from);
+    }
+    return any_float;
+}
+
 static bool vector_scalar(const struct frame *frame, struct expr *binary, struct vector *vector,
                           const double *scalar, bool swapped, struct err *err)
 {
@@ -103,9 +131,12 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
     bool trims = op == OP_TRIM_UPPER || op == OP_TRIM_LOWER;
     bool filters = trims || (binary_op_is_comparison(op) && !return_bool);
 
-    if (trims && vector->count)
-        binary_annotate_trim(frame, binary);
     for (size_t i = 0; i < vector->count; i++) {
+        bool any_float = true;
+        if (vector->items[i].histograms)
+            any_float = histograms_scalar(frame, binary, &vector->items[i], scalar, swapped);
+        if (trims && any_float)
+            binary_annotate_types(frame, binary, false, false);
         if (filters)
             filter_series(frame, op, &vector->items[i], scalar, swapped);
         else
@@ -113,11 +144,8 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
         if (!query_check(frame->query, err))
             return false;
     }
-    if (filters) {
-        vector_drop_empty(vector);
-        return true;
-    }
-    return vector_drop_names(frame, vector, err);
+    vector_drop_empty(vector);
+    return filters || vector_drop_names(frame, vector, err);
 }
 
 /* Prometheus gathers both sides and the result of one step at a time. */

@@ -25,7 +25,7 @@ static bool call_scalar_of(const struct frame *frame, struct expr *call, double 
     for (size_t i = 0; i < vector.count; i++) {
         const struct series *series = &vector.items[i];
         for (size_t t = series->from; t < series->to; t++)
-            if (series_has(series, t))
+            if (series_has(series, t) && !series_histogram(series, t))
                 (*out)[t] = found[t]++ == 0 ? *series_at(series, t) : sample_nan();
     }
     return true;
@@ -88,6 +88,7 @@ static bool call_math(const struct frame *frame, struct expr *call, math_fn func
 {
     if (!eval_vector(frame, call_arg(call, 0), out, err))
         return false;
+    vector_split(frame, out, NULL);
     for (size_t i = 0; i < out->count; i++) {
         struct series *series = &out->items[i];
         for (size_t t = series->from; t < series->to; t++)
@@ -99,9 +100,9 @@ static bool call_math(const struct frame *frame, struct expr *call, math_fn func
     return vector_drop_names(frame, out, err);
 }
 
-/* Functions of native histograms only; floats yield nothing. */
-static bool call_on_histograms(const struct frame *frame, struct expr *call, struct vector *out,
-                               struct err *err)
+/* Start timestamps are not stored: as Prometheus without that feature. */
+static bool call_start_timestamp(const struct frame *frame, struct expr *call, struct vector *out,
+                                 struct err *err)
 {
     if (!eval_vector(frame, call_arg(call, 0), out, err))
         return false;
@@ -145,6 +146,8 @@ static bool call_vector(const struct frame *frame, struct expr *call, struct vec
     case FN_SORT_BY_LABEL:
     case FN_SORT_BY_LABEL_DESC:
         return fn_sort(frame, call, out, err);
+    case FN_INFO:
+        return fn_info(frame, call, out, err);
     case FN_VECTOR:
         return call_vector_of(frame, call, out, err);
     case FN_HISTOGRAM_QUANTILE:
@@ -158,9 +161,9 @@ static bool call_vector(const struct frame *frame, struct expr *call, struct vec
     case FN_HISTOGRAM_SUM:
     case FN_HISTOGRAM_STDDEV:
     case FN_HISTOGRAM_STDVAR:
-    case FN_START_TIMESTAMP: /* Start timestamps are not stored: as Prometheus without that feature.
-                              */
-        return call_on_histograms(frame, call, out, err);
+        return fn_native(frame, call, out, err);
+    case FN_START_TIMESTAMP:
+        return call_start_timestamp(frame, call, out, err);
     default:
         return err_set(err, ERR_EXECUTION, "function \"%s\" is not supported",
                        call->as.call.function->name);

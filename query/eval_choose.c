@@ -304,27 +304,39 @@ static bool count_series(struct value_counts *counts, const struct grouping *gro
     struct query *query = counts->frame->query;
     struct labels *labels = NULL;
     struct labels_builder builder;
+    const struct histogram *last_histogram = NULL;
     double last = 0;
     bool ok = true;
+    struct buf text;
+    buf_init(&text, 16 << 20);
     labels_builder_init(&builder);
     for (size_t t = series->from; ok && t < series->to; t++) {
         if (!series_has(series, t))
             continue;
         double value = *series_at(series, t);
-        if (!labels || sample_bits(value) != sample_bits(last)) {
-            char text[NUMBER_TEXT_MAX];
-            size_t len = number_format(text, value, NUMBER_F);
+        const struct histogram *histogram = series_histogram(series, t);
+        bool same =
+            labels && !histogram && !last_histogram && sample_bits(value) == sample_bits(last);
+        same = same || (labels && histogram && histogram == last_histogram);
+        if (!same) {
+            buf_clear(&text);
+            if (histogram)
+                histogram_print(&text, histogram);
+            else
+                buf_add_number(&text, value, NUMBER_F);
             labels_builder_load(&builder, series->labels);
-            labels_builder_set(&builder, label, str_from(text, len));
+            labels_builder_set(&builder, label, buf_str(&text));
             struct labels *with_value = labels_build(&builder);
             labels = grouping_labels(grouping, query, with_value);
             labels_unref(with_value);
             last = value;
+            last_histogram = histogram;
             ok = query_check(query, err);
         }
         count_one(counts, labels, t);
     }
     labels_builder_deinit(&builder);
+    buf_deinit(&text);
     return ok;
 }
 

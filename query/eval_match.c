@@ -296,6 +296,20 @@ static bool pair_group(struct matcher_state *state, uint32_t group, struct err *
 
 /* --- values --- */
 
+static void pair_histograms(const struct matcher_state *state, const struct series *lhs,
+                            const struct series *rhs, size_t t, struct steps *steps)
+{
+    struct binary_operand left = {*series_at(lhs, t), series_histogram(lhs, t)};
+    struct binary_operand right = {*series_at(rhs, t), series_histogram(rhs, t)};
+    struct binary_result result = binary_histograms(state->frame, state->binary, left, right);
+    if (!result.keep)
+        return;
+    if (result.histogram)
+        steps_set_histogram(steps, t, result.histogram);
+    else
+        steps_set(steps, t, result.value);
+}
+
 static void pair_values(const struct matcher_state *state, const struct pair *pair,
                         struct steps *steps)
 {
@@ -309,7 +323,13 @@ static void pair_values(const struct matcher_state *state, const struct pair *pa
     for (size_t t = from; t < to; t++) {
         if (!series_has(lhs, t) || !series_has(rhs, t))
             continue;
+        if (series_histogram(lhs, t) || series_histogram(rhs, t)) {
+            pair_histograms(state, lhs, rhs, t, steps);
+            continue;
+        }
         double left = *series_at(lhs, t), right = *series_at(rhs, t);
+        if (op == OP_TRIM_UPPER || op == OP_TRIM_LOWER)
+            binary_annotate_types(state->frame, state->binary, false, false);
         bool keeps = binary_keeps(op, left, right);
         if (return_bool)
             steps_set(steps, t, keeps ? 1 : 0);
@@ -326,13 +346,10 @@ static int compare_pairs(const void *a, const void *b)
 
 static bool pairs_values(struct matcher_state *state, struct vector *out, struct err *err)
 {
-    enum binary_op op = state->binary->as.binary.op;
     struct steps steps;
     *out = vector_new(state->frame, state->pairs.count);
     VEC_SORT(&state->pairs, compare_pairs);
     steps_init(&steps, state->frame);
-    if ((op == OP_TRIM_UPPER || op == OP_TRIM_LOWER) && state->pairs.count)
-        binary_annotate_trim(state->frame, state->binary);
     VEC_EACH (pair, &state->pairs) {
         struct series *series = &out->items[out->count];
         pair_values(state, pair, &steps);

@@ -60,18 +60,37 @@ static struct labels *source_labels(const struct range_source *source, size_t in
                              : source->vector.items[index].labels;
 }
 
+/* A hint compares with the sample before, which a subquery may have left out. */
+static const struct histogram *unhinted(struct query *query, const struct histogram *histogram)
+{
+    if (histogram->hint == HISTOGRAM_GAUGE || histogram->hint == HISTOGRAM_UNKNOWN_RESET)
+        return histogram;
+    struct histogram *copy = arena_alloc(&query->run.arena, sizeof(*copy));
+    *copy = *histogram;
+    copy->hint = HISTOGRAM_UNKNOWN_RESET;
+    return copy;
+}
+
 /* Brings the samples of one series into the run, without stale markers. */
 static bool source_load(struct range_source *source, struct query *query, size_t index,
                         struct err *err)
 {
     struct sample_run *run = &query->run;
     if (source->selection)
-        return run_load(query, source->cursor, index, false, err);
+        return run_load(query, source->cursor, index,
+                        (struct run_wants){
+                            .no_buckets = source->matrix->as.matrix.vector->as.vector.no_buckets},
+                        err);
     const struct series *series = &source->vector.items[index];
-    run->count = 0;
+    run_clear(query);
     run_reserve(query, series->to - series->from);
     for (size_t t = series->from; t < series->to; t++) {
-        if (!series_has(series, t) || sample_is_stale(*series_at(series, t)))
+        if (!series_has(series, t))
+            continue;
+        const struct histogram *histogram = series_histogram(series, t);
+        if (histogram && !histogram_is_stale(histogram))
+            run_add_histogram(query, frame_time(&source->sub, t), unhinted(query, histogram));
+        if (histogram || sample_is_stale(*series_at(series, t)))
             continue;
         run->time_ms[run->count] = frame_time(&source->sub, t);
         run->value[run->count++] = *series_at(series, t);
@@ -98,7 +117,23 @@ static void mark(struct sample_run *run, enum window_marks wants)
 struct range_walk {
     size_t low, high;           /* The window's samples. */
     size_t mark_low, mark_high; /* The marks after the first of them. */
+    size_t low_histogram, high_histogram;
 };
+
+/* The same for histograms. Returns what those count as that are new to the window. */
+static uint64_t walk_histograms(struct range_walk *walk, const struct sample_run *run,
+                                int64_t start_ms, int64_t end_ms)
+{
+    size_t seen = walk->high_histogram;
+    while (walk->high_histogram < run->histogram_count &&
+           run->histogram_time_ms[walk->high_histogram] <= end_ms)
+        walk->high_histogram++;
+    while (walk->low_histogram < walk->high_histogram &&
+           run->histogram_time_ms[walk->low_histogram] <= start_ms)
+        walk->low_histogram++;
+    size_t fresh = seen > walk->low_histogram ? seen : walk->low_histogram;
+    return run->histogram_samples[walk->high_histogram] - run->histogram_samples[fresh];
+}
 
 /* Moves the window to (start, end]. Returns how many of its samples were not in the window before.
  */
@@ -122,6 +157,7 @@ static size_t walk_to(struct range_walk *walk, const struct sample_run *run, int
 struct range_eval {
     const struct frame *frame;
     struct range_source source;
+    enum function_id id;
     window_fn function;
     enum window_marks marks;
     struct window window;
@@ -130,6 +166,38 @@ struct range_eval {
     size_t scratch_count;
 };
 
+/* The histograms in the window at one step. Returns what they count as. */
+static uint64_t window_histograms(struct range_eval *eval, struct range_walk *walk, uint64_t *fresh)
+{
+    const struct sample_run *run = &eval->frame->query->run;
+    struct window *window = &eval->window;
+    *fresh += walk_histograms(walk, run, time_sub(window->start_ms, eval->source.before_ms),
+                              time_add(window->end_ms, eval->source.after_ms));
+    window->histogram_times = run->histogram_time_ms + walk->low_histogram;
+    window->histograms = run->histogram + walk->low_histogram;
+    window->histogram_count = walk->high_histogram - walk->low_histogram;
+    return run->histogram_samples[walk->high_histogram] -
+           run->histogram_samples[walk->low_histogram];
+}
+
+static void eval_window(struct range_eval *eval, size_t t, struct steps *steps)
+{
+    struct window *window = &eval->window;
+    double value;
+    if (window->histogram_count == 0) {
+        if (eval->function(window, &value))
+            steps_set(steps, t, value);
+        return;
+    }
+    window->histogram = NULL;
+    if (!histogram_window(window, eval->id, eval->function, &value))
+        return;
+    if (window->histogram)
+        steps_set_histogram(steps, t, window->histogram);
+    else
+        steps_set(steps, t, value);
+}
+
 static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *err)
 {
     struct query *query = eval->frame->query;
@@ -137,23 +205,28 @@ static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *e
     const struct modifiers *mod = eval->source.mod;
     struct window *window = &eval->window;
     struct range_walk walk = {0};
-    size_t widest = 0;
+    uint64_t widest = 0;
+    bool mixed = run->histogram_count > 0;
 
+    window->histogram_count = 0;
     for (size_t t = 0; t < eval->frame->steps; t++) {
         window->time_ms = frame_time(eval->frame, t);
         window->end_ms =
             time_sub(mod->at != AT_NONE ? mod->at_ms : window->time_ms, mod->offset_ms);
         window->start_ms = time_sub(window->end_ms, window->range_ms);
-        size_t fresh = walk_to(&walk, run, time_sub(window->start_ms, eval->source.before_ms),
-                               time_add(window->end_ms, eval->source.after_ms));
+        uint64_t fresh = walk_to(&walk, run, time_sub(window->start_ms, eval->source.before_ms),
+                                 time_add(window->end_ms, eval->source.after_ms));
         window->count = walk.high - walk.low;
-        if (window->count == 0)
+        uint64_t samples = window->count;
+        if (mixed)
+            samples += window_histograms(eval, &walk, &fresh);
+        if (samples == 0)
             continue;
-        query->result.stats.samples_total += window->count;
+        query->result.stats.samples_total += samples;
         if (eval->source.selection)
             query->result.stats.samples_read += fresh;
-        if (window->count > widest)
-            widest = window->count;
+        if (samples > widest)
+            widest = samples;
         window->times = run->time_ms + walk.low;
         window->values = run->value + walk.low;
         window->marks = run->marks + walk.mark_low;
@@ -162,11 +235,13 @@ static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *e
         for (size_t i = 0; i < COUNT_OF(eval->args); i++)
             window->args[i] = eval->args[i] ? eval->args[i][t] : 0;
         double value;
-        if (eval->function(window, &value))
+        if (mixed)
+            eval_window(eval, t, steps);
+        else if (eval->function(window, &value))
             steps_set(steps, t, value);
         if (window->failed)
             return false;
-        if (t % 1000 == 999 && !query_check(query, err))
+        if ((t % 1000 == 999 || window->histogram_count) && !query_check(query, err))
             return false;
     }
     return query_hold_briefly(query, widest, err);
@@ -220,9 +295,9 @@ static bool eval_all(struct range_eval *eval, enum function_id id, struct vector
         scratch_for(eval, query->run.count);
         eval->window.labels = labels;
         eval->window.scratch = eval->scratch;
-        if (!eval_one(eval, &steps, err) || !query_hold(query, steps.count, err))
+        if (!eval_one(eval, &steps, err) || !query_hold(query, steps_samples(&steps), err))
             return false;
-        if (counts && steps.count)
+        if (counts && steps.count > steps.histogram_count)
             note_non_counter(eval, labels);
         struct labels *shown = keeps_name || delays ? labels : labels_without_name(query, labels);
         if (!steps_take(&steps, eval->frame, shown, series))
@@ -243,7 +318,7 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
     size_t scalars = 0;
     struct expr *matrix = NULL;
     struct range_eval eval = {
-        .frame = frame, .function = window_function(id), .marks = window_wants(id)};
+        .frame = frame, .id = id, .function = window_function(id), .marks = window_wants(id)};
     uint64_t before = query->samples;
 
     for (size_t i = 0; i < call->as.call.arg_count; i++)
@@ -313,6 +388,58 @@ static void take_points(struct query *query, const struct range_source *source, 
     memcpy(series->value, window.values, count * sizeof(double));
 }
 
+/* Floats and histograms of the range in their order. */
+static void merge_points(struct query *query, const struct range_source *source, int64_t end_ms,
+                         struct query_series *series)
+{
+    const struct sample_run *run = &query->run;
+    struct range_walk walk = {0}, histograms = {0};
+    int64_t start_ms = time_sub(end_ms, source->range_ms);
+    walk_to(&walk, run, start_ms, end_ms);
+    walk_histograms(&histograms, run, start_ms, end_ms);
+    size_t count = walk.high - walk.low + histograms.high_histogram - histograms.low_histogram;
+    series->time_ms = arena_alloc_array(&query->arena, count + 1, sizeof(int64_t));
+    series->value = arena_zalloc(&query->arena, (count + 1) * sizeof(double));
+    const struct histogram **points = arena_zalloc(&query->arena, (count + 1) * sizeof(*points));
+    series->histogram = points;
+    series->count = count;
+    for (size_t at = 0, i = walk.low, j = histograms.low_histogram; at < count; at++) {
+        bool is_float = j == histograms.high_histogram ||
+                        (i < walk.high && run->time_ms[i] <= run->histogram_time_ms[j]);
+        if (is_float) {
+            series->time_ms[at] = run->time_ms[i];
+            series->value[at] = run->value[i++];
+        } else {
+            series->time_ms[at] = run->histogram_time_ms[j];
+            points[at] = histogram_copy(&query->arena, run->histogram[j++]);
+        }
+    }
+}
+
+static bool take_series(struct query *query, const struct range_source *source, int64_t end_ms,
+                        struct query_series *series, struct err *err)
+{
+    const struct sample_run *run = &query->run;
+    if (run->histogram_count == 0) {
+        take_points(query, source, end_ms, series);
+        return true;
+    }
+    if (source->anchored || source->smoothed)
+        return err_set(err, ERR_EXECUTION, "%s modifier is not supported with histograms",
+                       source->anchored ? "anchored" : "smoothed");
+    merge_points(query, source, end_ms, series);
+    return true;
+}
+
+static uint64_t points_samples(const struct query_series *series)
+{
+    uint64_t samples = series->count;
+    for (size_t i = 0; series->histogram && i < series->count; i++)
+        if (series->histogram[i])
+            samples += histogram_samples(series->histogram[i]) - 1;
+    return samples;
+}
+
 bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct err *err)
 {
     struct query *query = frame->query;
@@ -326,10 +453,10 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
         struct query_series series = {0};
         int64_t end_ms = time_sub(source.mod->at != AT_NONE ? source.mod->at_ms : frame->start_ms,
                                   source.mod->offset_ms);
-        ok = source_load(&source, query, i, err);
+        ok = source_load(&source, query, i, err) &&
+             take_series(query, &source, end_ms, &series, err);
         if (!ok)
             break;
-        take_points(query, &source, end_ms, &series);
         if (series.count == 0)
             continue;
         struct labels *labels = source_labels(&source, i);
@@ -337,9 +464,10 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
             labels = labels_without_name(query, labels);
         series.labels = labels_ref(labels);
         result->series[result->count++] = series;
-        result->stats.samples_total += series.count;
-        result->stats.samples_read += series.count;
-        ok = query_hold(query, series.count, err);
+        uint64_t samples = points_samples(&series);
+        result->stats.samples_total += samples;
+        result->stats.samples_read += samples;
+        ok = query_hold(query, samples, err);
     }
     source_close(&source);
     return ok;

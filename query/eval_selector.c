@@ -1,46 +1,6 @@
 /* eval_selector: an instant vector selector: at each step the newest sample within the lookback. */
 #include "eval.h"
 
-void run_reserve(struct query *query, size_t more)
-{
-    struct sample_run *run = &query->run;
-    size_t wanted = run->count + more;
-    if (wanted <= run->capacity)
-        return;
-    size_t capacity = run->capacity ? run->capacity * 2 : 1024;
-    if (capacity < wanted)
-        capacity = wanted;
-    run->time_ms = mem_realloc(run->time_ms, capacity * sizeof(*run->time_ms));
-    run->value = mem_realloc(run->value, capacity * sizeof(*run->value));
-    run->marks = mem_realloc(run->marks, capacity * sizeof(*run->marks));
-    run->capacity = capacity;
-}
-
-bool run_load(struct query *query, struct cursor *cursor, size_t index, bool with_stale,
-              struct err *err)
-{
-    struct sample_run *run = &query->run;
-    struct sample_block block;
-    run->count = 0;
-    if (!query_check(query, err))
-        return false;
-    cursor_seek(cursor, index);
-    for (;;) {
-        if (!cursor_next(cursor, &block, err))
-            return err_wrap(err, "expanding series");
-        if (block.count == 0)
-            return true;
-        run_reserve(query, block.count);
-        for (size_t i = 0; i < block.count; i++) {
-            run->time_ms[run->count] = block.time_ms[i];
-            run->value[run->count] = block.value[i];
-            run->count += with_stale || !sample_is_stale(block.value[i]);
-        }
-        if (run->count > 65536 && !query_check(query, err))
-            return false;
-    }
-}
-
 /* The instant that a selector looks back from. */
 static int64_t look_time(const struct frame *frame, const struct modifiers *mod, size_t step)
 {
@@ -66,20 +26,99 @@ static void look_back(const struct frame *frame, const struct modifiers *mod, bo
     }
 }
 
+/* The newest of what is within the lookback: a float of the run, a histogram of the run, or
+ * neither. */
+struct newest {
+    size_t next, next_histogram; /* The first samples after the instant. */
+    size_t copied;               /* The histogram that was taken last, plus 1. */
+    const struct histogram *copy;
+};
+
+static void take_newest(const struct frame *frame, struct newest *newest, int64_t after_ms,
+                        bool want_times, size_t t, struct steps *steps)
+{
+    const struct sample_run *run = &frame->query->run;
+    size_t next = newest->next, next_histogram = newest->next_histogram;
+    int64_t float_ms = next ? run->time_ms[next - 1] : INT64_MIN;
+    int64_t time_ms = next_histogram ? run->histogram_time_ms[next_histogram - 1] : INT64_MIN;
+    if (next && float_ms >= time_ms) {
+        if (float_ms > after_ms && !sample_is_stale(run->value[next - 1]))
+            steps_set(steps, t, want_times ? (double)float_ms / 1000 : run->value[next - 1]);
+        return;
+    }
+    if (next_histogram == 0 || time_ms <= after_ms ||
+        histogram_is_stale(run->histogram[next_histogram - 1]))
+        return;
+    if (want_times) {
+        steps_set(steps, t, (double)time_ms / 1000);
+        return;
+    }
+    if (newest->copied != next_histogram) {
+        newest->copied = next_histogram;
+        newest->copy = histogram_copy(&frame->query->arena, run->histogram[next_histogram - 1]);
+    }
+    steps_set_histogram(steps, t, newest->copy);
+}
+
+/* As look_back, for series that have histograms. */
+static void look_back_mixed(const struct frame *frame, const struct modifiers *mod, bool want_times,
+                            struct steps *steps)
+{
+    const struct sample_run *run = &frame->query->run;
+    struct newest newest = {0};
+    for (size_t t = 0; t < frame->steps; t++) {
+        int64_t at_ms = look_time(frame, mod, t);
+        while (newest.next < run->count && run->time_ms[newest.next] <= at_ms)
+            newest.next++;
+        while (newest.next_histogram < run->histogram_count &&
+               run->histogram_time_ms[newest.next_histogram] <= at_ms)
+            newest.next_histogram++;
+        take_newest(frame, &newest, time_sub(at_ms, frame->query->options.lookback_ms), want_times,
+                    t, steps);
+    }
+}
+
+struct around {
+    size_t low, high, low_histogram, high_histogram;
+};
+
+static void move_around(struct around *around, const struct sample_run *run, int64_t start_ms,
+                        int64_t end_ms)
+{
+    while (around->high < run->count && run->time_ms[around->high] <= end_ms)
+        around->high++;
+    while (around->low < around->high && run->time_ms[around->low] <= start_ms)
+        around->low++;
+    while (around->high_histogram < run->histogram_count &&
+           run->histogram_time_ms[around->high_histogram] <= end_ms)
+        around->high_histogram++;
+    while (around->low_histogram < around->high_histogram &&
+           run->histogram_time_ms[around->low_histogram] <= start_ms)
+        around->low_histogram++;
+}
+
 /* Smoothed: on the line between the samples around the instant. Stale markers are left out. */
-static void look_around(const struct frame *frame, const struct modifiers *mod, struct steps *steps)
+static void look_around(const struct frame *frame, const struct expr *selector,
+                        const struct labels *labels, struct steps *steps)
 {
     const struct sample_run *run = &frame->query->run;
     int64_t lookback_ms = frame->query->options.lookback_ms;
-    size_t low = 0, high = 0;
+    struct str name = labels_get(labels, LABEL_NAME);
+    struct around around = {0};
     for (size_t t = 0; t < frame->steps; t++) {
-        bool found;
-        int64_t at_ms = look_time(frame, mod, t);
-        while (high < run->count && run->time_ms[high] <= time_add(at_ms, lookback_ms))
-            high++;
-        while (low < high && run->time_ms[low] <= time_sub(at_ms, lookback_ms))
-            low++;
-        double value = smoothed_value(run, low, high, at_ms, &found);
+        bool found = false;
+        int64_t at_ms = look_time(frame, &selector->as.vector.mod, t);
+        move_around(&around, run, time_sub(at_ms, lookback_ms), time_add(at_ms, lookback_ms));
+        if (around.low_histogram < around.high_histogram) {
+            if (around.low < around.high)
+                annotate_named(frame->query, true, selector,
+                               "encountered a mix of histograms and floats for metric name", name);
+            else
+                smoothed_histogram(frame, selector, name, around.low_histogram,
+                                   around.high_histogram, at_ms, t, steps);
+            continue;
+        }
+        double value = smoothed_value(run, around.low, around.high, at_ms, &found);
         if (found)
             steps_set(steps, t, value);
     }
@@ -95,20 +134,24 @@ static bool eval_looking(const struct frame *frame, struct expr *selector,
     const struct selection *selection = query->selections[selector->as.vector.index];
     size_t count = selection_count(selection);
     struct cursor *cursor = cursor_new(selection);
+    struct run_wants wants = {.stale = looking != LOOK_AROUND,
+                              .no_buckets = selector->as.vector.no_buckets};
     struct steps steps;
     bool ok = true;
 
     *out = vector_new(frame, count);
     steps_init(&steps, frame);
     for (size_t i = 0; ok && i < count; i++) {
-        ok = run_load(query, cursor, i, looking != LOOK_AROUND, err);
+        ok = run_load(query, cursor, i, wants, err);
         if (!ok)
             break;
         if (looking == LOOK_AROUND)
-            look_around(frame, mod, &steps);
+            look_around(frame, selector, selection_labels(selection, i), &steps);
+        else if (query->run.histogram_count)
+            look_back_mixed(frame, mod, looking == LOOK_AT_TIMES, &steps);
         else
             look_back(frame, mod, looking == LOOK_AT_TIMES, &steps);
-        size_t found = steps.count;
+        uint64_t found = steps_samples(&steps);
         query->result.stats.samples_total += found;
         query->result.stats.samples_read += found;
         ok = query_hold(query, found, err);
@@ -124,6 +167,38 @@ bool eval_selector(const struct frame *frame, struct expr *selector, struct vect
 {
     return eval_looking(frame, selector, &selector->as.vector.mod,
                         selector->as.vector.smoothed ? LOOK_AROUND : LOOK_AT_VALUES, out, err);
+}
+
+bool eval_selection_times(const struct frame *frame, const struct selection *selection,
+                          struct vector *out, struct err *err)
+{
+    struct modifiers none = {0};
+    struct cursor *cursor = cursor_new(selection);
+    struct steps steps;
+    size_t count = selection_count(selection);
+    bool ok = true;
+
+    *out = vector_new(frame, count);
+    steps_init(&steps, frame);
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = run_load(frame->query, cursor, i, (struct run_wants){.stale = true}, err);
+        if (!ok)
+            break;
+        if (frame->query->run.histogram_count) {
+            look_back_mixed(frame, &none, false, &steps);
+            if (steps.histogram_count)
+                ok = err_set(err, ERR_EXECUTION, "info sample should be float");
+            steps_reset(&steps);
+            look_back_mixed(frame, &none, true, &steps);
+        } else {
+            look_back(frame, &none, true, &steps);
+        }
+        ok = ok && query_hold(frame->query, steps.count, err);
+        if (steps_take(&steps, frame, selection_labels(selection, i), &out->items[out->count]))
+            out->count++;
+    }
+    cursor_free(cursor);
+    return ok;
 }
 
 bool eval_selector_times(const struct frame *frame, struct expr *selector, struct vector *out,

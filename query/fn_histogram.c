@@ -1,4 +1,5 @@
-/* fn_histogram: quantiles and fractions of classic histograms, i.e. of series with an `le` label.
+/* fn_histogram: quantiles and fractions of histograms: of classic ones, i.e. of series with an `le`
+ * label, and of native ones, which fn_native.c looks into.
  *
  * Which series make up one histogram, and the order of its buckets, is worked out once; each step
  * then fills in the counts of the buckets that are there. */
@@ -28,6 +29,8 @@ struct histograms {
     struct labels **labels; /* By group: without le, and without name unless that is delayed. */
     size_t group_count;
     struct bucket *scratch;
+    struct vector natives;
+    uint64_t **blocked; /* By group: steps at which there is a native one with the same labels. */
 };
 
 static int compare_bucket_series(const void *a, const void *b)
@@ -40,8 +43,58 @@ static int compare_bucket_series(const void *a, const void *b)
     return left->order < right->order ? -1 : left->order > right->order;
 }
 
+/* Where the series of a group begin among the sorted ones. */
+static size_t group_begin(const struct histograms *histograms, uint32_t group)
+{
+    size_t low = 0, high = histograms->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (histograms->items[middle].group < group)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool any_at(const struct histograms *histograms, size_t begin, uint32_t group, size_t step)
+{
+    for (size_t i = begin; i < histograms->count && histograms->items[i].group == group; i++)
+        if (series_has(histograms->items[i].series, step))
+            return true;
+    return false;
+}
+
+/* Classic and native ones of the same labels at the same time: neither counts. */
+static void block_conflicts(struct histograms *histograms, const struct frame *frame,
+                            const struct grouping *grouping, const struct expr *where)
+{
+    struct query *query = frame->query;
+    bool delays = query->options.features & QUERY_DELAYED_NAMES;
+    for (size_t i = 0; i < histograms->natives.count; i++) {
+        struct series *native = &histograms->natives.items[i];
+        uint32_t group = labels_get(native->labels, LABEL_LE).len
+                             ? MAP_NONE
+                             : grouping_find(grouping, native->labels);
+        size_t begin = group == MAP_NONE ? 0 : group_begin(histograms, group);
+        for (size_t t = native->from; group != MAP_NONE && t < native->to; t++) {
+            if (!series_has(native, t) || !any_at(histograms, begin, group, t))
+                continue;
+            annotate_maybe_named(query, true, where,
+                                 "vector contains a mix of classic and native histograms",
+                                 delays ? labels_get(native->labels, LABEL_NAME) : STR_EMPTY);
+            if (!histograms->blocked[group])
+                histograms->blocked[group] =
+                    arena_zalloc(&query->arena, bitmap_words(frame->steps) * sizeof(uint64_t));
+            bitmap_add(histograms->blocked[group], t);
+            bitmap_del(native->present, t - native->from);
+        }
+    }
+    vector_drop_empty(&histograms->natives);
+}
+
 static void histograms_init(struct histograms *histograms, const struct frame *frame,
-                            const struct vector *vector, const struct expr *where)
+                            struct vector *vector, const struct expr *where)
 {
     struct query *query = frame->query;
     struct arena *arena = &query->arena;
@@ -49,6 +102,7 @@ static void histograms_init(struct histograms *histograms, const struct frame *f
     struct grouping grouping;
 
     *histograms = (struct histograms){0};
+    vector_split(frame, vector, &histograms->natives);
     histograms->items = arena_alloc_array(arena, vector->count + 1, sizeof(struct bucket_series));
     histograms->scratch = arena_alloc_array(arena, vector->count + 1, sizeof(struct bucket));
     grouping_init(&grouping, query, NULL, 0, false);
@@ -68,14 +122,16 @@ static void histograms_init(struct histograms *histograms, const struct frame *f
     histograms->group_count = grouping.first.count;
     histograms->labels =
         arena_alloc_array(arena, grouping.first.count + 1, sizeof(struct labels *));
+    histograms->blocked = arena_zalloc(arena, (grouping.first.count + 1) * sizeof(uint64_t *));
+    if (histograms->count > 1)
+        qsort(histograms->items, histograms->count, sizeof(struct bucket_series),
+              compare_bucket_series);
+    block_conflicts(histograms, frame, &grouping, where);
     for (size_t g = 0; g < grouping.first.count; g++) {
         struct labels *labels = grouping_labels(&grouping, query, grouping.first.items[g]);
         histograms->labels[g] = delays ? labels : labels_without_name(query, labels);
     }
     grouping_deinit(&grouping);
-    if (histograms->count > 1)
-        qsort(histograms->items, histograms->count, sizeof(struct bucket_series),
-              compare_bucket_series);
 }
 
 /* The series of one group: [*from, end). */
@@ -91,7 +147,10 @@ static size_t group_end(const struct histograms *histograms, size_t from)
 static size_t buckets_at(struct histograms *histograms, size_t from, size_t end, size_t step)
 {
     struct bucket *buckets = histograms->scratch;
+    const uint64_t *blocked = histograms->blocked[histograms->items[from].group];
     size_t count = 0;
+    if (blocked && bitmap_has(blocked, step))
+        return 0;
     for (size_t i = from; i < end; i++) {
         const struct bucket_series *item = &histograms->items[i];
         if (!series_has(item->series, step))
@@ -205,6 +264,7 @@ struct quantile_call {
     struct histograms histograms;
     const double *quantile;
     const struct expr *where;
+    const struct expr *where_native;
     struct str label; /* histogram_quantiles: the label that tells the quantile. */
     double only;      /* With a label: the steps of this quantile only. */
 };
@@ -257,11 +317,50 @@ static struct labels *quantile_labels(struct quantile_call *call, struct labels 
     return with_quantile;
 }
 
+static void quantile_native(struct quantile_call *call, const struct series *native,
+                            struct steps *steps)
+{
+    struct query *query = call->frame->query;
+    bool delays = query->options.features & QUERY_DELAYED_NAMES;
+    struct str name = delays ? labels_get(native->labels, LABEL_NAME) : STR_EMPTY;
+    for (size_t t = native->from; t < native->to; t++) {
+        bool wanted =
+            call->label.len == 0 || sample_bits(call->quantile[t]) == sample_bits(call->only);
+        if (wanted && series_has(native, t))
+            steps_set(steps, t,
+                      native_quantile(query, call->where_native, name, call->quantile[t],
+                                      series_histogram(native, t)));
+    }
+}
+
+static bool quantile_natives(struct quantile_call *call, struct steps *steps, struct vector *out,
+                             struct err *err)
+{
+    struct query *query = call->frame->query;
+    bool delays = query->options.features & QUERY_DELAYED_NAMES;
+    for (size_t i = 0; i < call->histograms.natives.count; i++) {
+        const struct series *native = &call->histograms.natives.items[i];
+        struct series *series = &out->items[out->count];
+        struct labels *labels =
+            delays ? native->labels : labels_without_name(query, native->labels);
+        quantile_native(call, native, steps);
+        if (!query_check(query, err))
+            return false;
+        if (!steps_take(steps, call->frame, quantile_labels(call, labels), series))
+            continue;
+        series->drop_name = delays;
+        out->count++;
+    }
+    return true;
+}
+
 static bool quantile_groups(struct quantile_call *call, struct steps *steps, struct vector *out,
                             struct err *err)
 {
     struct histograms *histograms = &call->histograms;
     bool delays = call->frame->query->options.features & QUERY_DELAYED_NAMES;
+    if (!quantile_natives(call, steps, out, err))
+        return false;
     for (size_t from = 0, end; from < histograms->count; from = end) {
         struct series *series = &out->items[out->count];
         struct labels *labels = histograms->labels[histograms->items[from].group];
@@ -279,7 +378,8 @@ static bool quantile_groups(struct quantile_call *call, struct steps *steps, str
 bool fn_histogram_quantile(const struct frame *frame, struct expr *expr, struct vector *out,
                            struct err *err)
 {
-    struct quantile_call call = {.frame = frame, .where = call_arg(expr, 1)};
+    struct quantile_call call = {
+        .frame = frame, .where = call_arg(expr, 1), .where_native = call_arg(expr, 0)};
     struct vector in;
     struct steps steps;
     double *quantile;
@@ -289,7 +389,7 @@ bool fn_histogram_quantile(const struct frame *frame, struct expr *expr, struct 
     call.quantile = quantile;
     check_quantiles(frame, call_arg(expr, 0), quantile);
     histograms_init(&call.histograms, frame, &in, call.where);
-    *out = vector_new(frame, call.histograms.group_count);
+    *out = vector_new(frame, call.histograms.group_count + call.histograms.natives.count);
     steps_init(&steps, frame);
     return quantile_groups(&call, &steps, out, err) && vector_merge_same(frame, out, err);
 }
@@ -306,8 +406,10 @@ static bool came_before(const double *quantile, size_t t)
 bool fn_histogram_quantiles(const struct frame *frame, struct expr *expr, struct vector *out,
                             struct err *err)
 {
-    struct quantile_call call = {
-        .frame = frame, .where = call_arg(expr, 0), .label = call_string(expr, 1)};
+    struct quantile_call call = {.frame = frame,
+                                 .where = call_arg(expr, 0),
+                                 .where_native = call_arg(expr, 0),
+                                 .label = call_string(expr, 1)};
     struct vector in;
     struct steps steps;
     VEC(struct series) all = {0};
@@ -326,7 +428,8 @@ bool fn_histogram_quantiles(const struct frame *frame, struct expr *expr, struct
         for (size_t t = 0; ok && t < frame->steps; t++) {
             if (came_before(quantile, t))
                 continue;
-            struct vector one = vector_new(frame, call.histograms.group_count);
+            struct vector one =
+                vector_new(frame, call.histograms.group_count + call.histograms.natives.count);
             call.only = quantile[t];
             ok = quantile_groups(&call, &steps, &one, err);
             for (size_t j = 0; ok && j < one.count; j++)
@@ -382,6 +485,38 @@ static double bucket_fraction(double lower, double upper, const struct bucket *b
     return (upper_rank - lower_rank) / all;
 }
 
+struct fraction_call {
+    const struct frame *frame;
+    const struct expr *where;
+    const double *lower, *upper;
+};
+
+static bool fraction_natives(const struct fraction_call *call, const struct vector *natives,
+                             struct steps *steps, struct vector *out, struct err *err)
+{
+    struct query *query = call->frame->query;
+    bool delays = query->options.features & QUERY_DELAYED_NAMES;
+    for (size_t i = 0; i < natives->count; i++) {
+        const struct series *native = &natives->items[i];
+        struct series *series = &out->items[out->count];
+        struct labels *labels =
+            delays ? native->labels : labels_without_name(query, native->labels);
+        struct str name = delays ? labels_get(native->labels, LABEL_NAME) : STR_EMPTY;
+        for (size_t t = native->from; t < native->to; t++)
+            if (series_has(native, t))
+                steps_set(steps, t,
+                          native_fraction(query, call->where, name, call->lower[t], call->upper[t],
+                                          series_histogram(native, t)));
+        if (!query_check(query, err))
+            return false;
+        if (!steps_take(steps, call->frame, labels, series))
+            continue;
+        series->drop_name = delays;
+        out->count++;
+    }
+    return true;
+}
+
 bool fn_histogram_fraction(const struct frame *frame, struct expr *call, struct vector *out,
                            struct err *err)
 {
@@ -394,8 +529,12 @@ bool fn_histogram_fraction(const struct frame *frame, struct expr *call, struct 
         !eval_vector(frame, call_arg(call, 2), &in, err))
         return false;
     histograms_init(&histograms, frame, &in, call_arg(call, 2));
-    *out = vector_new(frame, histograms.group_count);
+    *out = vector_new(frame, histograms.group_count + histograms.natives.count);
     steps_init(&steps, frame);
+    struct fraction_call fraction = {
+        .frame = frame, .where = call_arg(call, 0), .lower = lower, .upper = upper};
+    if (!fraction_natives(&fraction, &histograms.natives, &steps, out, err))
+        return false;
     for (size_t from = 0, end; from < histograms.count; from = end) {
         struct series *series = &out->items[out->count];
         end = group_end(&histograms, from);

@@ -172,6 +172,8 @@ bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out, s
                      "always ordered by labels"));
     if (!eval_vector(frame, call_arg(call, 0), out, err))
         return false;
+    if (!by_label)
+        vector_split(frame, out, NULL);
     if (frame->steps > 1)
         return true;
     sorter.vector = out;

@@ -54,6 +54,7 @@ bool fn_clamp(const struct frame *frame, struct expr *call, struct vector *out, 
     if (id != FN_CLAMP_MIN &&
         !eval_scalar(frame, call_arg(call, id == FN_CLAMP ? 2 : 1), &most, err))
         return false;
+    vector_split(frame, out, NULL);
     for (size_t i = 0; i < out->count; i++)
         clamp_series(frame, &out->items[i], least, most);
     vector_drop_empty(out);
@@ -67,6 +68,7 @@ bool fn_round(const struct frame *frame, struct expr *call, struct vector *out, 
         return false;
     if (call->as.call.arg_count > 1 && !eval_scalar(frame, call_arg(call, 1), &nearest, err))
         return false;
+    vector_split(frame, out, NULL);
     for (size_t i = 0; i < out->count; i++) {
         struct series *series = &out->items[i];
         for (size_t t = series->from; t < series->to; t++) {

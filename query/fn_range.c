@@ -5,6 +5,38 @@
 
 /* --- rate and its kin --- */
 
+static inline double extrapolation(const struct window *window, const int64_t *times, size_t count,
+                                   double zero_at, bool is_rate)
+{
+    size_t last = count - 1;
+    double to_start = (double)(times[0] - window->start_ms) / 1000;
+    double to_end = (double)(window->end_ms - times[last]) / 1000;
+    double sampled = (double)(times[last] - times[0]) / 1000;
+    double average = sampled / (double)last;
+    double threshold = average * 1.1;
+
+    if (to_start >= threshold)
+        to_start = average / 2;
+    if (zero_at >= 0) {
+        /* A counter cannot have been below zero. */
+        double to_zero = sampled * zero_at;
+        if (to_zero < to_start)
+            to_start = to_zero;
+    }
+    if (to_end >= threshold)
+        to_end = average / 2;
+    double factor = (sampled + to_start + to_end) / sampled;
+    if (is_rate)
+        factor /= (double)window->range_ms / 1000;
+    return factor;
+}
+
+double window_extrapolation(const struct window *window, const int64_t *times, size_t count,
+                            double zero_at, bool is_rate)
+{
+    return extrapolation(window, times, count, zero_at, is_rate);
+}
+
 static bool extrapolate(struct window *window, bool is_counter, bool is_rate, double *out)
 {
     size_t last = window->count - 1;
@@ -17,25 +49,8 @@ static bool extrapolate(struct window *window, bool is_counter, bool is_rate, do
     for (size_t i = 0; is_counter && i < window->mark_count; i++)
         result += window->values[window->marks[i] - window->mark_base - 1];
 
-    double to_start = (double)(window->times[0] - window->start_ms) / 1000;
-    double to_end = (double)(window->end_ms - window->times[last]) / 1000;
-    double sampled = (double)(window->times[last] - window->times[0]) / 1000;
-    double average = sampled / (double)last;
-    double threshold = average * 1.1;
-
-    if (to_start >= threshold)
-        to_start = average / 2;
-    if (is_counter && result > 0 && first_value >= 0) {
-        /* A counter cannot have been below zero. */
-        double to_zero = sampled * (first_value / result);
-        if (to_zero < to_start)
-            to_start = to_zero;
-    }
-    if (to_end >= threshold)
-        to_end = average / 2;
-    double factor = (sampled + to_start + to_end) / sampled;
-    if (is_rate)
-        factor /= (double)window->range_ms / 1000;
+    double zero_at = is_counter && result > 0 && first_value >= 0 ? first_value / result : -1;
+    double factor = extrapolation(window, window->times, window->count, zero_at, is_rate);
     *out = result * factor;
     return true;
 }

@@ -56,6 +56,7 @@ bool fn_date(const struct frame *frame, struct expr *call, struct vector *out, s
         *out = now_vector(frame);
     else if (!eval_vector(frame, call_arg(call, 0), out, err))
         return false;
+    vector_split(frame, out, NULL);
     for (size_t i = 0; i < out->count; i++) {
         struct series *series = &out->items[i];
         for (size_t t = series->from; t < series->to; t++)
@@ -74,6 +75,7 @@ bool fn_timestamp(const struct frame *frame, struct expr *call, struct vector *o
         return false;
     for (size_t i = 0; i < out->count; i++) {
         struct series *series = &out->items[i];
+        series->histograms = NULL;
         for (size_t t = series->from; t < series->to; t++)
             *series_at(series, t) = (double)frame_time(frame, t) / 1000;
     }

@@ -146,6 +146,8 @@ static bool plan_call(struct query *query, struct expr *call, struct err *err)
     enum function_id id = call->as.call.function->id;
     bool same = !function_sees_time(id);
     bool pinned_timestamp = id == FN_TIMESTAMP;
+    if (id == FN_INFO)
+        call->as.call.info_index = query->selector_count++;
     for (size_t i = 0; i < call->as.call.arg_count; i++) {
         struct expr *arg = call_arg(call, i);
         if (!plan_node(query, arg, err))
@@ -235,6 +237,8 @@ struct around {
     int64_t offset_ms, range_ms;
     bool pinned;
     int64_t at_ms;
+    bool wants_figures; /* Inside of histogram_count, _sum, _avg, */
+    bool wants_buckets; /* ... or of what looks at buckets: then they are read. */
 };
 
 struct planner {
@@ -253,6 +257,7 @@ static bool select_one(struct planner *planner, struct expr *expr, int64_t range
 {
     struct query *query = planner->query;
     const struct modifiers *mod = &expr->as.vector.mod;
+    expr->as.vector.no_buckets = around.wants_figures && !around.wants_buckets;
     int64_t from_ms = around.pinned ? around.at_ms : query->options.start_ms;
     int64_t to_ms = around.pinned ? around.at_ms : query->options.end_ms;
 
@@ -281,6 +286,88 @@ static bool select_one(struct planner *planner, struct expr *expr, int64_t range
     return query_check(query, err);
 }
 
+/* What the functions on the way down to a selector want of native histograms. */
+static void look_at_call(enum function_id id, struct around *around)
+{
+    switch (id) {
+    case FN_HISTOGRAM_COUNT:
+    case FN_HISTOGRAM_SUM:
+    case FN_HISTOGRAM_AVG:
+        around->wants_figures = true;
+        return;
+    case FN_HISTOGRAM_QUANTILE:
+    case FN_HISTOGRAM_QUANTILES:
+    case FN_HISTOGRAM_FRACTION:
+        around->wants_buckets = true;
+        return;
+    default:
+        return;
+    }
+}
+
+/* The first selector in an expression, as it is written. */
+static const struct expr *first_selector(const struct expr *expr)
+{
+    const struct expr *found = NULL;
+    switch (expr->kind) {
+    case EXPR_VECTOR_SELECTOR:
+        return expr;
+    case EXPR_MATRIX_SELECTOR:
+        return expr->as.matrix.vector;
+    case EXPR_SUBQUERY:
+        return first_selector(expr->as.subquery.expr);
+    case EXPR_PAREN:
+        return first_selector(expr->as.paren.expr);
+    case EXPR_UNARY:
+        return first_selector(expr->as.unary.expr);
+    case EXPR_BINARY:
+        found = first_selector(expr->as.binary.lhs);
+        return found ? found : first_selector(expr->as.binary.rhs);
+    case EXPR_AGGREGATE:
+        return first_selector(expr->as.aggregate.expr);
+    case EXPR_CALL:
+        for (size_t i = 0; !found && i < expr->as.call.arg_count; i++)
+            found = first_selector(expr->as.call.args[i]);
+        return found;
+    case EXPR_NUMBER:
+    case EXPR_STRING:
+    case EXPR_DURATION:
+        break;
+    }
+    return NULL;
+}
+
+/* info(): the info series over the times at which the first selector of its argument looks. */
+static bool select_info(struct planner *planner, struct expr *call, struct around around,
+                        struct err *err)
+{
+    struct query *query = planner->query;
+    struct matchers matchers = {0};
+    int64_t from_ms = around.pinned ? around.at_ms : query->options.start_ms;
+    int64_t to_ms = around.pinned ? around.at_ms : query->options.end_ms;
+    const struct expr *first = first_selector(call->as.call.args[0]);
+    const struct modifiers *mod = first ? &first->as.vector.mod : NULL;
+
+    from_ms = time_sub(time_sub(from_ms, around.offset_ms), around.range_ms);
+    to_ms = time_sub(to_ms, around.offset_ms);
+    if (mod && mod->at != AT_NONE)
+        from_ms = to_ms = mod->at_ms;
+    from_ms = time_add(time_sub(from_ms, query->options.lookback_ms), 1);
+    if (mod) {
+        from_ms = time_sub(from_ms, mod->offset_ms);
+        to_ms = time_sub(to_ms, mod->offset_ms);
+    }
+    if (!info_matchers(query, call, &matchers, err))
+        return false;
+    struct selection **slot = &query->selections[call->as.call.info_index];
+    if (!storage_select(planner->storage, matchers.items, matchers.count,
+                        from_ms > to_ms ? to_ms : from_ms, to_ms, slot, err)) {
+        *slot = NULL;
+        return err_wrap(err, "expanding series");
+    }
+    return query_check(query, err);
+}
+
 static bool select_below(struct planner *planner, struct expr *expr, struct around around,
                          struct err *err)
 {
@@ -301,15 +388,22 @@ static bool select_below(struct planner *planner, struct expr *expr, struct arou
                                      .range_ms = expr->as.subquery.range_ms,
                                      .pinned = true,
                                      .at_ms = expr->as.subquery.mod.at_ms};
+        around.wants_buckets = true;
         return select_below(planner, expr->as.subquery.expr, around, err);
     case EXPR_PAREN:
         return select_below(planner, expr->as.paren.expr, around, err);
     case EXPR_UNARY:
         return select_below(planner, expr->as.unary.expr, around, err);
     case EXPR_BINARY:
+        if (expr->as.binary.op == OP_TRIM_UPPER || expr->as.binary.op == OP_TRIM_LOWER)
+            around.wants_buckets = true;
         return select_below(planner, expr->as.binary.lhs, around, err) &&
                select_below(planner, expr->as.binary.rhs, around, err);
     case EXPR_CALL:
+        look_at_call(expr->as.call.function->id, &around);
+        if (expr->as.call.function->id == FN_INFO)
+            return select_below(planner, expr->as.call.args[0], around, err) &&
+                   select_info(planner, expr, around, err);
         for (size_t i = 0; i < expr->as.call.arg_count; i++)
             if (!select_below(planner, expr->as.call.args[i], around, err))
                 return false;

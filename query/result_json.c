@@ -12,6 +12,60 @@ static void add_point(struct buf *out, int64_t time_ms, double value)
     BUF_ADD(out, "\"]");
 }
 
+static void add_histogram_point(struct buf *out, int64_t time_ms, const struct histogram *histogram)
+{
+    buf_add_char(out, '[');
+    buf_add_time_ms(out, time_ms);
+    buf_add_char(out, ',');
+    histogram_print_json(out, histogram);
+    buf_add_char(out, ']');
+}
+
+static const struct histogram *histogram_at(const struct query_series *series, size_t k)
+{
+    return series->histogram ? series->histogram[k] : NULL;
+}
+
+static void add_one(struct buf *out, const struct query_series *series)
+{
+    const struct histogram *histogram = histogram_at(series, 0);
+    if (histogram) {
+        BUF_ADD(out, ",\"histogram\":");
+        add_histogram_point(out, series->time_ms[0], histogram);
+    } else {
+        BUF_ADD(out, ",\"value\":");
+        add_point(out, series->time_ms[0], series->value[0]);
+    }
+}
+
+static void add_floats(struct buf *out, const struct query_series *series)
+{
+    bool any = false;
+    for (size_t k = 0; k < series->count; k++) {
+        if (histogram_at(series, k))
+            continue;
+        buf_add_str(out, any ? STR(",") : STR(",\"values\":["));
+        add_point(out, series->time_ms[k], series->value[k]);
+        any = true;
+    }
+    if (any)
+        buf_add_char(out, ']');
+}
+
+static void add_histograms(struct buf *out, const struct query_series *series)
+{
+    bool any = false;
+    for (size_t k = 0; series->histogram && k < series->count; k++) {
+        if (!series->histogram[k] || out->overflow)
+            continue;
+        buf_add_str(out, any ? STR(",") : STR(",\"histograms\":["));
+        add_histogram_point(out, series->time_ms[k], series->histogram[k]);
+        any = true;
+    }
+    if (any)
+        buf_add_char(out, ']');
+}
+
 static void add_series(struct buf *out, const struct query_result *result, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -21,18 +75,12 @@ static void add_series(struct buf *out, const struct query_result *result, size_
         BUF_ADD(out, "{\"metric\":");
         labels_print_json(out, series->labels);
         if (result->type == QUERY_VECTOR) {
-            BUF_ADD(out, ",\"value\":");
-            add_point(out, series->time_ms[0], series->value[0]);
-            buf_add_char(out, '}');
-            continue;
+            add_one(out, series);
+        } else {
+            add_floats(out, series);
+            add_histograms(out, series);
         }
-        BUF_ADD(out, ",\"values\":[");
-        for (size_t k = 0; k < series->count; k++) {
-            if (k > 0)
-                buf_add_char(out, ',');
-            add_point(out, series->time_ms[k], series->value[k]);
-        }
-        BUF_ADD(out, "]}");
+        buf_add_char(out, '}');
         if (out->overflow)
             return;
     }

@@ -17,16 +17,49 @@ void steps_init(struct steps *steps, const struct frame *frame)
     *steps = (struct steps){
         .values = arena_alloc_array(arena, room, sizeof(double)),
         .present = arena_zalloc(arena, bitmap_words(room) * sizeof(uint64_t)),
+        .arena = arena,
+        .room = room,
     };
 }
 
-static void steps_clear(struct steps *steps)
+void steps_set_histogram(struct steps *steps, size_t step, const struct histogram *histogram)
+{
+    if (!steps->histograms)
+        steps->histograms = arena_zalloc(steps->arena, steps->room * sizeof(*steps->histograms));
+    steps_set(steps, step, 0);
+    steps->histograms[step] = histogram;
+    steps->histogram_count++;
+    steps->histogram_samples += histogram_samples(histogram);
+}
+
+void steps_set_from(struct steps *steps, size_t step, const struct series *series)
+{
+    const struct histogram *histogram = series_histogram(series, step);
+    if (histogram)
+        steps_set_histogram(steps, step, histogram);
+    else
+        steps_set(steps, step, *series_at(series, step));
+}
+
+void steps_unset(struct steps *steps, size_t step)
+{
+    if (!steps_has(steps, step))
+        return;
+    bitmap_del(steps->present, step);
+    steps->count--;
+}
+
+void steps_reset(struct steps *steps)
 {
     if (steps->count) {
         size_t first = steps->from / 64, last = (steps->to - 1) / 64;
         memset(steps->present + first, 0, (last - first + 1) * sizeof(uint64_t));
     }
-    steps->from = steps->to = steps->count = 0;
+    if (steps->histogram_count)
+        memset(steps->histograms + steps->from, 0,
+               (steps->to - steps->from) * sizeof(*steps->histograms));
+    steps->from = steps->to = steps->count = steps->histogram_count = 0;
+    steps->histogram_samples = 0;
 }
 
 bool steps_take(struct steps *steps, const struct frame *frame, struct labels *labels,
@@ -45,7 +78,11 @@ bool steps_take(struct steps *steps, const struct frame *frame, struct labels *l
             if (bitmap_has(steps->present, steps->from + i))
                 bitmap_add(out->present, i);
     }
-    steps_clear(steps);
+    if (steps->histogram_count) {
+        out->histograms = arena_alloc_array(arena, len, sizeof(*out->histograms));
+        memcpy(out->histograms, steps->histograms + steps->from, len * sizeof(*out->histograms));
+    }
+    steps_reset(steps);
     return true;
 }
 
@@ -68,9 +105,49 @@ size_t series_count(const struct series *series)
 uint64_t vector_samples(const struct vector *vector)
 {
     uint64_t count = 0;
-    for (size_t i = 0; i < vector->count; i++)
-        count += series_count(&vector->items[i]);
+    for (size_t i = 0; i < vector->count; i++) {
+        const struct series *series = &vector->items[i];
+        count += series_count(series);
+        for (size_t t = series->from; series->histograms && t < series->to; t++)
+            if (series_has(series, t) && series_histogram(series, t))
+                count += histogram_samples(series_histogram(series, t)) - 1;
+    }
     return count;
+}
+
+bool vector_split(const struct frame *frame, struct vector *vector, struct vector *histograms)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < vector->count; i++)
+        count += vector->items[i].histograms != NULL;
+    if (histograms)
+        *histograms = vector_new(frame, count);
+    if (count == 0)
+        return false;
+    bool any = false;
+    for (size_t i = 0; i < vector->count; i++) {
+        struct series *series = &vector->items[i];
+        if (!series->histograms)
+            continue;
+        struct series native = *series;
+        native.present = NULL;
+        series_need_bitmap(frame, series);
+        series_need_bitmap(frame, &native);
+        for (size_t t = series->from; t < series->to; t++) {
+            bool is_there = series_has(series, t);
+            if (is_there && series_histogram(series, t)) {
+                bitmap_del(series->present, t - series->from);
+                any = true;
+            } else {
+                bitmap_del(native.present, t - native.from);
+            }
+        }
+        series->histograms = NULL;
+        if (histograms && series_count(&native))
+            histograms->items[histograms->count++] = native;
+    }
+    vector_drop_empty(vector);
+    return any;
 }
 
 void series_need_bitmap(const struct frame *frame, struct series *series)
@@ -190,7 +267,7 @@ static bool merge_into(const struct frame *frame, struct vector *vector, const u
                 continue;
             if (steps_has(steps, t))
                 return same_error(err);
-            steps_set(steps, t, *series_at(series, t));
+            steps_set_from(steps, t, series);
         }
     }
     bool drop_name = into->drop_name;

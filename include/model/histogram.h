@@ -22,9 +22,15 @@
 #define HISTOGRAM_SCHEMA_MIN    (-4)
 #define HISTOGRAM_SCHEMA_MAX    8
 #define HISTOGRAM_SCHEMA_CUSTOM (-53)
-#define HISTOGRAM_BUCKETS_MAX   100000 /* Of one sign: what comes from outside and has more is refused. */
+#define HISTOGRAM_BUCKETS_MAX                                                                      \
+    100000 /* Of one sign: what comes from outside and has more is refused. */
 
-enum histogram_hint { HISTOGRAM_UNKNOWN_RESET, HISTOGRAM_RESET, HISTOGRAM_NOT_RESET, HISTOGRAM_GAUGE };
+enum histogram_hint {
+    HISTOGRAM_UNKNOWN_RESET,
+    HISTOGRAM_RESET,
+    HISTOGRAM_NOT_RESET,
+    HISTOGRAM_GAUGE
+};
 
 struct histogram_span {
     int32_t offset;

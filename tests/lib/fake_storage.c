@@ -5,15 +5,19 @@
 
 #include "base/mem.h"
 #include "base/vec.h"
+#include "model/histogram_math.h"
 #include "model/sample.h"
 
 struct fake_series {
     struct labels *labels;
     VEC(int64_t) times;
     VEC(double) values;
+    VEC(const struct histogram *) histograms; /* NULL at floats. */
+    bool has_histograms;
 };
 
 struct storage {
+    struct arena arena; /* Of histograms. */
     VEC(struct fake_series) series;
     const char *select_text, *read_text;
     size_t reads;
@@ -36,6 +40,7 @@ struct storage *fake_storage_new(void)
 {
     struct storage *storage = MEM_NEW(struct storage);
     storage->block_max = 120;
+    arena_init(&storage->arena, 0);
     return storage;
 }
 
@@ -45,44 +50,94 @@ void fake_storage_clear(struct storage *storage)
         labels_unref(series->labels);
         VEC_FREE(&series->times);
         VEC_FREE(&series->values);
+        VEC_FREE(&series->histograms);
     }
     VEC_CLEAR(&storage->series);
+    arena_reset(&storage->arena);
 }
 
 void fake_storage_free(struct storage *storage)
 {
     fake_storage_clear(storage);
     VEC_FREE(&storage->series);
+    arena_deinit(&storage->arena);
     mem_free(storage);
+}
+
+static struct fake_series *series_of(struct storage *storage, const struct labels *labels)
+{
+    VEC_EACH (series, &storage->series)
+        if (labels_eq(series->labels, labels))
+            return series;
+    struct fake_series fresh = {.labels = labels_new(labels->items, labels->count)};
+    VEC_PUSH(&storage->series, fresh);
+    return &storage->series.items[storage->series.count - 1];
+}
+
+static void put(struct fake_series *series, int64_t time_ms, double value,
+                const struct histogram *histogram)
+{
+    size_t at = series->times.count;
+    while (at > 0 && series->times.items[at - 1] >= time_ms)
+        at--;
+    if (at == series->times.count || series->times.items[at] != time_ms) {
+        VEC_PUSH(&series->times, time_ms);
+        VEC_PUSH(&series->values, value);
+        VEC_PUSH(&series->histograms, histogram);
+        for (size_t i = series->times.count - 1; i > at; i--) {
+            series->times.items[i] = series->times.items[i - 1];
+            series->values.items[i] = series->values.items[i - 1];
+            series->histograms.items[i] = series->histograms.items[i - 1];
+        }
+    }
+    series->times.items[at] = time_ms;
+    series->values.items[at] = value;
+    series->histograms.items[at] = histogram;
 }
 
 void fake_storage_add(struct storage *storage, const struct labels *labels, int64_t time_ms,
                       double value)
 {
-    struct fake_series *found = NULL;
-    VEC_EACH (series, &storage->series)
-        if (labels_eq(series->labels, labels))
-            found = series;
-    if (!found) {
-        struct fake_series fresh = {.labels = labels_new(labels->items, labels->count)};
-        VEC_PUSH(&storage->series, fresh);
-        found = &storage->series.items[storage->series.count - 1];
-    }
-    size_t at = found->times.count;
-    while (at > 0 && found->times.items[at - 1] >= time_ms)
-        at--;
-    if (at < found->times.count && found->times.items[at] == time_ms) {
-        found->values.items[at] = value;
-        return;
-    }
-    VEC_PUSH(&found->times, time_ms);
-    VEC_PUSH(&found->values, value);
-    for (size_t i = found->times.count - 1; i > at; i--) {
-        found->times.items[i] = found->times.items[i - 1];
-        found->values.items[i] = found->values.items[i - 1];
-    }
-    found->times.items[at] = time_ms;
-    found->values.items[at] = value;
+    put(series_of(storage, labels), time_ms, value, NULL);
+}
+
+static bool same_layout(const struct histogram *a, const struct histogram *b)
+{
+    return a->schema == b->schema && a->zero_threshold == b->zero_threshold &&
+           a->bound_count == b->bound_count &&
+           (a->bound_count == 0 ||
+            memcmp(a->bounds, b->bounds, a->bound_count * sizeof(double)) == 0);
+}
+
+static uint8_t hint_after(const struct fake_series *series, int64_t time_ms,
+                          const struct histogram *histogram)
+{
+    const struct histogram *before = NULL;
+    struct histogram unknown = *histogram;
+    if (histogram->hint == HISTOGRAM_GAUGE)
+        return histogram->hint;
+    if (histogram->hint == HISTOGRAM_RESET)
+        return HISTOGRAM_UNKNOWN_RESET;
+    for (size_t i = 0; i < series->times.count && series->times.items[i] < time_ms; i++)
+        before = series->histograms.items[i];
+    if (!before || before->hint == HISTOGRAM_GAUGE)
+        return HISTOGRAM_UNKNOWN_RESET;
+    if (histogram_is_stale(histogram))
+        return HISTOGRAM_NOT_RESET;
+    unknown.hint = HISTOGRAM_UNKNOWN_RESET;
+    bool starts_anew = histogram_is_stale(before) || !same_layout(histogram, before) ||
+                       histogram_was_reset(&unknown, before);
+    return starts_anew ? HISTOGRAM_UNKNOWN_RESET : HISTOGRAM_NOT_RESET;
+}
+
+void fake_storage_add_histogram(struct storage *storage, const struct labels *labels,
+                                int64_t time_ms, const struct histogram *histogram)
+{
+    struct fake_series *series = series_of(storage, labels);
+    struct histogram *copy = histogram_copy(&storage->arena, histogram);
+    copy->hint = hint_after(series, time_ms, histogram);
+    series->has_histograms = true;
+    put(series, time_ms, 0, copy);
 }
 
 void fake_storage_fail(struct storage *storage, const char *select_text, const char *read_text)
@@ -194,6 +249,8 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         return true;
     out->time_ms = cursor->series->times.items + cursor->at;
     out->value = cursor->series->values.items + cursor->at;
+    if (cursor->series->has_histograms)
+        out->histogram = cursor->series->histograms.items + cursor->at;
     cursor->at += out->count;
     return true;
 }

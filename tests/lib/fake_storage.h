@@ -14,6 +14,10 @@ void fake_storage_clear(struct storage *storage);
 /* Makes the series when it is new. A time that is there already gets the new value. */
 void fake_storage_add(struct storage *storage, const struct labels *labels, int64_t time_ms,
                       double value);
+/* A copy is kept. Counters get the hint that a storage works out: no reset since the sample before,
+ * or unknown. */
+void fake_storage_add_histogram(struct storage *storage, const struct labels *labels,
+                                int64_t time_ms, const struct histogram *histogram);
 /* From now on selects, or the reading of samples, fail with this text; NULL: no more. */
 void fake_storage_fail(struct storage *storage, const char *select_text, const char *read_text);
 /* How many series have been read since it was made: tests of how often. */

@@ -1,27 +1,14 @@
 /* promqltest: see the header. */
 #include "promqltest.h"
 
-#include <math.h>
 #include <stdio.h>
 
-#include "base/mem.h"
-#include "base/number.h"
 #include "base/regex.h"
-#include "base/vec.h"
-#include "model/duration.h"
-#include "model/sample.h"
+
+#include "promqltest_load.h"
+#include "promqltest_series.h"
 
 #define EPSILON 0.000001
-
-struct point {
-    bool is_there;
-    double value;
-};
-
-struct expected {
-    struct labels *labels;
-    VEC(struct point) points;
-};
 
 enum expectation_kind {
     EXPECT_FAIL,
@@ -50,223 +37,8 @@ struct command {
     bool has_string;
     struct str string;
     bool is_matrix;
-    bool has_histograms;
     int64_t matrix_from_ms, matrix_step_ms;
 };
-
-struct runner {
-    const char *name;
-    struct str rest;
-    size_t line;
-    const struct promqltest_store *store;
-    const struct promqltest_options *options;
-    struct promqltest_result *result;
-    struct arena arena;
-    bool histograms_loaded; /* Since the last clear. */
-};
-
-/* --- lines and words --- */
-
-/* The next line without comment and trailing space; false at the end. */
-static bool next_line(struct runner *runner, struct str *line, bool *indented)
-{
-    if (runner->rest.len == 0)
-        return false;
-    *line = str_cut(runner->rest, '\n', &runner->rest);
-    if (!runner->rest.ptr)
-        runner->rest = STR_EMPTY;
-    runner->line++;
-    *indented = line->len && (line->ptr[0] == ' ' || line->ptr[0] == '\t');
-    *line = str_trim(*line);
-    if (line->len && line->ptr[0] == '#')
-        *line = str_first(*line, 0);
-    return true;
-}
-
-static struct str next_word(struct str *rest)
-{
-    size_t len = 0;
-    *rest = str_trim(*rest);
-    while (len < rest->len && rest->ptr[len] != ' ' && rest->ptr[len] != '\t')
-        len++;
-    struct str word = str_first(*rest, len);
-    *rest = str_trim(str_after(*rest, len));
-    return word;
-}
-
-static bool malformed(const struct runner *runner, struct err *err, const char *what)
-{
-    return err_set(err, ERR_BAD_DATA, "%s:%zu: %s", runner->name, runner->line, what);
-}
-
-static bool parse_time(struct str text, int64_t *out, struct err *err)
-{
-    bool negative = str_starts(text, STR("-"));
-    if (negative)
-        text = str_after(text, 1);
-    double seconds;
-    if (number_parse(text, &seconds))
-        *out = (int64_t)(seconds * 1000);
-    else if (!duration_parse(text, out, err))
-        return false;
-    if (negative)
-        *out = -*out;
-    return true;
-}
-
-/* --- series notation --- */
-
-/* The longest number at the start: digits, point, exponent, or Inf and NaN. */
-static bool take_number(struct str *text, double *out)
-{
-    for (size_t len = text->len; len > 0; len--) {
-        if (number_parse(str_first(*text, len), out)) {
-            *text = str_after(*text, len);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take_repeat(struct str text, uint64_t *count)
-{
-    return text.len > 1 && text.ptr[0] == 'x' && str_to_u64(str_after(text, 1), count) &&
-           *count <= 1000000;
-}
-
-static bool add_points(struct expected *series, struct str item)
-{
-    struct point point = {.is_there = true};
-    uint64_t count = 0;
-    double step = 0;
-    if (str_starts(item, STR("_"))) {
-        point.is_there = false;
-        item = str_after(item, 1);
-        if (item.len && !take_repeat(item, &count))
-            return false;
-        for (uint64_t i = 0; i < (count ? count : 1); i++)
-            VEC_PUSH(&series->points, point);
-        return true;
-    }
-    if (str_starts(item, STR("stale"))) {
-        point.value = sample_stale();
-        item = str_after(item, 5);
-    } else if (!take_number(&item, &point.value)) {
-        return false;
-    }
-    if (item.len && (item.ptr[0] == '+' || item.ptr[0] == '-')) {
-        bool negative = item.ptr[0] == '-';
-        item = str_after(item, 1);
-        if (!take_number(&item, &step))
-            return false;
-        step = negative ? -step : step;
-        if (item.len == 0)
-            return false;
-    }
-    if (item.len && !take_repeat(item, &count))
-        return false;
-    for (uint64_t i = 0; i <= count; i++) {
-        VEC_PUSH(&series->points, point);
-        if (step != 0)
-            point.value += step;
-    }
-    return true;
-}
-
-/* Where the metric ends: the first white space outside of braces and quotes. */
-static size_t metric_end(struct str line)
-{
-    char quote = 0;
-    int depth = 0;
-    for (size_t i = 0; i < line.len; i++) {
-        char c = line.ptr[i];
-        if (quote) {
-            if (c == '\\' && quote != '`')
-                i++;
-            else if (c == quote)
-                quote = 0;
-        } else if (c == '"' || c == '\'' || c == '`') {
-            quote = c;
-        } else if (c == '{') {
-            depth++;
-        } else if (c == '}') {
-            depth--;
-        } else if (depth == 0 && (c == ' ' || c == '\t')) {
-            struct str after = str_trim(str_after(line, i));
-            if (after.len == 0 || after.ptr[0] != '{' || str_starts(after, STR("{{")))
-                return i;
-        }
-    }
-    return line.len;
-}
-
-static bool parse_series(struct runner *runner, struct str line, struct expected *out,
-                         bool *has_histograms, struct err *err)
-{
-    size_t end = metric_end(line);
-    *out = (struct expected){0};
-    if (!query_parse_metric(str_first(line, end), &out->labels, err))
-        return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    struct str rest = str_trim(str_after(line, end));
-    if (str_find(rest, STR("{{")) != rest.len ||
-        str_find(str_first(line, end), STR("@st")) != end) {
-        *has_histograms = true;
-        return true;
-    }
-    while (rest.len) {
-        struct str item = next_word(&rest);
-        if (!add_points(out, item)) {
-            labels_unref(out->labels);
-            VEC_FREE(&out->points);
-            return malformed(runner, err, "bad series value");
-        }
-    }
-    return true;
-}
-
-static void expected_free(struct expected *expected)
-{
-    labels_unref(expected->labels);
-    VEC_FREE(&expected->points);
-}
-
-/* --- load --- */
-
-static bool run_load(struct runner *runner, struct str rest, struct err *err)
-{
-    int64_t step_ms;
-    struct str line;
-    bool indented;
-    if (!parse_time(next_word(&rest), &step_ms, err))
-        return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    for (;;) {
-        struct str before = runner->rest;
-        if (!next_line(runner, &line, &indented))
-            return true;
-        if (line.len == 0 && indented)
-            continue;
-        if (line.len == 0 && before.len && before.ptr[0] == '#')
-            continue;
-        if (line.len == 0 || !indented) {
-            runner->rest = before;
-            runner->line--;
-            return true;
-        }
-        size_t space = metric_end(line);
-        if (space > 3 && str_ends(str_first(line, space), STR("@st"))) {
-            runner->histograms_loaded = true; /* Start timestamps are as foreign to us. */
-            continue;
-        }
-        struct expected series;
-        if (!parse_series(runner, line, &series, &runner->histograms_loaded, err))
-            return false;
-        for (size_t i = 0; i < series.points.count; i++)
-            if (series.points.items[i].is_there)
-                runner->store->add(runner->store->ctx, series.labels, (int64_t)i * step_ms,
-                                   series.points.items[i].value);
-        expected_free(&series);
-    }
-}
 
 /* --- eval: reading --- */
 
@@ -345,7 +117,7 @@ static bool parse_expected_line(struct runner *runner, struct command *command, 
         return true;
     }
     struct expected series;
-    if (!parse_series(runner, line, &series, &command->has_histograms, err))
+    if (!parse_series(runner, line, &series, err))
         return false;
     VEC_PUSH(&command->series, series);
     return true;
@@ -425,6 +197,55 @@ static bool almost_equal(double a, double b)
     if (a == 0 || b == 0 || sum < 2.2250738585072014e-308)
         return difference < EPSILON * 2.2250738585072014e-308;
     return difference / fmin(sum, 1.7976931348623157e308) < EPSILON;
+}
+
+static bool almost_equal_side(const struct histogram *a, const struct histogram *b, bool positive)
+{
+    struct histogram_span_walk in_a, in_b;
+    histogram_span_walk_init(&in_a, a, positive, false);
+    histogram_span_walk_init(&in_b, b, positive, false);
+    for (;;) {
+        int32_t a_index, b_index;
+        double a_count = 0, b_count = 0;
+        bool a_more, b_more;
+        do
+            a_more = histogram_span_walk_next(&in_a, &a_index, &a_count);
+        while (a_more && a_count == 0);
+        do
+            b_more = histogram_span_walk_next(&in_b, &b_index, &b_count);
+        while (b_more && b_count == 0);
+        if (!a_more || !b_more)
+            return a_more == b_more;
+        if (a_index != b_index || !almost_equal(a_count, b_count))
+            return false;
+    }
+}
+
+static bool almost_equal_histogram(const struct histogram *a, const struct histogram *b,
+                                   bool with_hint)
+{
+    if (a->schema != b->schema || !almost_equal(a->count, b->count) ||
+        !almost_equal(a->sum, b->sum) || (with_hint && a->hint != b->hint))
+        return false;
+    if (histogram_is_custom(a)) {
+        if (a->bound_count != b->bound_count)
+            return false;
+        for (uint32_t i = 0; i < a->bound_count; i++)
+            if (a->bounds[i] != b->bounds[i])
+                return false;
+    }
+    return a->zero_threshold == b->zero_threshold && almost_equal(a->zero_count, b->zero_count) &&
+           almost_equal_side(a, b, true) && almost_equal_side(a, b, false);
+}
+
+static bool almost_equal_point(const struct point *point, const struct query_series *series,
+                               size_t k)
+{
+    const struct histogram *histogram = series->histogram ? series->histogram[k] : NULL;
+    if (!point->histogram != !histogram)
+        return false;
+    return histogram ? almost_equal_histogram(point->histogram, histogram, point->has_hint)
+                     : almost_equal(point->value, series->value[k]);
 }
 
 static const struct expectation *expectation_of(const struct command *command,
@@ -512,7 +333,7 @@ static bool same_points(const struct expected *expected, const struct query_seri
             continue;
         int64_t time_ms = from_ms + (int64_t)i * step_ms;
         if (at >= series->count || series->time_ms[at] != time_ms ||
-            !almost_equal(expected->points.items[i].value, series->value[at]))
+            !almost_equal_point(&expected->points.items[i], series, at))
             return false;
         at++;
     }
@@ -586,14 +407,13 @@ static void print_result(const struct query_result *result)
 
 static bool report(struct runner *runner, const struct command *command, const char *why)
 {
-    bool excused =
-        runner->options->skip_histograms && (runner->histograms_loaded || command->has_histograms);
+    bool excused = runner->options->skip_start && runner->start_loaded;
     if (excused)
         runner->result->skipped++;
     else
         runner->result->failures++;
     printf("%s:%zu: %s" STR_FMT ": %s\n", runner->name, command->line,
-           excused ? "(histograms) " : "", STR_ARG(command->expr), why);
+           excused ? "(start timestamps) " : "", STR_ARG(command->expr), why);
     return false;
 }
 
@@ -647,15 +467,15 @@ static void check_as_range(struct runner *runner, struct command *command)
             if (result->series[i].time_ms[k] != command->from_ms)
                 continue;
             found++;
-            double wanted = command->scalar;
+            struct point wanted = {.value = command->scalar};
             bool known = command->has_scalar;
             VEC_EACH (series, &command->series) {
                 if (labels_eq(series->labels, result->series[i].labels) && series->points.count) {
-                    wanted = series->points.items[0].value;
+                    wanted = series->points.items[0];
                     known = true;
                 }
             }
-            ok = ok && known && almost_equal(wanted, result->series[i].value[k]);
+            ok = ok && known && almost_equal_point(&wanted, &result->series[i], k);
         }
     }
     size_t wanted_count = command->has_scalar ? 1 : 0;
@@ -714,38 +534,45 @@ static void run_eval(struct runner *runner, struct command *command)
     query_free(query);
 }
 
-bool promqltest_run(const char *name, struct str text, const struct promqltest_store *store,
-                    const struct promqltest_options *options, struct promqltest_result *result,
-                    struct err *err)
+static bool run_commands(struct runner *runner, struct err *err)
 {
-    struct runner runner = {
-        .name = name, .rest = text, .store = store, .options = options, .result = result};
+    const struct promqltest_store *store = runner->store;
     struct str line;
     bool indented;
-    while (next_line(&runner, &line, &indented)) {
+    while (next_line(runner, &line, &indented)) {
         struct command command;
         struct str rest = line, word = next_word(&rest);
         if (word.len == 0)
             continue;
         if (str_eq(word, STR("clear"))) {
             store->clear(store->ctx);
-            runner.histograms_loaded = false;
+            runner->start_loaded = false;
         } else if (str_eq(word, STR("load")) || str_eq(word, STR("load_with_nhcb"))) {
-            if (str_eq(word, STR("load_with_nhcb")))
-                runner.histograms_loaded = true;
-            if (!run_load(&runner, rest, err))
+            if (!run_load(runner, rest, str_eq(word, STR("load_with_nhcb")), err))
                 return false;
         } else if (str_starts(word, STR("eval"))) {
-            bool ok = parse_eval(&runner, word, rest, &command, err);
+            bool ok = parse_eval(runner, word, rest, &command, err);
             if (ok)
-                run_eval(&runner, &command);
+                run_eval(runner, &command);
             command_free(&command);
             if (!ok)
                 return false;
         } else {
-            return malformed(&runner, err, "unknown command");
+            return malformed(runner, err, "unknown command");
         }
     }
-    store->clear(store->ctx);
     return true;
+}
+
+bool promqltest_run(const char *name, struct str text, const struct promqltest_store *store,
+                    const struct promqltest_options *options, struct promqltest_result *result,
+                    struct err *err)
+{
+    struct runner runner = {
+        .name = name, .rest = text, .store = store, .options = options, .result = result};
+    arena_init(&runner.arena, 0);
+    bool ok = run_commands(&runner, err);
+    store->clear(store->ctx);
+    arena_deinit(&runner.arena);
+    return ok;
 }

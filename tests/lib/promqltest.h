@@ -12,7 +12,12 @@
  * no_info, ordered clear
  *
  * An instant query is run a second time as a range query around its time and must give the same
- * there. */
+ * there.
+ *
+ * Histograms:  {{schema:1 count:5 sum:3.5 buckets:[1 2 2]}}x3   {{..}}+{{..}}x5   {{..}}-{{..}}x5
+ * with the keys schema sum count z_bucket z_bucket_w buckets offset n_buckets n_offset
+ * custom_values counter_reset_hint. load_with_nhcb makes histograms with custom buckets of classic
+ * ones, too. */
 #ifndef TESTS_PROMQLTEST_H
 #define TESTS_PROMQLTEST_H
 
@@ -25,6 +30,8 @@ struct promqltest_store {
     void *ctx;
     void (*clear)(void *ctx);
     void (*add)(void *ctx, const struct labels *labels, int64_t time_ms, double value);
+    void (*add_histogram)(void *ctx, const struct labels *labels, int64_t time_ms,
+                          const struct histogram *histogram);
     struct storage *(*storage)(void *ctx);
 };
 
@@ -34,9 +41,8 @@ struct promqltest_result {
 
 struct promqltest_options {
     unsigned features;
-    bool verbose;         /* Prints what was expected and found for each failure. */
-    bool skip_histograms; /* Blocks that load native histograms are passed over instead of failing.
-                           */
+    bool verbose;    /* Prints what was expected and found for each failure. */
+    bool skip_start; /* Failures after a load with start timestamps are only counted as skipped. */
 };
 
 /* False when the file is not well-formed; failed evals are counted and printed, with `name` and

@@ -386,17 +386,6 @@ static void test_query_new__refuses_what_does_not_parse(void **state)
     query_free(NULL);
 }
 
-static void test_query_run__names_what_it_cannot_do(void **state)
-{
-    (void)state;
-    struct storage *storage = counters();
-    struct query_options options = instant_at(60000);
-    options.features = QUERY_EXPERIMENTAL_FUNCTIONS;
-    assert_fails(storage, "info(c_total)", &options, ERR_EXECUTION,
-                 "function \"info\" is not supported");
-    fake_storage_free(storage);
-}
-
 /* Times at the edges of what can be asked do not overflow. */
 static void test_query_run__stands_extreme_times(void **state)
 {
@@ -491,7 +480,6 @@ int main(void)
         cmocka_unit_test(test_query_run__ends_at_the_deadline),
         cmocka_unit_test(test_query_run__tells_errors_of_storage),
         cmocka_unit_test(test_query_new__refuses_what_does_not_parse),
-        cmocka_unit_test(test_query_run__names_what_it_cannot_do),
         cmocka_unit_test(test_query_run__stands_extreme_times),
         cmocka_unit_test(test_query_stats__count_samples),
         cmocka_unit_test(test_query_run__uses_the_lookback_of_the_query),

@@ -1,0 +1,145 @@
+/* sample_run: the samples of one series as they come from storage, floats and histograms apart.
+ *
+ * A cursor's block is gone with the next one, so histograms are copied into the run's own arena,
+ * which is emptied when the next series is loaded: what outlives it is to be copied again. */
+#include "eval.h"
+
+void run_reserve(struct query *query, size_t more)
+{
+    struct sample_run *run = &query->run;
+    size_t wanted = run->count + more;
+    if (wanted <= run->capacity)
+        return;
+    size_t capacity = run->capacity ? run->capacity * 2 : 1024;
+    if (capacity < wanted)
+        capacity = wanted;
+    run->time_ms = mem_realloc(run->time_ms, capacity * sizeof(*run->time_ms));
+    run->value = mem_realloc(run->value, capacity * sizeof(*run->value));
+    run->marks = mem_realloc(run->marks, capacity * sizeof(*run->marks));
+    run->capacity = capacity;
+}
+
+void run_clear(struct query *query)
+{
+    struct sample_run *run = &query->run;
+    run->count = 0;
+    run->mark_count = 0;
+    if (run->histogram_count)
+        arena_reset(&run->arena);
+    run->histogram_count = 0;
+}
+
+void run_add_histogram(struct query *query, int64_t time_ms, const struct histogram *histogram)
+{
+    struct sample_run *run = &query->run;
+    size_t at = run->histogram_count;
+    if (at == run->histogram_capacity) {
+        size_t capacity = at ? at * 2 : 256;
+        run->histogram_time_ms =
+            mem_realloc(run->histogram_time_ms, capacity * sizeof(*run->histogram_time_ms));
+        run->histogram = mem_realloc(run->histogram, capacity * sizeof(*run->histogram));
+        run->histogram_samples =
+            mem_realloc(run->histogram_samples, (capacity + 1) * sizeof(*run->histogram_samples));
+        run->histogram_capacity = capacity;
+    }
+    if (at == 0)
+        run->histogram_samples[0] = 0;
+    run->histogram_time_ms[at] = time_ms;
+    run->histogram[at] = histogram;
+    run->histogram_samples[at + 1] = run->histogram_samples[at] + histogram_samples(histogram);
+    run->histogram_count++;
+}
+
+void run_deinit(struct sample_run *run)
+{
+    mem_free(run->time_ms);
+    mem_free(run->value);
+    mem_free(run->marks);
+    mem_free(run->histogram_time_ms);
+    mem_free(run->histogram);
+    mem_free(run->histogram_samples);
+    arena_deinit(&run->arena);
+}
+
+/* --- from storage --- */
+
+/* Only what count, sum and rates of them need. The hint says what the buckets would have told. */
+static const struct histogram *without_buckets(struct arena *arena,
+                                               const struct histogram *histogram,
+                                               const struct histogram *before)
+{
+    struct histogram *bare = ARENA_NEW(arena, struct histogram);
+    *bare = (struct histogram){.schema = histogram->schema,
+                               .hint = histogram->hint,
+                               .count = histogram->count,
+                               .sum = histogram->sum};
+    if (before && histogram->hint == HISTOGRAM_UNKNOWN_RESET)
+        bare->hint = histogram_was_reset(histogram, before) ? HISTOGRAM_RESET : HISTOGRAM_NOT_RESET;
+    return bare;
+}
+
+struct loading {
+    struct run_wants wants;
+    const struct histogram *before; /* The last one with its buckets; in the run's arena. */
+};
+
+static void load_histogram(struct query *query, struct loading *loading, int64_t time_ms,
+                           const struct histogram *histogram)
+{
+    struct sample_run *run = &query->run;
+    bool is_stale = histogram_is_stale(histogram);
+    if (is_stale && !loading->wants.stale)
+        return;
+    if (!loading->wants.no_buckets || is_stale) {
+        run_add_histogram(query, time_ms, histogram_copy(&run->arena, histogram));
+        return;
+    }
+    run_add_histogram(query, time_ms, without_buckets(&run->arena, histogram, loading->before));
+    loading->before = histogram_copy(&run->arena, histogram);
+}
+
+static void load_block(struct query *query, struct loading *loading,
+                       const struct sample_block *block)
+{
+    struct sample_run *run = &query->run;
+    bool with_stale = loading->wants.stale;
+    run_reserve(query, block->count);
+    if (!block->histogram) {
+        for (size_t i = 0; i < block->count; i++) {
+            run->time_ms[run->count] = block->time_ms[i];
+            run->value[run->count] = block->value[i];
+            run->count += with_stale || !sample_is_stale(block->value[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < block->count; i++) {
+        if (block->histogram[i]) {
+            load_histogram(query, loading, block->time_ms[i], block->histogram[i]);
+            continue;
+        }
+        run->time_ms[run->count] = block->time_ms[i];
+        run->value[run->count] = block->value[i];
+        run->count += with_stale || !sample_is_stale(block->value[i]);
+    }
+}
+
+bool run_load(struct query *query, struct cursor *cursor, size_t index, struct run_wants wants,
+              struct err *err)
+{
+    struct sample_run *run = &query->run;
+    struct loading loading = {.wants = wants};
+    struct sample_block block;
+    run_clear(query);
+    if (!query_check(query, err))
+        return false;
+    cursor_seek(cursor, index);
+    for (;;) {
+        if (!cursor_next(cursor, &block, err))
+            return err_wrap(err, "expanding series");
+        if (block.count == 0)
+            return true;
+        load_block(query, &loading, &block);
+        if ((run->count > 65536 || run->histogram_count) && !query_check(query, err))
+            return false;
+    }
+}

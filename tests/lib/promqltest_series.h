@@ -1,0 +1,373 @@
+/* promqltest_series: the lines of test files, and how they write series: metric, floats, histograms.
+ *
+ * Part of promqltest.c, which includes it. */
+#ifndef TESTS_PROMQLTEST_SERIES_H
+#define TESTS_PROMQLTEST_SERIES_H
+
+#include "promqltest.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/number.h"
+#include "base/vec.h"
+#include "model/duration.h"
+#include "model/histogram_math.h"
+#include "model/sample.h"
+
+struct point {
+    bool is_there;
+    double value;
+    const struct histogram *histogram; /* In the runner's arena. */
+    bool has_hint;                     /* Was the hint written? Then it is compared, too. */
+};
+
+struct expected {
+    struct labels *labels;
+    VEC(struct point) points;
+};
+
+struct runner {
+    const char *name;
+    struct str rest;
+    size_t line;
+    const struct promqltest_store *store;
+    const struct promqltest_options *options;
+    struct promqltest_result *result;
+    struct arena arena;
+    bool start_loaded; /* Start timestamps, since the last clear. */
+};
+
+/* --- lines and words --- */
+
+/* The next line without comment and trailing space; false at the end. */
+static bool next_line(struct runner *runner, struct str *line, bool *indented)
+{
+    if (runner->rest.len == 0)
+        return false;
+    *line = str_cut(runner->rest, '\n', &runner->rest);
+    if (!runner->rest.ptr)
+        runner->rest = STR_EMPTY;
+    runner->line++;
+    *indented = line->len && (line->ptr[0] == ' ' || line->ptr[0] == '\t');
+    *line = str_trim(*line);
+    if (line->len && line->ptr[0] == '#')
+        *line = str_first(*line, 0);
+    return true;
+}
+
+static struct str next_word(struct str *rest)
+{
+    size_t len = 0;
+    *rest = str_trim(*rest);
+    while (len < rest->len && rest->ptr[len] != ' ' && rest->ptr[len] != '\t')
+        len++;
+    struct str word = str_first(*rest, len);
+    *rest = str_trim(str_after(*rest, len));
+    return word;
+}
+
+static bool malformed(const struct runner *runner, struct err *err, const char *what)
+{
+    return err_set(err, ERR_BAD_DATA, "%s:%zu: %s", runner->name, runner->line, what);
+}
+
+static bool parse_time(struct str text, int64_t *out, struct err *err)
+{
+    bool negative = str_starts(text, STR("-"));
+    if (negative)
+        text = str_after(text, 1);
+    double seconds;
+    if (number_parse(text, &seconds))
+        *out = (int64_t)(seconds * 1000);
+    else if (!duration_parse(text, out, err))
+        return false;
+    if (negative)
+        *out = -*out;
+    return true;
+}
+
+/* --- series notation --- */
+
+/* The longest number at the start: digits, point, exponent, or Inf and NaN. */
+static bool take_number(struct str *text, double *out)
+{
+    for (size_t len = text->len; len > 0; len--) {
+        if (number_parse(str_first(*text, len), out)) {
+            *text = str_after(*text, len);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_repeat(struct str text, uint64_t *count)
+{
+    return text.len > 1 && text.ptr[0] == 'x' && str_to_u64(str_after(text, 1), count) &&
+           *count <= 1000000;
+}
+
+static bool add_points(struct expected *series, struct str item)
+{
+    struct point point = {.is_there = true};
+    uint64_t count = 0;
+    double step = 0;
+    if (str_starts(item, STR("_"))) {
+        point.is_there = false;
+        item = str_after(item, 1);
+        if (item.len && !take_repeat(item, &count))
+            return false;
+        for (uint64_t i = 0; i < (count ? count : 1); i++)
+            VEC_PUSH(&series->points, point);
+        return true;
+    }
+    if (str_starts(item, STR("stale"))) {
+        point.value = sample_stale();
+        item = str_after(item, 5);
+    } else if (!take_number(&item, &point.value)) {
+        return false;
+    }
+    if (item.len && (item.ptr[0] == '+' || item.ptr[0] == '-')) {
+        bool negative = item.ptr[0] == '-';
+        item = str_after(item, 1);
+        if (!take_number(&item, &step))
+            return false;
+        step = negative ? -step : step;
+        if (item.len == 0)
+            return false;
+    }
+    if (item.len && !take_repeat(item, &count))
+        return false;
+    for (uint64_t i = 0; i <= count; i++) {
+        VEC_PUSH(&series->points, point);
+        if (step != 0)
+            point.value += step;
+    }
+    return true;
+}
+
+/* --- histogram notation --- */
+
+/* Up to the next space outside of {{ }}. */
+static struct str next_item(struct str *rest)
+{
+    size_t len = 0;
+    bool inside = false;
+    *rest = str_trim(*rest);
+    while (len < rest->len && (inside || (rest->ptr[len] != ' ' && rest->ptr[len] != '\t'))) {
+        if (str_starts(str_after(*rest, len), STR("{{")))
+            inside = true;
+        if (str_starts(str_after(*rest, len), STR("}}")))
+            inside = false;
+        len++;
+    }
+    struct str item = str_first(*rest, len);
+    *rest = str_trim(str_after(*rest, len));
+    return item;
+}
+
+/* [1 2 3] */
+static bool take_list(struct runner *runner, struct str *text, const double **out, uint32_t *count)
+{
+    VEC(double) numbers = {0};
+    size_t end = str_find_char(*text, ']');
+    if (text->len == 0 || text->ptr[0] != '[' || end == text->len)
+        return false;
+    struct str rest = str_from(text->ptr + 1, end - 1);
+    bool ok = true;
+    for (;;) {
+        double number;
+        struct str word = next_word(&rest);
+        if (word.len == 0)
+            break;
+        ok = ok && number_parse(word, &number);
+        if (ok)
+            VEC_PUSH(&numbers, number);
+    }
+    double *copy = arena_alloc_array(&runner->arena, numbers.count + 1, sizeof(double));
+    if (numbers.count)
+        memcpy(copy, numbers.items, numbers.count * sizeof(double));
+    *out = numbers.count ? copy : NULL;
+    *count = (uint32_t)numbers.count;
+    VEC_FREE(&numbers);
+    *text = str_after(*text, end + 1);
+    return ok;
+}
+
+struct notation {
+    struct histogram histogram;
+    bool has_hint;
+    int32_t offset, negative_offset;
+};
+
+static bool take_hint(struct str *text, struct notation *notation)
+{
+    static const char *const names[] = {"unknown", "reset", "not_reset", "gauge"};
+    for (uint8_t i = 0; i < COUNT_OF(names); i++) {
+        struct str after = str_after(*text, str_of(names[i]).len);
+        if (!str_starts(*text, str_of(names[i])) ||
+            (after.len && after.ptr[0] != ' ' && after.ptr[0] != '}'))
+            continue;
+        notation->histogram.hint = i;
+        notation->has_hint = true;
+        *text = after;
+        return true;
+    }
+    return false;
+}
+
+static bool take_field(struct runner *runner, struct str *text, struct notation *notation)
+{
+    struct histogram *h = &notation->histogram;
+    struct str rest = *text;
+    struct str key = str_cut(rest, ':', &rest);
+    double number = 0, *into = NULL;
+    *text = rest;
+    if (str_eq(key, STR("buckets")))
+        return take_list(runner, text, &h->positive, &h->positive_count);
+    if (str_eq(key, STR("n_buckets")))
+        return take_list(runner, text, &h->negative, &h->negative_count);
+    if (str_eq(key, STR("custom_values")))
+        return take_list(runner, text, &h->bounds, &h->bound_count);
+    if (str_eq(key, STR("counter_reset_hint")))
+        return take_hint(text, notation);
+    into = str_eq(key, STR("sum"))          ? &h->sum
+           : str_eq(key, STR("count"))      ? &h->count
+           : str_eq(key, STR("z_bucket"))   ? &h->zero_count
+           : str_eq(key, STR("z_bucket_w")) ? &h->zero_threshold
+                                            : &number;
+    size_t end = 0;
+    while (end < text->len && text->ptr[end] != ' ' && text->ptr[end] != '}')
+        end++;
+    if (!number_parse(str_first(*text, end), into))
+        return false;
+    *text = str_after(*text, end);
+    if (str_eq(key, STR("schema")))
+        h->schema = (int32_t)number;
+    else if (str_eq(key, STR("offset")))
+        notation->offset = (int32_t)number;
+    else if (str_eq(key, STR("n_offset")))
+        notation->negative_offset = (int32_t)number;
+    else
+        return into != &number;
+    return true;
+}
+
+static const struct histogram_span *one_span(struct runner *runner, int32_t offset, uint32_t length,
+                                             uint32_t *count)
+{
+    struct histogram_span *span = arena_alloc(&runner->arena, sizeof(*span));
+    *span = (struct histogram_span){.offset = offset, .length = length};
+    *count = length > 0;
+    return length ? span : NULL;
+}
+
+static bool take_histogram(struct runner *runner, struct str *text, const struct histogram **out,
+                           bool *has_hint)
+{
+    struct notation notation = {0};
+    struct histogram *h = &notation.histogram;
+    if (!str_starts(*text, STR("{{")))
+        return false;
+    *text = str_trim(str_after(*text, 2));
+    while (!str_starts(*text, STR("}}"))) {
+        if (text->len == 0 || !take_field(runner, text, &notation))
+            return false;
+        *text = str_trim(*text);
+    }
+    *text = str_after(*text, 2);
+    h->positive_spans =
+        one_span(runner, notation.offset, h->positive_count, &h->positive_span_count);
+    h->negative_spans =
+        one_span(runner, notation.negative_offset, h->negative_count, &h->negative_span_count);
+    *has_hint = notation.has_hint;
+    *out = histogram_copy(&runner->arena, h);
+    return true;
+}
+
+/* {{..}}  {{..}}x3  {{..}}+{{..}}x3  {{..}}-{{..}}x3 */
+static bool add_histograms(struct runner *runner, struct expected *series, struct str item)
+{
+    struct point point = {.is_there = true};
+    const struct histogram *step = NULL;
+    struct histogram_sum sum = {0};
+    bool negative = false, ok = true;
+    uint64_t count = 0;
+    if (!take_histogram(runner, &item, &point.histogram, &point.has_hint))
+        return false;
+    if (item.len && (item.ptr[0] == '+' || item.ptr[0] == '-')) {
+        negative = item.ptr[0] == '-';
+        item = str_after(item, 1);
+        if (!take_histogram(runner, &item, &step, &point.has_hint))
+            return false;
+    }
+    if ((item.len || step) && !take_repeat(item, &count))
+        return false;
+    for (uint64_t i = 0; ok && i <= count; i++) {
+        VEC_PUSH(&series->points, point);
+        if (!step || i == count)
+            continue;
+        histogram_sum_set(&sum, point.histogram);
+        ok = negative ? histogram_sum_subtract(&sum, step, NULL)
+                      : histogram_sum_add(&sum, step, NULL);
+        point.histogram = histogram_sum_take(&sum, true, &runner->arena);
+    }
+    histogram_sum_deinit(&sum);
+    return ok;
+}
+
+/* Where the metric ends: the first white space outside of braces and quotes. */
+static size_t metric_end(struct str line)
+{
+    char quote = 0;
+    int depth = 0;
+    for (size_t i = 0; i < line.len; i++) {
+        char c = line.ptr[i];
+        if (quote) {
+            if (c == '\\' && quote != '`')
+                i++;
+            else if (c == quote)
+                quote = 0;
+        } else if (c == '"' || c == '\'' || c == '`') {
+            quote = c;
+        } else if (c == '{') {
+            depth++;
+        } else if (c == '}') {
+            depth--;
+        } else if (depth == 0 && (c == ' ' || c == '\t')) {
+            struct str after = str_trim(str_after(line, i));
+            if (after.len == 0 || after.ptr[0] != '{' || str_starts(after, STR("{{")))
+                return i;
+        }
+    }
+    return line.len;
+}
+
+static bool parse_series(struct runner *runner, struct str line, struct expected *out,
+                         struct err *err)
+{
+    size_t end = metric_end(line);
+    *out = (struct expected){0};
+    if (!query_parse_metric(str_first(line, end), &out->labels, err))
+        return err_wrap(err, "%s:%zu", runner->name, runner->line);
+    struct str rest = str_trim(str_after(line, end));
+    while (rest.len) {
+        struct str item = next_item(&rest);
+        bool ok =
+            str_starts(item, STR("{{")) ? add_histograms(runner, out, item) : add_points(out, item);
+        if (!ok) {
+            labels_unref(out->labels);
+            VEC_FREE(&out->points);
+            return malformed(runner, err, "bad series value");
+        }
+    }
+    return true;
+}
+
+static void expected_free(struct expected *expected)
+{
+    labels_unref(expected->labels);
+    VEC_FREE(&expected->points);
+}
+
+#endif
