@@ -64,6 +64,23 @@ struct config_dns_sd {
     struct str key;
 };
 
+struct config_kubernetes_selector {
+    struct str role, label, field;
+};
+
+struct config_kubernetes_sd {
+    struct str role;                        /* node, pod, service, endpoints, ... */
+    struct str api_server, kubeconfig_file; /* Both empty: the pod's own cluster. */
+    struct config_http_client http;         /* With api_server. */
+    bool own_namespace;
+    struct str_list namespaces; /* Empty, and no own_namespace: all. */
+    struct config_kubernetes_selector *selectors;
+    size_t selector_count;
+    bool attach_node, attach_namespace, attach_deployment, attach_job, attach_cronjob;
+    struct str client_key; /* Equal exactly when API server and credentials are. */
+    struct str key;
+};
+
 struct config_static_sd {
     struct target_group **groups; /* Owned by the config. */
     size_t count;
@@ -97,6 +114,8 @@ struct config_scrape {
     size_t http_sd_count;
     struct config_dns_sd *dns_sd;
     size_t dns_sd_count;
+    struct config_kubernetes_sd *kubernetes_sd;
+    size_t kubernetes_sd_count;
     struct config_http_client http;
     struct str key; /* Equal exactly when the blocks are equal: a reload keeps those. Has secrets. */
 };
@@ -139,6 +158,19 @@ MUST_CHECK bool config_parse_target_groups(struct str text, struct str path,
 MUST_CHECK bool config_parse_http_groups(struct str text, struct str url,
                                          struct target_group ***groups, size_t *count,
                                          struct err *err);
+
+/* What the current context of a kubeconfig file says. Paths are joined with the file's directory.
+ * Texts are the arena's. */
+struct config_kubeconfig {
+    struct str server, server_name, proxy_url;
+    bool insecure_skip_verify;
+    struct str ca_file, cert_file, key_file;
+    struct str ca_pem, cert_pem, key_pem; /* From the -data fields, which win over the files. */
+    struct str token, token_file;         /* The file wins. */
+    struct str user, password;
+};
+MUST_CHECK bool config_kubeconfig_parse(struct config_kubeconfig *out, struct str text,
+                                        struct str path, struct arena *arena, struct err *err);
 
 /* What a request of a block carries. Texts are the arena's and the config's. */
 struct config_http_auth {

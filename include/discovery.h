@@ -36,10 +36,16 @@ struct discovery *discovery_open(const struct discovery_options *options);
 void discovery_apply(struct discovery *discovery, struct config *config);
 void discovery_close(struct discovery *discovery);
 
+/* In the order of Prometheus' roles: node, pod, service, endpoints, endpointslice, ingress. */
+#define KUBERNETES_ROLE_COUNT 6
+enum kubernetes_event { KUBERNETES_ADD, KUBERNETES_UPDATE, KUBERNETES_DELETE };
+
 struct discovery_stats {
     uint64_t updates, file_read_errors;
     uint64_t http_failures;
     uint64_t dns_lookups, dns_lookup_failures;
+    uint64_t kubernetes_events[KUBERNETES_ROLE_COUNT][3];
+    uint64_t kubernetes_failures;
 };
 void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out);
 /* Number of targets that discovery knows for a job. */

@@ -47,6 +47,7 @@ struct http_fetch_options {
     bool follow_redirects;             /* At most 10; credentials do not follow to another host. */
     bool insecure_skip_verify;
     struct str ca_file, cert_file, key_file, server_name; /* Empty: defaults. */
+    struct str ca_pem, cert_pem, key_pem; /* The same as texts, copied; they win over the files. */
     struct str user, password;         /* Basic auth when user is not empty. */
     struct str bearer_token;
     struct str proxy_url;

@@ -153,6 +153,59 @@ static void dns_sd_build(struct arena *arena, struct config_scrape *out, const s
     }
 }
 
+static void selectors_build(struct arena *arena, struct config_kubernetes_sd *out,
+                            const struct value *list)
+{
+    out->selector_count = list->as.sections.count;
+    out->selectors = arena_alloc_array(arena, out->selector_count, sizeof(*out->selectors));
+    for (size_t i = 0; i < out->selector_count; i++) {
+        const struct value *v = list->as.sections.items[i]->values;
+        out->selectors[i] = (struct config_kubernetes_selector){
+            .role = v[KUBERNETES_SELECTOR_role].as.text,
+            .label = v[KUBERNETES_SELECTOR_label].as.text,
+            .field = v[KUBERNETES_SELECTOR_field].as.text,
+        };
+    }
+}
+
+static void kubernetes_sd_build_one(struct arena *arena, struct config_kubernetes_sd *out,
+                                    const struct section *block)
+{
+    const struct value *v = block->values;
+    const struct value *namespaces = v[KUBERNETES_SD_namespaces].as.section->values;
+    const struct value *attach = v[KUBERNETES_SD_attach_metadata].as.section->values;
+    struct str server = printed_fields(arena, block, 0, KUBERNETES_SD_role);
+    struct str rest =
+        printed_fields(arena, block, KUBERNETES_SD_kubeconfig_file, KUBERNETES_SD_namespaces);
+
+    *out = (struct config_kubernetes_sd){
+        .role = v[KUBERNETES_SD_role].as.text,
+        .api_server = v[KUBERNETES_SD_api_server].as.text,
+        .kubeconfig_file = v[KUBERNETES_SD_kubeconfig_file].as.text,
+        .own_namespace = namespaces[KUBERNETES_NAMESPACES_own_namespace].as.boolean,
+        .namespaces = namespaces[KUBERNETES_NAMESPACES_names].as.texts,
+        .attach_node = attach[KUBERNETES_ATTACH_node].as.boolean,
+        .attach_namespace = attach[KUBERNETES_ATTACH_namespace].as.boolean,
+        .attach_deployment = attach[KUBERNETES_ATTACH_deployment].as.boolean,
+        .attach_job = attach[KUBERNETES_ATTACH_job].as.boolean,
+        .attach_cronjob = attach[KUBERNETES_ATTACH_cronjob].as.boolean,
+        .client_key = arena_strf(arena, STR_FMT STR_FMT, STR_ARG(server), STR_ARG(rest)),
+        .key = printed_fields(arena, block, 0, KUBERNETES_SD_COUNT),
+    };
+    http_build(&out->http, &v[KUBERNETES_SD_basic_auth]);
+    selectors_build(arena, out, &v[KUBERNETES_SD_selectors]);
+}
+
+static void kubernetes_sd_build(struct arena *arena, struct config_scrape *out,
+                                const struct value *list)
+{
+    out->kubernetes_sd_count = list->as.sections.count;
+    out->kubernetes_sd =
+        arena_alloc_array(arena, out->kubernetes_sd_count, sizeof(*out->kubernetes_sd));
+    for (size_t i = 0; i < out->kubernetes_sd_count; i++)
+        kubernetes_sd_build_one(arena, &out->kubernetes_sd[i], list->as.sections.items[i]);
+}
+
 void scrape_build(struct arena *arena, struct config_scrape *out, const struct section *scrape)
 {
     const struct value *v = scrape->values;
@@ -189,6 +242,7 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
     file_sd_build(arena, out, &v[SCRAPE_file_sd_configs]);
     http_sd_build(arena, out, &v[SCRAPE_http_sd_configs]);
     dns_sd_build(arena, out, &v[SCRAPE_dns_sd_configs]);
+    kubernetes_sd_build(arena, out, &v[SCRAPE_kubernetes_sd_configs]);
     http_build(&out->http, &v[SCRAPE_basic_auth]);
     out->key = printed_fields(arena, scrape, 0, SCRAPE_COUNT);
 }

@@ -5,7 +5,9 @@
 #define HTTP_AT(values, field) (&(values)[SCRAPE_##field - SCRAPE_basic_auth])
 
 #define HTTP_RUN(section) (section##_http_headers - section##_basic_auth)
-_Static_assert(HTTP_RUN(SCRAPE) == HTTP_RUN(ALERTMANAGER) && HTTP_RUN(SCRAPE) == HTTP_RUN(HTTP_SD),
+_Static_assert(HTTP_RUN(SCRAPE) == HTTP_RUN(ALERTMANAGER) &&
+                   HTTP_RUN(SCRAPE) == HTTP_RUN(HTTP_SD) &&
+                   HTTP_RUN(SCRAPE) == HTTP_RUN(KUBERNETES_SD),
                "HTTP fields stand in one run");
 
 bool quoted_error(struct err *err, const char *before, struct str text, const char *after)

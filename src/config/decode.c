@@ -395,7 +395,8 @@ static bool sd_missing(struct decoder *decoder, const struct yaml_pair *pair)
         return true;
     return err_set(decoder->err, ERR_BAD_DATA,
                    "line %u: " STR_FMT " is not supported by this version; service discovery "
-                   "available: static_configs, file_sd_configs, http_sd_configs, dns_sd_configs",
+                   "available: static_configs, file_sd_configs, http_sd_configs, dns_sd_configs, "
+                   "kubernetes_sd_configs",
                    pair->name->line, STR_ARG(pair->name->text));
 }
 

@@ -73,6 +73,7 @@ static const struct row scrape_rows[] = {
 };
 
 static const struct row http_sd_rows[] = {HTTP_ROWS(HTTP_SD)};
+static const struct row kubernetes_sd_rows[] = {HTTP_ROWS(KUBERNETES_SD)};
 
 static const struct row tls_rows[] = {
     {TLS_ca, "tls_config.ca: not active yet, use ca_file"},
@@ -137,6 +138,13 @@ void inactive_collect(struct arena *arena, struct str_list *out, const struct se
             const struct section *block = http_sd->as.sections.items[k];
             rows_collect(&notes, block, ROWS(http_sd_rows));
             rows_collect(&notes, block->values[HTTP_SD_tls_config].as.section, ROWS(tls_rows));
+        }
+        const struct value *kubernetes_sd = &scrape->values[SCRAPE_kubernetes_sd_configs];
+        for (size_t k = 0; k < kubernetes_sd->as.sections.count; k++) {
+            const struct section *block = kubernetes_sd->as.sections.items[k];
+            rows_collect(&notes, block, ROWS(kubernetes_sd_rows));
+            rows_collect(&notes, block->values[KUBERNETES_SD_tls_config].as.section,
+                         ROWS(tls_rows));
         }
     }
 }

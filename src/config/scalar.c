@@ -231,7 +231,7 @@ static int base64_value(char c)
 }
 
 /* Standard alphabet with padding; line breaks are skipped. */
-static bool base64_decode(struct str text, struct arena *arena, struct str *out)
+bool yaml_base64_decode(struct str text, struct arena *arena, struct str *out)
 {
     char *bytes = arena_alloc(arena, text.len / 4 * 3 + 4);
     size_t len = 0, digits = 0, padding = 0;
@@ -268,7 +268,7 @@ bool yaml_scalar_resolve(struct yaml_node *node, struct str tag, struct arena *a
     bool known = str_eq(tag, STR("!!bool")) || str_eq(tag, STR("!!int")) ||
                  str_eq(tag, STR("!!float")) || str_eq(tag, STR("!!null")) ||
                  str_eq(tag, STR("!!timestamp"));
-    if (str_eq(tag, STR("!!binary")) && !base64_decode(node->text, arena, &node->text))
+    if (str_eq(tag, STR("!!binary")) && !yaml_base64_decode(node->text, arena, &node->text))
         return err_set(err, ERR_BAD_DATA, "!!binary value contains invalid base64 data");
     if (!known) { /* !!str and what is not YAML's own is text. */
         node->type = YAML_TEXT;

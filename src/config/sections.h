@@ -198,6 +198,8 @@ bool section_check_scrape(struct decoder *decoder, struct section *section);
 bool section_check_file_sd(struct decoder *decoder, struct section *section);
 bool section_check_http_sd(struct decoder *decoder, struct section *section);
 bool section_check_dns_sd(struct decoder *decoder, struct section *section);
+bool section_check_kubernetes_sd(struct decoder *decoder, struct section *section);
+bool section_check_kubernetes_selector(struct decoder *decoder, struct section *section);
 /* No null sections in a block's service discovery. */
 MUST_CHECK bool sd_check(struct decoder *decoder, const struct section *section);
 bool section_check_tls(struct decoder *decoder, struct section *section);

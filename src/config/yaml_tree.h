@@ -74,6 +74,8 @@ MUST_CHECK bool yaml_scalar_resolve(struct yaml_node *node, struct str tag, stru
                                     struct err *err);
 /* The same without a tag, which cannot fail. */
 void yaml_scalar_type(struct yaml_node *node);
+/* Standard alphabet with padding; line breaks are skipped. */
+MUST_CHECK bool yaml_base64_decode(struct str text, struct arena *arena, struct str *out);
 /* Whether a text needs quotes to be read back as a string. */
 bool yaml_text_needs_quotes(struct str text);
 

@@ -5,12 +5,12 @@
  * concerned; one timer tells all marked jobs: at once after a configuration, else at most once a
  * second. */
 #include "base/clock.h"
-#include "provider.h"
+#include "kubernetes.h"
 
 #define TELL_INTERVAL_MS 1000
 #define TELL_DELAY_MS    50 /* Changes that come together are told together. */
 
-enum provider_kind { PROVIDER_FILE, PROVIDER_HTTP, PROVIDER_DNS };
+enum provider_kind { PROVIDER_FILE, PROVIDER_HTTP, PROVIDER_DNS, PROVIDER_KUBERNETES };
 
 struct provider {
     struct discovery *discovery; /* Borrowed. */
@@ -21,6 +21,7 @@ struct provider {
         struct file_sd *file;
         struct http_sd *http;
         struct dns_sd *dns;
+        struct kube_sd *kubernetes;
     } as;
     bool used; /* By a job of the configuration that is being applied. */
 };
@@ -57,6 +58,9 @@ static void provider_collect(const struct provider *provider, struct group_list 
         break;
     case PROVIDER_DNS:
         dns_sd_collect(provider->as.dns, out);
+        break;
+    case PROVIDER_KUBERNETES:
+        kube_sd_collect(provider->as.kubernetes, out);
         break;
     }
 }
@@ -128,7 +132,8 @@ static struct provider *provider_find(struct discovery *discovery, enum provider
     return NULL;
 }
 
-/* `block` is a config_file_sd, config_http_sd or config_dns_sd of the config. */
+/* `block` is a config_file_sd, config_http_sd, config_dns_sd or config_kubernetes_sd of the config.
+ */
 static struct provider *provider_open(struct discovery *discovery, enum provider_kind kind,
                                       struct str key, struct config *config, const void *block)
 {
@@ -149,6 +154,9 @@ static struct provider *provider_open(struct discovery *discovery, enum provider
     case PROVIDER_DNS:
         provider->as.dns = dns_sd_open(env, block, on_changed, provider);
         break;
+    case PROVIDER_KUBERNETES:
+        provider->as.kubernetes = kube_sd_open(env, config, block, on_changed, provider);
+        break;
     }
     return provider;
 }
@@ -164,6 +172,9 @@ static void provider_close(struct provider *provider)
         break;
     case PROVIDER_DNS:
         dns_sd_close(provider->as.dns);
+        break;
+    case PROVIDER_KUBERNETES:
+        kube_sd_close(provider->as.kubernetes);
         break;
     }
     config_unref(provider->config);
@@ -217,6 +228,9 @@ static struct sd_job *job_open(struct discovery *discovery, struct config *confi
         job_use(discovery, job, PROVIDER_HTTP, scrape->http_sd[i].key, config, &scrape->http_sd[i]);
     for (size_t i = 0; i < scrape->dns_sd_count; i++)
         job_use(discovery, job, PROVIDER_DNS, scrape->dns_sd[i].key, config, &scrape->dns_sd[i]);
+    for (size_t i = 0; i < scrape->kubernetes_sd_count; i++)
+        job_use(discovery, job, PROVIDER_KUBERNETES, scrape->kubernetes_sd[i].key, config,
+                &scrape->kubernetes_sd[i]);
     return job;
 }
 
@@ -247,6 +261,7 @@ struct discovery *discovery_open(const struct discovery_options *options)
         .dns_servers = str_dup(options->dns_servers),
         .stats = &discovery->stats,
     };
+    discovery->env.kube = kube_hub_new(&discovery->env);
     discovery->on_groups = options->on_groups;
     discovery->ctx = options->ctx;
     discovery->tell = timer_new(options->loop, on_tell, discovery);
@@ -271,6 +286,7 @@ void discovery_close(struct discovery *discovery)
     VEC_FREE(&discovery->jobs);
     providers_sweep(discovery); /* No job uses any. */
     VEC_FREE(&discovery->providers);
+    kube_hub_free(discovery->env.kube);
     mem_free(discovery->env.user_agent);
     mem_free(discovery->env.dns_servers);
     mem_free(discovery);

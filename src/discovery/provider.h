@@ -20,6 +20,7 @@ struct provider_env {
     char *user_agent;
     char *dns_servers;
     struct discovery_stats *stats;
+    struct kube_hub *kube; /* The watches of kubernetes.c. */
 };
 
 /* --- groups.c --- */
@@ -63,5 +64,15 @@ struct dns_sd *dns_sd_open(const struct provider_env *env, const struct config_d
                            provider_changed_fn changed, void *ctx);
 void dns_sd_collect(const struct dns_sd *sd, struct group_list *out);
 void dns_sd_close(struct dns_sd *sd);
+
+/* --- kubernetes.c: the config is borrowed until close --- */
+
+struct kube_sd;
+
+struct kube_sd *kube_sd_open(const struct provider_env *env, struct config *owner,
+                             const struct config_kubernetes_sd *config,
+                             provider_changed_fn changed, void *ctx);
+void kube_sd_collect(const struct kube_sd *sd, struct group_list *out);
+void kube_sd_close(struct kube_sd *sd);
 
 #endif

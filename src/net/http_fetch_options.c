@@ -160,19 +160,31 @@ static void fetch_set_url(struct http_fetch *fetch, const struct http_fetch_opti
         fetch_set_server_name(fetch, options);
 }
 
+static void set_blob_if(struct http_fetch *fetch, CURLoption option, struct str bytes)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)bytes.ptr, bytes.len, CURL_BLOB_COPY};
+    if (bytes.len > 0 && curl_easy_setopt(fetch->easy, option, &blob) != CURLE_OK)
+        fetch_refuse(fetch, "a certificate or key of the request is too long");
+}
+
 static void fetch_set_tls(struct http_fetch *fetch, const struct http_fetch_options *options)
 {
     long verify = options->insecure_skip_verify ? 0 : 1;
     curl_easy_setopt(fetch->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYPEER, verify);
     curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYHOST, verify * 2);
-    if (options->ca_file.len > 0) {
+    set_blob_if(fetch, CURLOPT_CAINFO_BLOB, options->ca_pem);
+    if (options->ca_pem.len > 0) {
+        curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
+    } else if (options->ca_file.len > 0) {
         /* The file takes the place of the system's authorities. */
         set_text(fetch, CURLOPT_CAINFO, options->ca_file);
         curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
     }
     set_text_if(fetch, CURLOPT_SSLCERT, options->cert_file);
     set_text_if(fetch, CURLOPT_SSLKEY, options->key_file);
+    set_blob_if(fetch, CURLOPT_SSLCERT_BLOB, options->cert_pem);
+    set_blob_if(fetch, CURLOPT_SSLKEY_BLOB, options->key_pem);
 }
 
 static void fetch_set_rest(struct http_fetch *fetch, const struct http_fetch_options *options)
