@@ -34,11 +34,16 @@ struct storage_options {
     int64_t slot_ms;             /* 30 min; tests use less. */
     int64_t partition_ms;        /* 24 h; a multiple of 2 h. */
     int64_t fsync_interval_ms;   /* 5 s */
-    int64_t out_of_order_ms;     /* 0: none. Reserved; the overlay comes with it. */
+    int64_t out_of_order_ms;     /* 0: none. How far behind its newest a series takes samples. */
     uint32_t series_max;         /* 0: no limit; beyond it new series are refused. */
     bool no_lockfile;
+    uint64_t retention_bytes;    /* --storage.tsdb.retention.size; 0: no limit. All files count. */
+    uint64_t spill_min;          /* So many dead series stay in memory at least. */
+    int64_t build_delay_ms;      /* A partition is built so long after its end. */
     job_submit_fn submit_commit; /* The commit lane: one thread, in order. */
     void *submit_ctx;
+    job_submit_fn submit_build; /* The build lane: one thread, may take minutes. NULL: the commit lane. */
+    void *build_ctx;
     void (*wake)(void *ctx);     /* Told on the loop thread when storage_tick is wanted sooner. May be NULL. */
     void *wake_ctx;
 };
@@ -47,6 +52,8 @@ void storage_options_init(struct storage_options *options); /* The defaults abov
 /* Locks the directory, opens the partitions and replays the log. Blocks (call before serving, or on a thread before
  * any other use). A damaged file is set aside with a log line; a torn log tail is cut. */
 MUST_CHECK bool storage_open(struct storage **out, const struct storage_options *options, struct err *err);
+/* Nothing new is begun on the build lane, and what runs there ends soon: before the lanes are closed, build first. */
+void storage_stop(struct storage *storage);
 /* The commit lane must have nothing of ours left (lane_close first): writes what is pending itself, syncs, unlocks. */
 void storage_close(struct storage *storage);
 
@@ -134,7 +141,11 @@ MUST_CHECK bool storage_label_values(struct storage *storage, struct str name, c
 
 struct storage_stats {
     uint64_t series;              /* Live in the head. */
-    uint64_t series_created, series_removed;
+    uint64_t series_created, series_removed, series_refused;
+    uint64_t series_in_memory; /* The live ones, and dead ones that are not yet spilled. */
+    uint64_t spills;
+    uint64_t size_retentions, builds, build_failures;
+    double build_seconds;
     uint64_t samples_appended;
     uint64_t outcome_count[SAMPLE_OUTCOME_COUNT];
     uint64_t label_pairs, chunks;
@@ -166,7 +177,8 @@ struct storage_cardinality {
 void storage_get_cardinality(struct storage *storage, size_t limit, struct arena *arena,
                              struct storage_cardinality *out);
 
-/* Changes retention while running (configuration reload). */
-void storage_set_retention(struct storage *storage, int64_t retention_ms);
+/* Changes limits while running (configuration reload). */
+void storage_set_retention(struct storage *storage, int64_t retention_ms, uint64_t retention_bytes);
+void storage_set_out_of_order(struct storage *storage, int64_t out_of_order_ms);
 
 #endif

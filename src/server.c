@@ -35,7 +35,7 @@ struct server {
     uv_loop_t loop;
     uv_signal_t on_term, on_int, on_hup;
     unsigned signals_open;
-    struct lane *commit_lane, *query_lane;
+    struct lane *commit_lane, *build_lane, *query_lane;
     struct timer *storage_timer;
     struct storage *storage;
     struct http_client *client;
@@ -83,6 +83,13 @@ static int64_t retention_ms(const struct server *server)
     return RETENTION_15D;
 }
 
+static uint64_t retention_bytes(const struct server *server)
+{
+    if (server->config->retention_bytes > 0)
+        return server->config->retention_bytes;
+    return option_number(server->options, "storage.tsdb.retention.size");
+}
+
 static void discovery_found(void *ctx, struct str job, struct target_group *const *groups,
                             size_t count)
 {
@@ -94,8 +101,10 @@ static void discovery_found(void *ctx, struct str job, struct target_group *cons
 static void apply_config(struct server *server)
 {
     api_set_config(server->api, server->config, clock_wall_ms());
-    if (server->storage)
-        storage_set_retention(server->storage, retention_ms(server));
+    if (server->storage) {
+        storage_set_retention(server->storage, retention_ms(server), retention_bytes(server));
+        storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
+    }
     if (server->scraper)
         scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
@@ -154,6 +163,10 @@ static void storage_begin(struct server *server)
     storage_options_init(&server->storage_options);
     server->storage_options.path = option_string(server->options, "storage.tsdb.path");
     server->storage_options.retention_ms = retention_ms(server);
+    server->storage_options.retention_bytes = retention_bytes(server);
+    server->storage_options.out_of_order_ms = server->config->out_of_order_ms;
+    server->storage_options.build_delay_ms =
+        option_duration_ms(server->options, "storage.narthex.build-delay");
     server->storage_options.slot_ms =
         option_duration_ms(server->options, "storage.narthex.slot-duration");
     server->storage_options.partition_ms =
@@ -163,6 +176,8 @@ static void storage_begin(struct server *server)
     server->storage_options.no_lockfile = option_bool(server->options, "storage.tsdb.no-lockfile");
     server->storage_options.submit_commit = lane_submit_ctx;
     server->storage_options.submit_ctx = server->commit_lane;
+    server->storage_options.submit_build = lane_submit_ctx;
+    server->storage_options.build_ctx = server->build_lane;
     server->storage_options.wake = storage_wake;
     server->storage_options.wake_ctx = server;
     server->open_job.run = open_run;
@@ -289,6 +304,10 @@ static void server_close(struct server *server)
         (void)storage_tick(server->storage, clock_mono_ms());
     timer_free(server->storage_timer);
     server->storage_timer = NULL;
+    if (server->storage)
+        storage_stop(server->storage);
+    if (server->build_lane)
+        lane_close(server->build_lane);
     if (server->commit_lane)
         lane_close(server->commit_lane);
     write_receiver_close(server->write_receiver);
@@ -345,9 +364,11 @@ static void lanes_begin(struct server *server)
     if (cores > 0 && query_threads > (uint64_t)cores)
         query_threads = (uint64_t)cores;
     struct lane_options commit = {.name = "commit", .thread_count = 1, .priority = LANE_NORMAL};
+    struct lane_options build = {.name = "build", .thread_count = 1, .priority = LANE_IDLE};
     struct lane_options query = {.name = "query", .priority = LANE_NICE};
     query.thread_count = query_threads ? (unsigned)query_threads : 1;
     server->commit_lane = lane_open(&server->loop, &commit);
+    server->build_lane = lane_open(&server->loop, &build);
     server->query_lane = lane_open(&server->loop, &query);
 }
 

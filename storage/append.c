@@ -1,9 +1,9 @@
 /* append: one batch into the head and into the log's pending bytes. Loop thread.
  *
- *     decide each outcome -> encode -> chunk and log record get the same entry -> open the gates
+ *     decide each outcome -> row of a column -> run and log record get the same entry -> open the gates
  *
- * The gates (one sequence number a group) are odd while the batch goes in, so that a select sees
- * all of it or nothing. */
+ * The gates (one sequence number a group) are odd while the batch goes in, so that a select sees all of it or nothing.
+ * A batch with several times is stored in the order of time, so that rows are made one after the other. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +11,10 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/number.h"
+#include "codec.h"
 #include "store.h"
 
-#define FUTURE_MAX_MS    (10 * 60 * 1000)
-#define SLOT_SAMPLES_MIN 20000
+#define FUTURE_MAX_MS (10 * 60 * 1000)
 
 /* What a sample is measured against: the series' newest, in the head or earlier in this batch. */
 struct last_sample {
@@ -27,6 +27,7 @@ struct last_sample {
 struct bounds {
     int64_t time_min_ms; /* Older ones are out of bounds. */
     int64_t time_max_ms;
+    int64_t newest_ms, late_ms; /* The out-of-order window. */
 };
 
 static struct bounds bounds_of(const struct storage *storage, const struct batch *batch,
@@ -38,36 +39,50 @@ static struct bounds bounds_of(const struct storage *storage, const struct batch
     if (newest == INT64_MIN && batch->samples.count > 0)
         newest = batch->samples.items[0]
                      .time_ms; /* An empty store begins wherever its first sample is. */
+    bounds.newest_ms = newest;
+    bounds.late_ms = storage->options.out_of_order_ms;
     bounds.time_min_ms =
         newest < -TIME_MS_MAX + HEAD_WINDOW_MS ? -TIME_MS_MAX : newest - HEAD_WINDOW_MS;
     bounds.time_max_ms = bounds.time_max_ms > TIME_MS_MAX ? TIME_MS_MAX : bounds.time_max_ms;
     return bounds;
 }
 
+/* As Prometheus decides: first whether it goes behind the newest, then whether the out-of-order window takes it. */
 static enum sample_outcome decide(const struct bounds *bounds, const struct last_sample *last,
                                   int64_t time_ms, uint64_t bits)
 {
-    if (time_ms > bounds->time_max_ms || time_ms < bounds->time_min_ms)
+    if (time_ms > bounds->time_max_ms || time_ms < -TIME_MS_MAX)
         return SAMPLE_OUT_OF_BOUNDS;
-    if (!last->known || time_ms > last->time_ms)
-        return SAMPLE_STORED;
-    if (time_ms < last->time_ms)
-        return SAMPLE_OUT_OF_ORDER;
-    return bits == last->bits || !last->bits_known ? SAMPLE_SAME : SAMPLE_DUPLICATE;
+    if (time_ms >= bounds->time_min_ms) {
+        if (!last->known || time_ms > last->time_ms)
+            return SAMPLE_STORED;
+        if (time_ms == last->time_ms)
+            return bits == last->bits || !last->bits_known ? SAMPLE_SAME : SAMPLE_DUPLICATE;
+    }
+    if (bounds->late_ms > 0)
+        return time_ms >= bounds->newest_ms - bounds->late_ms ? SAMPLE_LATE : SAMPLE_TOO_OLD;
+    return time_ms < bounds->time_min_ms ? SAMPLE_OUT_OF_BOUNDS : SAMPLE_OUT_OF_ORDER;
 }
 
 static struct last_sample last_in_head(const struct series *series)
 {
-    const struct chunk *chunk = atomic_load_explicit(&series->newest, memory_order_relaxed);
-    if (!chunk)
-        return (struct last_sample){.known = series->sealed_known != SEALED_NOTHING,
-                                    .bits_known = series->sealed_known == SEALED_TIME_AND_BITS,
-                                    .time_ms = series->sealed_time_ms,
-                                    .bits = series->sealed_bits};
-    return (struct last_sample){.known = true,
-                                .bits_known = true,
-                                .time_ms = chunk->state.time_ms,
-                                .bits = chunk->state.bits};
+    return (struct last_sample){.known = series->last_ms != INT64_MIN,
+                                .bits_known = series->bits_known,
+                                .time_ms = series->last_ms,
+                                .bits = series->bits};
+}
+
+/* What two samples of the same time are compared by. */
+static uint64_t identity_bits(const struct batch_sample *sample)
+{
+    struct buf bytes;
+    if (sample->kind == SAMPLE_FLOAT)
+        return sample_bits(sample->value);
+    buf_init(&bytes, (size_t)64 << 20);
+    codec_histogram_encode(sample->histogram, NULL, &bytes);
+    uint64_t hash = hash64(buf_str(&bytes));
+    buf_deinit(&bytes);
+    return hash;
 }
 
 static bool scratch_equal(const void *ctx, const void *key, uint32_t index)
@@ -86,12 +101,12 @@ static struct last_sample last_in_batch(struct storage *storage, const struct ba
     return (struct last_sample){.known = true,
                                 .bits_known = true,
                                 .time_ms = sample->time_ms,
-                                .bits = sample_bits(sample->value)};
+                                .bits = identity_bits(sample)};
 }
 
 static bool outcome_is_good(enum sample_outcome outcome)
 {
-    return outcome == SAMPLE_STORED || outcome == SAMPLE_SAME;
+    return outcome == SAMPLE_STORED || outcome == SAMPLE_SAME || outcome == SAMPLE_LATE;
 }
 
 /* The words that Prometheus has for a refused sample. */
@@ -116,37 +131,48 @@ static void outcome_text(const struct batch_sample *sample, double existing,
         buf_init(&text, ERR_TEXT_MAX);
         buf_addf(&text, "duplicate sample for timestamp %lld; overrides not allowed: existing ",
                  (long long)sample->time_ms);
-        buf_add_number(&text, existing, NUMBER_G);
-        buf_add_str(&text, STR(", new value "));
-        buf_add_number(&text, sample->value, NUMBER_G);
+        if (sample->kind ==
+            SAMPLE_HISTOGRAM) { /* As Prometheus: it has no words for their values. */
+            buf_clear(&text);
+            buf_add_str(&text, STR("duplicate sample for timestamp"));
+        } else {
+            buf_add_number(&text, existing, NUMBER_G);
+            buf_add_str(&text, STR(", new value "));
+            buf_add_number(&text, sample->value, NUMBER_G);
+        }
         err_set_str(err, ERR_BAD_DATA, buf_str(&text));
         buf_deinit(&text);
         return;
     case SAMPLE_STORED:
     case SAMPLE_SAME:
+    case SAMPLE_LATE:
     case SAMPLE_OUTCOME_COUNT:
         break;
     }
     UNREACHABLE();
 }
 
-/* The first pass of all_or_nothing: outcomes as they would be, nothing stored. */
-static bool check_all(struct storage *storage, struct batch *batch, const struct bounds *bounds,
-                      struct append_result *result, struct err *err)
+/* Outcomes as they will be, in the order of the batch; nothing is stored yet. False at the first bad one when all
+ * must be good. */
+static bool check_all(struct storage *storage, struct batch *batch, bool all_or_nothing,
+                      const struct bounds *bounds, struct append_result *result, struct err *err)
 {
     map_clear(&storage->scratch);
     for (size_t i = 0; i < batch->samples.count; i++) {
         struct batch_sample *sample = &batch->samples.items[i];
         struct last_sample last = last_in_batch(storage, batch, sample->ref);
-        sample->outcome =
-            (uint8_t)decide(bounds, &last, sample->time_ms, sample_bits(sample->value));
+        sample->outcome = (uint8_t)decide(bounds, &last, sample->time_ms, identity_bits(sample));
         if (!outcome_is_good(sample->outcome)) {
+            if (!all_or_nothing)
+                continue;
             result->bad_index = i;
             result->outcome_count[sample->outcome]++;
             storage->stats.outcome_count[sample->outcome]++;
             outcome_text(sample, sample_from_bits(last.bits), bounds, err);
             return false;
         }
+        if (sample->outcome != SAMPLE_STORED)
+            continue;
         uint32_t before = map_find(&storage->scratch, hash64_mix(sample->ref, 4), &sample->ref,
                                    scratch_equal, batch);
         if (before != MAP_NONE)
@@ -179,18 +205,105 @@ static void gates_open(struct storage *storage)
     VEC_CLEAR(&storage->touched_groups);
 }
 
-/* One log record holds neighbours of one group and slot. */
-struct record {
-    struct storage_group *group;
-    size_t start;
-    uint64_t id_last;
+/* --- the last histogram of open runs --- */
+
+struct histogram_last {
+    series_ref ref;
+    struct histogram *histogram;
+    struct arena arena;
 };
 
-static void record_end(struct storage *storage, struct record *record)
+static bool histogram_equal(const void *ctx, const void *key, uint32_t index)
 {
-    if (record->group)
-        log_end_samples(storage, record->start);
-    record->group = NULL;
+    const struct storage *storage = ctx;
+    return storage->histogram_lasts.items[index]->ref == *(const series_ref *)key;
+}
+
+static struct histogram_last *histogram_find(struct storage *storage, series_ref ref)
+{
+    uint32_t at =
+        map_find(&storage->histograms, hash64_mix(ref, 5), &ref, histogram_equal, storage);
+    return at == MAP_NONE ? NULL : storage->histogram_lasts.items[at];
+}
+
+const struct histogram *head_last_histogram(struct storage *storage, series_ref ref)
+{
+    const struct histogram_last *last = histogram_find(storage, ref);
+    return last ? last->histogram : NULL;
+}
+
+void head_set_histogram(struct storage *storage, series_ref ref, const struct histogram *histogram)
+{
+    struct histogram_last *last = histogram_find(storage, ref);
+    struct arena arena;
+    if (!last) {
+        last = MEM_NEW(struct histogram_last);
+        last->ref = ref;
+        map_insert(&storage->histograms, hash64_mix(ref, 5),
+                   (uint32_t)storage->histogram_lasts.count);
+        VEC_PUSH(&storage->histogram_lasts, last);
+    }
+    arena_init(&arena, 0);
+    last->histogram = histogram_copy(&arena, histogram);
+    arena_deinit(&last->arena);
+    last->arena = arena;
+}
+
+void head_forget_histogram(struct storage *storage, series_ref ref)
+{
+    uint32_t at =
+        map_find(&storage->histograms, hash64_mix(ref, 5), &ref, histogram_equal, storage);
+    if (at == MAP_NONE)
+        return;
+    struct histogram_last *last = storage->histogram_lasts.items[at], *moved;
+    map_remove(&storage->histograms, hash64_mix(ref, 5), at);
+    moved = VEC_POP(&storage->histogram_lasts);
+    if (moved != last) {
+        map_remove(&storage->histograms, hash64_mix(moved->ref, 5),
+                   (uint32_t)storage->histogram_lasts.count);
+        map_insert(&storage->histograms, hash64_mix(moved->ref, 5), at);
+        storage->histogram_lasts.items[at] = moved;
+    }
+    arena_deinit(&last->arena);
+    mem_free(last);
+}
+
+void head_free_histograms(struct storage *storage)
+{
+    VEC_EACH (last, &storage->histogram_lasts) {
+        arena_deinit(&(*last)->arena);
+        mem_free(*last);
+    }
+    VEC_FREE(&storage->histogram_lasts);
+    map_deinit(&storage->histograms);
+}
+
+/* --- storing --- */
+
+void head_note_time(struct storage *storage, int64_t time_ms)
+{
+    if (time_ms > atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed))
+        atomic_store_explicit(&storage->time_max_ms, time_ms, memory_order_relaxed);
+    if (time_ms < atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed))
+        atomic_store_explicit(&storage->time_min_ms, time_ms, memory_order_relaxed);
+}
+
+void head_drop_slot(struct storage *storage, series_ref ref, const struct slot *slot)
+{
+    struct series *series = head_series(storage, ref);
+    _Atomic(struct run *) *link = &series->newest;
+    struct run *at = atomic_load_explicit(link, memory_order_relaxed);
+    bool was_live = series_is_live(series);
+    while (at) {
+        struct run *older = atomic_load_explicit(&at->older, memory_order_relaxed);
+        /* A reader that stands on `at` still finds its way: at->older stays as it is. */
+        if (at->column->slot == slot)
+            atomic_store_explicit(link, older, memory_order_release);
+        else
+            link = &at->older;
+        at = older;
+    }
+    series_note_live(storage, ref, was_live);
 }
 
 /* The group whose slot the sample goes to: the series' own, or the batch's when that has closed. */
@@ -205,54 +318,174 @@ static struct storage_group *sample_group(struct storage *storage, struct series
     return batch_group;
 }
 
-static void store_sample(struct storage *storage, struct record *record,
+/* The series' run in the group's open slot for samples of this kind, or NULL. */
+static struct run *open_run(const struct series *series, const struct storage_group *group,
+                            bool is_histogram)
+{
+    struct run *run = atomic_load_explicit(&series->newest, memory_order_relaxed);
+    bool fits = run && run->column->slot == group->slot &&
+                ((run->flags & RUN_IS_HISTOGRAM) != 0) == is_histogram;
+    return fits ? run : NULL;
+}
+
+static void add_float(struct storage *storage, struct log_record *record, struct series *series,
+                      struct run *run, uint32_t row, bool joins, uint64_t bits)
+{
+    struct stream_state state = {.bits = joins ? 0 : series->bits,
+                                 .exponent = run->exponent,
+                                 .wanted = run->flags & RUN_NO_EXPONENT ? STREAM_NO_EXPONENT
+                                                                        : run->exponent};
+    uint8_t entry[STREAM_ENTRY_MAX];
+    if (!joins && bits == series->bits) {
+        run_repeat(run, row);
+        log_unchanged(storage, record);
+        return;
+    }
+    struct str bytes = str_from((const char *)entry, stream_encode(&state, bits, entry));
+    run->exponent = state.exponent;
+    run->flags |= state.wanted == STREAM_NO_EXPONENT ? RUN_NO_EXPONENT : 0;
+    run_add(run, row, bytes);
+    log_entry(storage, record, bytes);
+}
+
+static void add_histogram(struct storage *storage, struct log_record *record, struct run *run,
+                          uint32_t row, bool joins, const struct batch_sample *sample)
+{
+    struct buf body, entry;
+    buf_init(&body, (size_t)64 << 20);
+    buf_init(&entry, (size_t)64 << 20);
+    codec_histogram_encode(sample->histogram,
+                           joins ? NULL : head_last_histogram(storage, sample->ref), &body);
+    write_u8(&entry, STREAM_HISTOGRAM);
+    write_varint_str(&entry, buf_str(&body));
+    run->flags |= RUN_IS_HISTOGRAM;
+    run_add(run, row, buf_str(&entry));
+    log_entry(storage, record, buf_str(&entry));
+    head_set_histogram(storage, sample->ref, sample->histogram);
+    buf_deinit(&body);
+    buf_deinit(&entry);
+}
+
+static void store_sample(struct storage *storage, struct log_record *record,
                          struct storage_group *batch_group, const struct batch_sample *sample)
 {
     struct series *series = head_series(storage, sample->ref);
     struct storage_group *group = sample_group(storage, series, batch_group);
-    uint8_t entry[CHUNK_ENTRY_MAX];
-    bool started;
+    bool is_histogram = sample->kind == SAMPLE_HISTOGRAM;
+    struct column *column;
+    uint32_t row;
     gate_close(storage, group);
-    if (group->slot == 0)
-        head_slot_begin(storage, group, storage->next_slot, clock_mono_ms());
-    if (!series->open && !series_has_labels(storage, series) &&
-        series->logged_segment < group->slot_segment) {
+    if (!group->slot)
+        group_slot_begin(storage, group, storage->next_slot, clock_mono_ms());
+    struct run *run = open_run(series, group, is_histogram);
+    if (!slot_place(group->slot, &storage->epoch, run, sample->time_ms, storage->batch, &column,
+                    &row)) {
+        log_end(storage, record);
+        seal_cut(storage, group);
+        group_slot_begin(storage, group, storage->next_slot, clock_mono_ms());
+        run = NULL;
+        bool placed = slot_place(group->slot, &storage->epoch, NULL, sample->time_ms,
+                                 storage->batch, &column, &row);
+        ENSURE(placed);
+    }
+    bool joins = !run || run->column != column;
+    if (joins && !series_has_labels(storage, series) &&
+        series->logged_segment < group->slot->segment) {
         /* The segment with its labels may be gone before this slot is sealed. */
-        record_end(storage, record);
-        log_add_series(storage, series, group->key);
+        log_end(storage, record);
+        log_add_series(storage, sample->ref, group->key);
     }
-    if (record->group != group) {
-        record_end(storage, record);
-        record->group = group;
-        record->start = log_begin_samples(storage, group);
-        record->id_last = 0;
+    if (joins)
+        run = slot_add_run(group->slot, column, row, sample->ref);
+    log_row(storage, record, group, column, row);
+    log_member(storage, record, run, series, joins);
+    if (is_histogram)
+        add_histogram(storage, record, run, row, joins, sample);
+    else
+        add_float(storage, record, series, run, row, joins, sample_bits(sample->value));
+    if (joins) {
+        bool was_live = series_is_live(series);
+        atomic_init(&run->older, atomic_load_explicit(&series->newest, memory_order_relaxed));
+        atomic_store_explicit(&series->newest, run, memory_order_release);
+        series_note_live(storage, sample->ref, was_live);
     }
-    struct chunk *chunk = head_open_chunk(storage, series, sample->ref, group->slot, &started);
-    size_t len = chunk_encode(&chunk->state, sample->time_ms, sample_bits(sample->value), entry);
-    struct buf *log = &storage->log.pending;
-    write_zigzag(log, (int64_t)(series->id - record->id_last));
-    if (started)
-        write_u8(log, CHUNK_CONTROL_START);
-    buf_add(log, entry, len);
-    record->id_last = series->id;
-    storage->chunk_bytes -= chunk->bytes;
-    chunk_add(chunk, entry, len);
-    storage->chunk_bytes += chunk->bytes;
-    if (started)
-        atomic_store_explicit(&series->newest, chunk, memory_order_release);
-    head_stored(storage, series, sample->time_ms);
-    group->slot_samples++;
+    series->last_ms = sample->time_ms;
+    series->bits = is_histogram ? identity_bits(sample) : sample_bits(sample->value);
+    series->bits_known = true;
+    head_note_time(storage, sample->time_ms);
+    group->slot->samples++;
 }
 
-/* A remote writer may send a day in one request: such slots are cut by size rather than by time. */
+/* Full slots are cut when the batch is whole. */
 static void cut_full_slots(struct storage *storage)
 {
     for (size_t i = 0; i < storage->touched_groups.count; i++) {
-        struct storage_group *group = storage->groups.items[storage->touched_groups.items[i]];
-        if (group->slot_samples >
-            SLOT_SAMPLES_MIN + 2 * (uint64_t)CHUNK_SAMPLES_MAX * group->slot_refs.count)
-            group->slot_until_mono_ms = 0;
+        struct slot *slot = storage->groups.items[storage->touched_groups.items[i]]->slot;
+        if (slot && slot->columns.items[0]->rows >= SLOT_ROWS_AIM)
+            slot->until_mono_ms = 0;
     }
+}
+
+static int compare_times(const void *a, const void *b, void *ctx)
+{
+    const struct batch *batch = ctx;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    int64_t time_x = batch->samples.items[x].time_ms, time_y = batch->samples.items[y].time_ms;
+    if (time_x != time_y)
+        return time_x < time_y ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+static bool has_one_time(const struct batch *batch)
+{
+    for (size_t i = 1; i < batch->samples.count; i++) {
+        if (batch->samples.items[i].time_ms != batch->samples.items[0].time_ms)
+            return false;
+    }
+    return true;
+}
+
+/* The outcomes are known. */
+static void store_in_order(struct storage *storage, struct log_record *record,
+                           struct storage_group *group, const struct batch *batch, bool one_time)
+{
+    VEC_CLEAR(&storage->order);
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        if (batch->samples.items[i].outcome == SAMPLE_STORED)
+            VEC_PUSH(&storage->order, (uint32_t)i);
+    }
+    if (!one_time && storage->order.count > 1)
+        qsort_r(storage->order.items, storage->order.count, sizeof(storage->order.items[0]),
+                compare_times, (void *)(uintptr_t)batch);
+    VEC_EACH (index, &storage->order) {
+        store_sample(storage, record, group, &batch->samples.items[*index]);
+    }
+}
+
+static void store_late(struct storage *storage, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        if (batch->samples.items[i].outcome == SAMPLE_LATE)
+            late_add(storage, &batch->samples.items[i]);
+    }
+    late_end_batch(storage);
+}
+
+static void count_outcomes(struct storage *storage, const struct batch *batch,
+                           struct append_result *result)
+{
+    bool refused = false;
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        uint8_t outcome = batch->samples.items[i].outcome;
+        result->outcome_count[outcome]++;
+        storage->stats.outcome_count[outcome]++;
+        if (!outcome_is_good(outcome) && !refused) {
+            refused = true;
+            result->bad_index = i;
+        }
+    }
+    storage->stats.samples_appended +=
+        result->outcome_count[SAMPLE_STORED] + result->outcome_count[SAMPLE_LATE];
 }
 
 bool storage_append(struct storage *storage, struct storage_group *group, struct batch *batch,
@@ -260,31 +493,31 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
                     struct err *err)
 {
     struct bounds bounds = bounds_of(storage, batch, options->now_ms);
-    struct record record = {0};
-    bool refused = false;
+    struct log_record record = {0};
+    bool one_time = has_one_time(batch);
     *result = (struct append_result){0};
     if (!log_has_room(storage))
         return err_set(err, ERR_NO_SPACE, "the log cannot be written: samples are refused");
-    if (options->all_or_nothing && !check_all(storage, batch, &bounds, result, err))
-        return false;
-    for (size_t i = 0; i < batch->samples.count; i++) {
-        struct batch_sample *sample = &batch->samples.items[i];
-        struct last_sample last = last_in_head(head_series(storage, sample->ref));
-        sample->outcome =
-            (uint8_t)decide(&bounds, &last, sample->time_ms, sample_bits(sample->value));
-        if (sample->outcome == SAMPLE_STORED) {
-            store_sample(storage, &record, group, sample);
-        } else if (sample->outcome != SAMPLE_SAME && !refused) {
-            refused = true;
-            result->bad_index = i;
+    storage->batch++;
+    if (options->all_or_nothing || !one_time) {
+        if (!check_all(storage, batch, options->all_or_nothing, &bounds, result, err))
+            return false;
+        store_in_order(storage, &record, group, batch, one_time);
+    } else {
+        VEC_EACH (sample, &batch->samples) {
+            struct last_sample last = last_in_head(head_series(storage, sample->ref));
+            sample->outcome =
+                (uint8_t)decide(&bounds, &last, sample->time_ms, identity_bits(sample));
+            if (sample->outcome == SAMPLE_STORED)
+                store_sample(storage, &record, group, sample);
         }
-        result->outcome_count[sample->outcome]++;
-        storage->stats.outcome_count[sample->outcome]++;
     }
-    record_end(storage, &record);
+    log_end(storage, &record);
+    if (bounds.late_ms > 0)
+        store_late(storage, batch);
     cut_full_slots(storage);
     gates_open(storage);
-    storage->stats.samples_appended += result->outcome_count[SAMPLE_STORED];
+    count_outcomes(storage, batch, result);
     if (storage->options.wake)
         storage->options.wake(storage->options.wake_ctx);
     return true;

@@ -1,45 +1,68 @@
 /* cursor: the samples of one series of a selection.
  *
- *     runs (rows of bundles, head chunks) in time order -> decoded -> what overlaps is merged -> clipped blocks */
+ *     pieces (runs of bundles, runs in memory, days) in time order -> decoded -> what overlaps is merged -> clipped blocks
+ *
+ * Of samples with the same time the one that was written last counts: memory before open files, those before days. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
+#include "model/histogram_math.h"
 #include "select.h"
 
-#define ORDER_HEAD (UINT32_C(1) << 31) /* What is in the head was written after any bundle. */
+enum piece_kind { PIECE_DAY, PIECE_BUNDLE, PIECE_RUN, PIECE_LATE };
 
-/* A piece of one series: a head chunk or a row of a bundle. */
-struct run {
+struct piece {
     int64_t time_min_ms, time_max_ms;
-    uint32_t order; /* Of writing, as far as known: later wins. */
-    const struct chunk *chunk;
-    uint32_t count;
-    struct str payload;
+    uint64_t order; /* Of writing, as far as known: later wins. */
+    enum piece_kind kind;
+    uint32_t file;
+    union {
+        const struct head_run *run;
+        const struct source *late;
+        struct {
+            struct bundle bundle;
+            struct bundle_run run;
+        } in_bundle;
+        uint32_t ordinal;
+    } as;
 };
 
 struct merged {
+    uint32_t index; /* In the samples as they were decoded. */
+    uint32_t piece;
     int64_t time_ms;
-    double value;
-    uint32_t order;
 };
 
 struct cursor {
     const struct selection *selection;
-    struct kv_read **reads; /* One a selected partition, begun at first use. */
-    VEC(struct run) runs;
-    size_t next_run;
-    VEC(int64_t) times;
-    VEC(double) values;
+    struct kv_read **reads; /* One a selected file, begun at first use. */
+    struct day_reader **days;
+    VEC(struct piece) pieces;
+    size_t next_piece;
+    struct samples samples, merged_samples;
     VEC(struct merged) merged;
+    struct time_vec times; /* The column decoded last. */
+    const void *times_of;  /* A struct column, or a bundle's bytes. */
+    uint32_t times_number;
+    struct buf bytes;
     struct err err; /* Of cursor_seek; told by cursor_next. */
+    /* The sample before the next block, when it was a histogram: hints speak of two neighbours. */
+    const struct histogram *before;
+    struct arena before_arena;
 };
 
 struct cursor *cursor_new(const struct selection *selection)
 {
     struct cursor *cursor = MEM_NEW(struct cursor);
+    size_t files = selection->files.count + 1;
     cursor->selection = selection;
-    cursor->reads = mem_zalloc((selection->partitions.count + 1) * sizeof(cursor->reads[0]));
+    cursor->reads = mem_zalloc(files * sizeof(cursor->reads[0]));
+    cursor->days = mem_zalloc(files * sizeof(cursor->days[0]));
+    samples_init(&cursor->samples);
+    samples_init(&cursor->merged_samples);
+    buf_init(&cursor->bytes, (size_t)1 << 30);
+    arena_init(&cursor->before_arena, 0);
     return cursor;
 }
 
@@ -47,135 +70,226 @@ void cursor_free(struct cursor *cursor)
 {
     if (!cursor)
         return;
-    for (size_t i = 0; i < cursor->selection->partitions.count; i++)
+    for (size_t i = 0; i < cursor->selection->files.count; i++) {
         kv_read_end(cursor->reads[i]);
+        day_reader_free(cursor->days[i]);
+    }
     mem_free((void *)cursor->reads);
-    VEC_FREE(&cursor->runs);
-    VEC_FREE(&cursor->times);
-    VEC_FREE(&cursor->values);
+    mem_free((void *)cursor->days);
+    VEC_FREE(&cursor->pieces);
     VEC_FREE(&cursor->merged);
+    VEC_FREE(&cursor->times);
+    samples_deinit(&cursor->samples);
+    samples_deinit(&cursor->merged_samples);
+    buf_deinit(&cursor->bytes);
+    arena_deinit(&cursor->before_arena);
     mem_free(cursor);
 }
 
-static bool bundle_open(struct cursor *cursor, size_t partition, struct bundle_entry *entry,
-                        struct str *bytes, struct err *err)
+/* --- gathering the pieces --- */
+
+static bool open_bundle(struct cursor *cursor, uint32_t file, struct bundle_entry *entry,
+                        struct bundle *out, struct err *err)
 {
-    const struct selected_partition *selected = &cursor->selection->partitions.items[partition];
+    const struct partition *partition = cursor->selection->files.items[file].file.open;
+    struct str bytes;
     bool found;
-    if (!cursor->reads[partition] &&
-        !kv_read_begin(selected->partition->kv, &cursor->reads[partition], err))
+    if (!cursor->reads[file] && !kv_read_begin(partition->kv, &cursor->reads[file], err))
         return false;
-    if (!kv_get(cursor->reads[partition], PARTITION_BUNDLES, entry->key, &found, bytes, err))
+    if (!kv_get(cursor->reads[file], PARTITION_BUNDLES, entry->key, &found, &bytes, err))
         return false;
-    if (!found)
-        return err_set(err, ERR_CORRUPT, "%s: a bundle is missing", selected->partition->path);
+    if (!found || !bundle_open(out, bytes))
+        return err_set(err, ERR_CORRUPT, "%s: a bundle is %s", partition->path,
+                       found ? "damaged" : "missing");
     if (atomic_load_explicit(&entry->verified, memory_order_relaxed))
         return true;
-    if (!bundle_verify(*bytes))
-        return err_set(err, ERR_CORRUPT, "%s: a bundle's checksum is wrong",
-                       selected->partition->path);
+    if (!bundle_verify(bytes))
+        return err_set(err, ERR_CORRUPT, "%s: a bundle's checksum is wrong", partition->path);
     atomic_store_explicit(&entry->verified, 1, memory_order_relaxed);
     return true;
 }
 
-/* The first bundle that could have the id. */
-static size_t first_bundle(const struct selected_partition *selected, uint64_t id)
+/* Decodes a column of times unless it is the one that was decoded last. */
+static bool load_column(struct cursor *cursor, const struct bundle *bundle, uint32_t column)
 {
-    uint64_t lowest = id > selected->id_span_max ? id - selected->id_span_max : 0;
-    size_t low = 0, high = selected->bundles.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (selected->bundles.items[middle]->id_min < lowest)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    if (cursor->times_of == bundle->bytes.ptr && cursor->times_number == column)
+        return true;
+    cursor->times_of = NULL;
+    VEC_CLEAR(&cursor->times);
+    if (!bundle_column(bundle, column, &cursor->times))
+        return false;
+    cursor->times_of = bundle->bytes.ptr;
+    cursor->times_number = column;
+    return true;
 }
 
-static bool add_bundle_runs(struct cursor *cursor, size_t partition, uint64_t id, struct err *err)
+/* The bundle's bounds stand for the run's: they are in its head, and slots of a group follow each other. */
+static void add_bundle_runs(struct cursor *cursor, uint32_t file, const struct bundle_entry *entry,
+                            const struct bundle *bundle, uint64_t id)
 {
-    const struct selection *selection = cursor->selection;
-    const struct selected_partition *selected = &selection->partitions.items[partition];
-    for (size_t i = first_bundle(selected, id); i < selected->bundles.count; i++) {
+    for (uint32_t at = bundle_find(bundle, id); at < bundle->run_count; at++) {
+        struct bundle_run run = bundle_run_at(bundle, at);
+        if (run.id != id)
+            break;
+        struct piece piece = {.kind = PIECE_BUNDLE,
+                              .file = file,
+                              .order = ((uint64_t)1 << 62) + entry->key,
+                              .time_min_ms = bundle->time_min_ms,
+                              .time_max_ms = bundle->time_max_ms,
+                              .as.in_bundle = {*bundle, run}};
+        VEC_PUSH(&cursor->pieces, piece);
+    }
+}
+
+static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, struct err *err)
+{
+    const struct selected_file *selected = &cursor->selection->files.items[file];
+    for (size_t i = selected_first_bundle(selected, id); i < selected->bundles.count; i++) {
         struct bundle_entry *entry = selected->bundles.items[i];
-        struct bundle_row row;
-        struct str bytes, payload;
+        struct bundle bundle;
         if (entry->id_min > id)
             break;
         if (entry->id_max < id)
             continue;
-        if (!bundle_open(cursor, partition, entry, &bytes, err))
+        if (!open_bundle(cursor, file, entry, &bundle, err))
             return false;
-        if (!bundle_find(bytes, id, &row, &payload))
-            continue;
-        if (row.time_min_ms > selection->to_ms || row.time_max_ms < selection->from_ms)
-            continue;
-        struct run run = {.time_min_ms = row.time_min_ms,
-                          .time_max_ms = row.time_max_ms,
-                          .count = row.count,
-                          .payload = payload,
-                          .order = (uint32_t)(entry->key % ORDER_HEAD)};
-        VEC_PUSH(&cursor->runs, run);
+        add_bundle_runs(cursor, file, entry, &bundle, id);
     }
     return true;
 }
 
-static int compare_run(const void *a, const void *b)
+static void add_day(struct cursor *cursor, uint32_t file, uint32_t ordinal)
 {
-    const struct run *x = a, *y = b;
+    const struct day_info *info = day_file_info(cursor->selection->files.items[file].file.day);
+    struct piece piece = {.kind = PIECE_DAY,
+                          .file = file,
+                          .order = file,
+                          .time_min_ms = info->time_min_ms,
+                          .time_max_ms = info->time_max_ms,
+                          .as.ordinal = ordinal};
+    VEC_PUSH(&cursor->pieces, piece);
+}
+
+static void add_memory(struct cursor *cursor, const struct source *source)
+{
+    for (uint32_t i = source->run_count; i-- > 0;) {
+        const struct head_run *run = &cursor->selection->runs.items[source->key + i];
+        struct piece piece = {.kind = PIECE_RUN,
+                              .order = ((uint64_t)1 << 63) + cursor->pieces.count,
+                              .time_min_ms = run->time_min_ms,
+                              .time_max_ms = run->time_max_ms,
+                              .as.run = run};
+        VEC_PUSH(&cursor->pieces, piece);
+    }
+}
+
+static void add_late(struct cursor *cursor, const struct source *source)
+{
+    const struct selected_late *items = cursor->selection->lates.items + source->key;
+    struct piece piece = {.kind = PIECE_LATE,
+                          .order = UINT64_MAX,
+                          .time_min_ms = items[0].sample->time_ms,
+                          .time_max_ms = items[source->run_count - 1].sample->time_ms,
+                          .as.late = source};
+    VEC_PUSH(&cursor->pieces, piece);
+}
+
+static int compare_piece(const void *a, const void *b)
+{
+    const struct piece *x = a, *y = b;
     if (x->time_min_ms != y->time_min_ms)
         return x->time_min_ms < y->time_min_ms ? -1 : 1;
     return (x->order > y->order) - (x->order < y->order);
 }
 
-static void add_head_runs(struct cursor *cursor, const struct selected *selected)
-{
-    for (uint32_t i = selected->run_count; i-- > 0;) {
-        const struct head_run *head = &cursor->selection->runs.items[selected->run_first + i];
-        struct run run = {.time_min_ms = head->time_min_ms,
-                          .time_max_ms = head->time_max_ms,
-                          .chunk = head->chunk,
-                          .count = head->count,
-                          .order = ORDER_HEAD + (uint32_t)cursor->runs.count};
-        VEC_PUSH(&cursor->runs, run);
-    }
-}
-
 void cursor_seek(struct cursor *cursor, size_t index)
 {
     const struct selection *selection = cursor->selection;
-    size_t first, last;
     ENSURE(index < selection_count(selection));
-    selection_label_set(selection, index, &first, &last);
-    VEC_CLEAR(&cursor->runs);
-    cursor->next_run = 0;
+    VEC_CLEAR(&cursor->pieces);
+    cursor->next_piece = 0;
+    cursor->before = NULL;
     err_clear(&cursor->err);
-    for (size_t entry = first; entry < last; entry++) {
-        for (size_t i = 0; i < selection->partitions.count; i++) {
-            if (!add_bundle_runs(cursor, i, selection->series.items[entry].id, &cursor->err))
-                return;
+    for (uint32_t at = selection->series.items[index].source_first; at != SOURCE_NONE;) {
+        const struct source *source = &selection->sources.items[at];
+        if (source->file == SOURCE_MEMORY) {
+            add_memory(cursor, source);
+        } else if (source->file == SOURCE_LATE) {
+            add_late(cursor, source);
+        } else if (selection->files.items[source->file].file.day) {
+            add_day(cursor, source->file, (uint32_t)source->key);
+        } else if (!add_open_file(cursor, source->file, source->key, &cursor->err)) {
+            return;
         }
+        at = source->next;
     }
-    for (size_t entry = first; entry < last; entry++)
-        add_head_runs(cursor, &selection->series.items[entry]);
-    VEC_SORT(&cursor->runs, compare_run);
+    VEC_SORT(&cursor->pieces, compare_piece);
 }
 
-/* Adds the run's samples behind what is in times and values. */
-static bool decode_run(struct cursor *cursor, const struct run *run, struct err *err)
+/* --- decoding --- */
+
+static bool read_day(struct cursor *cursor, const struct piece *piece, struct err *err)
 {
-    VEC_RESERVE(&cursor->times, run->count);
-    VEC_RESERVE(&cursor->values, run->count);
-    int64_t *times = cursor->times.items + cursor->times.count;
-    double *values = cursor->values.items + cursor->values.count;
-    if (run->chunk)
-        chunk_read(run->chunk, run->count, times, values);
-    else if (!chunk_read_flat(run->payload, run->count, times, values))
-        return err_set(err, ERR_CORRUPT, "a chunk cannot be decoded");
-    cursor->times.count += run->count;
-    cursor->values.count += run->count;
-    return true;
+    const struct selection *selection = cursor->selection;
+    struct day_reader **reader = &cursor->days[piece->file];
+    if (!*reader)
+        *reader = day_reader_new(selection->files.items[piece->file].file.day);
+    return day_reader_read(*reader, piece->as.ordinal, selection->from_ms, selection->to_ms,
+                           &cursor->samples, err);
+}
+
+static void read_run(struct cursor *cursor, const struct head_run *shown)
+{
+    const struct run *run = shown->run;
+    if (cursor->times_of != run->column || cursor->times.count <= shown->last_row) {
+        VEC_CLEAR(&cursor->times);
+        column_read(run->column, shown->last_row, &cursor->times);
+        cursor->times_of = run->column;
+    }
+    buf_clear(&cursor->bytes);
+    run_read(run, shown->len, (uint8_t *)buf_reserve(&cursor->bytes, shown->len));
+    buf_commit(&cursor->bytes, shown->len);
+    bool good = stream_read(buf_str(&cursor->bytes), run->first_row, shown->last_row,
+                            cursor->times.items, (uint32_t)cursor->times.count, &cursor->samples);
+    ENSURE(good); /* Our own memory. */
+}
+
+static void read_late(struct cursor *cursor, const struct source *source)
+{
+    const struct selected_late *items = cursor->selection->lates.items + source->key;
+    samples_reserve(&cursor->samples, source->run_count);
+    for (uint32_t i = 0; i < source->run_count; i++) {
+        const struct late_sample *sample = items[i].sample;
+        if (i + 1 < source->run_count && items[i + 1].sample->time_ms == sample->time_ms)
+            continue; /* The one that came last counts. */
+        if (sample->histogram)
+            samples_add_histogram(&cursor->samples, sample->time_ms, sample->histogram);
+        else
+            samples_add(&cursor->samples, sample->time_ms, sample_from_bits(sample->bits));
+    }
+}
+
+/* Adds the piece's samples behind those that are there. */
+static bool decode_piece(struct cursor *cursor, const struct piece *piece, struct err *err)
+{
+    const struct bundle *bundle = &piece->as.in_bundle.bundle;
+    switch (piece->kind) {
+    case PIECE_DAY:
+        return read_day(cursor, piece, err);
+    case PIECE_RUN:
+        read_run(cursor, piece->as.run);
+        return true;
+    case PIECE_LATE:
+        read_late(cursor, piece->as.late);
+        return true;
+    case PIECE_BUNDLE:
+        if (!load_column(cursor, bundle, piece->as.in_bundle.run.column) ||
+            !bundle_read(bundle, &piece->as.in_bundle.run, &cursor->times, &cursor->samples))
+            return err_set(err, ERR_CORRUPT, "%s: a run cannot be decoded",
+                           cursor->selection->files.items[piece->file].file.open->path);
+        return true;
+    }
+    UNREACHABLE();
 }
 
 static int compare_merged(const void *a, const void *b)
@@ -183,30 +297,91 @@ static int compare_merged(const void *a, const void *b)
     const struct merged *x = a, *y = b;
     if (x->time_ms != y->time_ms)
         return x->time_ms < y->time_ms ? -1 : 1;
-    return (x->order > y->order) - (x->order < y->order);
+    return (x->piece > y->piece) - (x->piece < y->piece);
 }
 
-/* Runs that overlap in time: sorted, of equal times the one that was written last. */
-static void merge_overlap(struct cursor *cursor, const struct run *runs, size_t count)
+/* Pieces that overlap in time: sorted, of equal times the one that was written last. `ends` tells where each piece's
+ * samples end. */
+static void merge_overlap(struct cursor *cursor, const struct piece *pieces, const size_t *ends,
+                          size_t count)
 {
-    size_t at = 0, kept = 0;
+    struct samples *from = &cursor->samples, *to = &cursor->merged_samples;
+    size_t at = 0;
     VEC_CLEAR(&cursor->merged);
-    for (size_t r = 0; r < count; r++) {
-        for (uint32_t i = 0; i < runs[r].count; i++, at++) {
-            struct merged merged = {cursor->times.items[at], cursor->values.items[at],
-                                    runs[r].order};
+    for (size_t p = 0; p < count; p++) {
+        uint32_t rank = 0; /* Of the piece among these, by order of writing. */
+        for (size_t other = 0; other < count; other++)
+            rank += pieces[other].order < pieces[p].order;
+        for (; at < ends[p]; at++) {
+            struct merged merged = {(uint32_t)at, rank, from->time_ms[at]};
             VEC_PUSH(&cursor->merged, merged);
         }
     }
     VEC_SORT(&cursor->merged, compare_merged);
+    samples_clear(to);
+    samples_reserve(to, cursor->merged.count);
     for (size_t i = 0; i < cursor->merged.count; i++) {
         const struct merged *merged = &cursor->merged.items[i];
-        if (kept > 0 && cursor->times.items[kept - 1] == merged->time_ms)
-            kept--;
-        cursor->times.items[kept] = merged->time_ms;
-        cursor->values.items[kept++] = merged->value;
+        const struct histogram *histogram = from->histogram ? from->histogram[merged->index] : NULL;
+        if (to->count > 0 && to->time_ms[to->count - 1] == merged->time_ms)
+            to->count--;
+        if (histogram)
+            samples_add_histogram(to, merged->time_ms, histogram);
+        else
+            samples_add(to, merged->time_ms, from->value[merged->index]);
     }
-    cursor->times.count = cursor->values.count = kept;
+}
+
+/* --- counter resets --- */
+
+static bool same_layout(const struct histogram *a, const struct histogram *b)
+{
+    return a->schema == b->schema && a->zero_threshold == b->zero_threshold &&
+           a->bound_count == b->bound_count &&
+           (a->bound_count == 0 ||
+            memcmp(a->bounds, b->bounds, a->bound_count * sizeof(a->bounds[0])) == 0);
+}
+
+/* The hint that Prometheus reads back: it keeps "not reset" inside its chunks only, and a chunk ends where the layout
+ * changes or a counter falls. */
+static uint8_t hint_of(const struct histogram *histogram, const struct histogram *before)
+{
+    struct histogram plain = *histogram;
+    if (histogram->hint == HISTOGRAM_GAUGE)
+        return HISTOGRAM_GAUGE;
+    if (histogram->hint == HISTOGRAM_RESET || !before || before->hint == HISTOGRAM_GAUGE)
+        return HISTOGRAM_UNKNOWN_RESET;
+    if (histogram_is_stale(histogram))
+        return HISTOGRAM_NOT_RESET;
+    plain.hint = HISTOGRAM_UNKNOWN_RESET;
+    bool starts_anew = histogram_is_stale(before) || !same_layout(histogram, before) ||
+                       histogram_was_reset(&plain, before);
+    return starts_anew ? HISTOGRAM_UNKNOWN_RESET : HISTOGRAM_NOT_RESET;
+}
+
+static void set_hints(struct cursor *cursor, struct samples *samples)
+{
+    const struct histogram *before = cursor->before;
+    for (size_t i = 0; samples->histogram && i < samples->count; i++) {
+        const struct histogram *histogram = samples->histogram[i];
+        if (histogram) {
+            struct histogram *shown = arena_alloc(&samples->histograms, sizeof(*shown));
+            *shown = *histogram;
+            shown->hint = hint_of(histogram, before);
+            samples->histogram[i] = shown;
+        }
+        before = histogram;
+    }
+    if (samples->count == 0)
+        return;
+    if (before && before != cursor->before) {
+        struct arena arena;
+        arena_init(&arena, 0);
+        before = histogram_copy(&arena, before);
+        arena_deinit(&cursor->before_arena);
+        cursor->before_arena = arena;
+    }
+    cursor->before = samples->histogram ? before : NULL;
 }
 
 bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err)
@@ -217,30 +392,35 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         *err = cursor->err;
         return false;
     }
-    while (cursor->next_run < cursor->runs.count && out->count == 0) {
-        size_t first = cursor->next_run;
-        int64_t until = cursor->runs.items[first].time_max_ms;
-        VEC_CLEAR(&cursor->times);
-        VEC_CLEAR(&cursor->values);
+    while (cursor->next_piece < cursor->pieces.count && out->count == 0) {
+        size_t first = cursor->next_piece;
+        int64_t until = cursor->pieces.items[first].time_max_ms;
+        VEC(size_t) ends = {0};
+        samples_clear(&cursor->samples);
         do {
-            const struct run *run = &cursor->runs.items[cursor->next_run++];
-            until = run->time_max_ms > until ? run->time_max_ms : until;
-            if (!decode_run(cursor, run, &cursor->err)) {
+            const struct piece *piece = &cursor->pieces.items[cursor->next_piece++];
+            until = piece->time_max_ms > until ? piece->time_max_ms : until;
+            if (!decode_piece(cursor, piece, &cursor->err)) {
                 *err = cursor->err;
+                VEC_FREE(&ends);
                 return false;
             }
-        } while (cursor->next_run < cursor->runs.count &&
-                 cursor->runs.items[cursor->next_run].time_min_ms <= until);
-        if (cursor->next_run - first > 1)
-            merge_overlap(cursor, &cursor->runs.items[first], cursor->next_run - first);
-        size_t from = 0, to = cursor->times.count;
-        while (from < to && cursor->times.items[from] < selection->from_ms)
-            from++;
-        while (to > from && cursor->times.items[to - 1] > selection->to_ms)
-            to--;
-        out->count = to - from;
-        out->time_ms = cursor->times.items + from;
-        out->value = cursor->values.items + from;
+            VEC_PUSH(&ends, cursor->samples.count);
+        } while (cursor->next_piece < cursor->pieces.count &&
+                 cursor->pieces.items[cursor->next_piece].time_min_ms <= until);
+        struct samples *samples = &cursor->samples;
+        if (ends.count > 1) {
+            merge_overlap(cursor, &cursor->pieces.items[first], ends.items, ends.count);
+            samples = &cursor->merged_samples;
+        }
+        VEC_FREE(&ends);
+        if (samples->histogram || cursor->before)
+            set_hints(cursor, samples);
+        samples_clip(samples, selection->from_ms, selection->to_ms);
+        out->count = samples->count;
+        out->time_ms = samples->time_ms;
+        out->value = samples->value;
+        out->histogram = samples->histogram;
     }
     return true;
 }

@@ -1,17 +1,17 @@
-/* index: from labels to live series: names, name=value pairs and their postings. One writer, any
- * number of readers.
+/* index: from labels to the series in memory: names, name=value pairs and their postings. One writer (the loop thread), any
+ * number of readers under a pinned epoch, no lock.
  *
- *     name ---> list of its pairs          pair (name, value) ---> postings: refs of series,
- * ascending
+ *     name ---> list of its pairs          pair (name, value) ---> postings: refs of series
  *
- * Everything is append-only and published with release stores; entries live in segments that never
- * move, hash tables and lists that grow are replaced whole and the old ones retired through the
- * epoch. A reader pins an epoch and needs no lock. Removed series are skipped by the reader
- * (series_gone) until index_sweep writes shorter lists. */
+ * Entries live in segments that never move; hash tables and lists that grow are replaced whole and the old ones retired
+ * through the epoch. Refs that were given one after the other (a target's series) make runs, so a target's labels cost
+ * next to nothing and the postings of the rest a byte or two each. Refs are reused: a list is not sorted by itself.
+ *
+ * Series that leave are taken out in bulk (index_sweep); pairs and names that nobody has any more give their memory
+ * back, and their numbers are used again when no reader can know them. */
 #ifndef STORAGE_INDEX_H
 #define STORAGE_INDEX_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,57 +22,48 @@
 
 #define INDEX_NONE UINT32_MAX
 
-/* An ascending list of u32, grown by replacement. */
-struct id_array {
-    _Atomic uint32_t count;
-    uint32_t capacity;
-    uint32_t items[];
+/* Numbers of series (or pairs), as a reader gathers them. Freed with VEC_FREE. */
+struct ref_vec {
+    uint32_t *items;
+    size_t count;
+    size_t capacity;
 };
-struct id_list {
-    _Atomic(struct id_array *) array; /* NULL while empty. */
-};
-/* A reader's view: valid while its epoch is pinned. */
-struct id_view {
-    const uint32_t *items;
-    uint32_t count;
-};
-struct id_view id_list_view(const struct id_list *list);
-
-struct name_entry {
-    struct str text;
-    struct id_list pairs; /* In order of appearance. */
-    uint64_t hash;
-};
-struct pair_entry {
-    uint32_t name;
-    uint32_t ordinal; /* Position in the name's list of pairs. */
-    struct str value;
-    struct id_list postings;
-    uint64_t hash;
-};
+void refs_sort_unique(struct ref_vec *refs); /* Radix or already sorted: cheap. */
 
 struct index;
 
 struct index *index_new(struct epoch *epoch);
 void index_free(struct index *index);
 
-/* Writer. The pair's id; made when new. */
-uint32_t index_pair_intern(struct index *index, struct str name, struct str value);
-void index_add_series(struct index *index, const uint32_t *pairs, size_t count, uint32_t ref);
-/* Rewrites every list without the refs for which `gone` says so. */
-void index_sweep(struct index *index, bool (*gone)(void *ctx, uint32_t ref), void *ctx);
+/* --- writer --- */
 
+/* The pair's number; made when new. */
+uint32_t index_pair_intern(struct index *index, struct str name, struct str value);
+/* `pairs` in name order, as the series keeps them. */
+void index_add_series(struct index *index, const uint32_t *pairs, size_t count, uint32_t ref);
+/* Takes out every ref for which `gone` says so; pairs without series are forgotten (the caller's series that are gone
+ * must not be shown to new readers any more). */
+void index_sweep(struct index *index, bool (*gone)(void *ctx, uint32_t ref), void *ctx);
 /* Room for a series with so many labels. */
 bool index_has_room(const struct index *index, size_t label_count);
+uint64_t index_bytes(const struct index *index); /* Heap bytes. */
 
-/* Readers. */
-uint32_t index_name_count(const struct index *index);
-uint32_t index_pair_count(const struct index *index);
-const struct name_entry *index_name(const struct index *index, uint32_t name);
-const struct pair_entry *index_pair(const struct index *index, uint32_t pair);
+/* --- readers --- */
+
+/* Numbers are below these bounds; a number may be free (then its text is empty and it has no postings). */
+uint32_t index_name_bound(const struct index *index);
+uint32_t index_pair_bound(const struct index *index);
+uint32_t index_pair_total(const struct index *index);                 /* Pairs in use. */
 uint32_t index_name_find(const struct index *index, struct str name); /* INDEX_NONE */
 uint32_t index_pair_find(const struct index *index, uint32_t name,
-                         struct str value);      /* INDEX_NONE */
-uint64_t index_bytes(const struct index *index); /* Heap bytes; writer only. */
+                         struct str value); /* INDEX_NONE */
+struct str index_name_text(const struct index *index, uint32_t name);
+uint32_t index_pair_name(const struct index *index, uint32_t pair);
+struct str index_pair_value(const struct index *index, uint32_t pair);
+/* Appends the numbers of a name's pairs, ascending. */
+void index_name_pairs(const struct index *index, uint32_t name, struct ref_vec *out);
+/* Appends the refs, as they were added: not sorted when refs were reused; none twice. */
+void index_postings(const struct index *index, uint32_t pair, struct ref_vec *out);
+uint32_t index_postings_count(const struct index *index, uint32_t pair);
 
 #endif

@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "file.h"
 
 #ifdef __SANITIZE_THREAD__
 #define MAP_BYTES (UINT64_C(1) << 30)
@@ -24,24 +27,36 @@ struct kv {
     unsigned table_count;
     const char *const *table_names; /* Static. */
     char *path;
+    uint64_t map_bytes;
+    bool is_builder;
     _Atomic(struct kv *)
         spare; /* To read from once LMDB has given the first env up; made on the lane. */
 };
+/* Cursors are kept here and not in locals: a fault in the map may end a call by a jump (guard.h). */
 struct kv_read {
     MDB_txn *txn;
     struct kv *kv;
+    MDB_cursor *floors[KV_TABLES_MAX]; /* Of kv_floor; NULL: not used yet. */
+    MDB_cursor *walk;                  /* Of kv_each. */
 };
 struct kv_write {
     MDB_txn *txn;
     struct kv *kv;
 };
 
+/* What LMDB writes does not pass through file.h; a test can still make it fail where it would write. */
+static int kv_fault(const struct kv *kv, enum file_op op)
+{
+    size_t len = 0;
+    return kv->is_builder && file_faults ? file_faults(op, kv->path, &len) : 0;
+}
+
 static bool kv_err(struct err *err, const struct kv *kv, int code, const char *what)
 {
-    enum err_code kind = code == MDB_MAP_FULL || code == 28 /* ENOSPC */ ? ERR_NO_SPACE
-                         : code == MDB_READERS_FULL                      ? ERR_LIMIT
-                         : code < 0                                      ? ERR_CORRUPT
-                                                                         : ERR_IO;
+    enum err_code kind = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT ? ERR_NO_SPACE
+                         : code == MDB_READERS_FULL                               ? ERR_LIMIT
+                         : code < 0                                               ? ERR_CORRUPT
+                                                                                  : ERR_IO;
     return err_set(err, kind, "%s %s: %s", what, kv->path, mdb_strerror(code));
 }
 
@@ -84,65 +99,132 @@ static int open_tables(struct kv *kv, const char *const *tables)
  * SIGBUS. Both metas stand in the first two pages: 16 bytes of page head, then magic, version,
  * address, map size, two tables of 48 bytes (the first begins with the page size), last page,
  * transaction id. */
-static bool check_size(const char *path, struct err *err)
+static bool read_metas(int fd, uint64_t *pages, uint32_t *page_bytes)
 {
-    uint64_t txn_best = 0, len_wanted = 0;
-    uint32_t page_bytes = 4096;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0)
-        return errno == ENOENT ? true : err_errno(err, errno, "open %s", path);
-    bool good = fstat(fd, &info) == 0;
-    for (off_t at = 0; good && info.st_size > 0 && at <= (off_t)page_bytes; at += page_bytes) {
+    uint64_t txn_best = 0;
+    *page_bytes = 4096;
+    *pages = 0;
+    for (off_t at = 0; at <= (off_t)*page_bytes; at += *page_bytes) {
         uint8_t head[16 + 136];
         uint32_t magic, page;
         uint64_t last_page, txn;
-        good = pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head);
+        if (pread(fd, head, sizeof(head), at) != (ssize_t)sizeof(head))
+            return false;
         memcpy(&magic, head + 16, 4);
         memcpy(&page, head + 16 + 24, 4);
         memcpy(&last_page, head + 16 + 120, 8);
         memcpy(&txn, head + 16 + 128, 8);
-        good = good && magic == 0xBEEFC0DE && page >= 512 && page <= 65536 &&
-               last_page < UINT64_MAX / 65536 - 1;
-        if (!good)
-            break;
-        page_bytes = page;
+        if (magic != 0xBEEFC0DE || page < 512 || page > 65536 ||
+            last_page >= UINT64_MAX / 65536 - 1)
+            return false;
+        *page_bytes = page;
         if (txn >= txn_best) {
             txn_best = txn;
-            len_wanted = (last_page + 1) * page;
+            *pages = last_page + 1;
         }
     }
-    close(fd);
-    if (!good)
-        return err_set(err, ERR_CORRUPT, "open %s: not an LMDB file, or its head is damaged", path);
-    if ((uint64_t)info.st_size < len_wanted)
-        return err_set(err, ERR_CORRUPT, "open %s: the file is cut short: %lld of %llu bytes", path,
-                       (long long)info.st_size, (unsigned long long)len_wanted);
     return true;
 }
 
-bool kv_open(struct kv **out, const char *path, const char *const *tables, unsigned table_count,
-             struct err *err)
+bool kv_file_pages(const char *path, uint64_t *pages, uint32_t *page_bytes, uint64_t *file_len,
+                   struct err *err)
 {
-    if (!check_size(path, err))
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *pages = *file_len = *page_bytes = 0;
+    if (fd < 0)
+        return err_errno(err, errno, "open %s", path);
+    bool good = fstat(fd, &info) == 0;
+    if (good && info.st_size > 0)
+        good = read_metas(fd, pages, page_bytes);
+    close(fd);
+    if (!good)
+        return err_set(err, ERR_CORRUPT, "open %s: not an LMDB file, or its head is damaged", path);
+    *file_len = (uint64_t)info.st_size;
+    return true;
+}
+
+static bool check_size(const char *path, struct err *err)
+{
+    uint64_t pages, file_len;
+    uint32_t page_bytes;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return true;
+    if (!kv_file_pages(path, &pages, &page_bytes, &file_len, err))
         return false;
+    if (file_len / (page_bytes ? page_bytes : 1) < pages)
+        return err_set(err, ERR_CORRUPT,
+                       "open %s: the file is cut short: %" PRIu64 " of %" PRIu64 " bytes", path,
+                       file_len, pages * page_bytes);
+    return true;
+}
+
+/* Page head: u64 number, u16 unused, u16 flags, then of overflow pages u32 how many. */
+uint32_t kv_page_overflow(const uint8_t head[KV_PAGE_HEAD])
+{
+    uint16_t flags;
+    uint32_t count;
+    memcpy(&flags, head + 10, 2);
+    memcpy(&count, head + 12, 4);
+    return flags & 4 ? count : 0;
+}
+
+static struct kv *kv_new(const char *path, const char *const *tables, unsigned table_count,
+                         uint64_t map_bytes)
+{
     struct kv *kv = MEM_NEW(struct kv);
-    int code, dead;
     ENSURE(table_count <= KV_TABLES_MAX);
     kv->path = str_dup(str_of(path));
     kv->table_count = table_count;
     kv->table_names = tables;
-    code = mdb_env_create(&kv->env);
+    kv->map_bytes = map_bytes;
+    return kv;
+}
+
+static int open_env(struct kv *kv, unsigned flags)
+{
+    int code = mdb_env_create(&kv->env);
     if (!code)
         code = mdb_env_set_maxdbs(kv->env, KV_TABLES_MAX);
     if (!code)
         code = mdb_env_set_maxreaders(kv->env, READERS_MAX);
     if (!code)
-        code = mdb_env_set_mapsize(kv->env, MAP_BYTES);
+        code = mdb_env_set_mapsize(kv->env, kv->map_bytes);
     if (!code)
-        code = mdb_env_open(kv->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0644);
+        code =
+            mdb_env_open(kv->env, kv->path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | flags, 0644);
+    return code;
+}
+
+bool kv_open(struct kv **out, const char *path, const char *const *tables, unsigned table_count,
+             struct err *err)
+{
+    int dead;
+    if (!check_size(path, err))
+        return false;
+    struct kv *kv = kv_new(path, tables, table_count, MAP_BYTES);
+    int code = open_env(kv, 0);
     if (!code)
         code = mdb_reader_check(kv->env, &dead);
+    if (!code)
+        code = open_tables(kv, tables);
+    if (code) {
+        kv_err(err, kv, code, "open");
+        kv_close(kv);
+        return false;
+    }
+    *out = kv;
+    return true;
+}
+
+bool kv_open_builder(struct kv **out, const char *path, const char *const *tables,
+                     unsigned table_count, uint64_t map_bytes, struct err *err)
+{
+    struct kv *kv = kv_new(path, tables, table_count, map_bytes);
+    kv->is_builder = true;
+    int code = access(path, F_OK) == 0 ? EEXIST : kv_fault(kv, FILE_OPEN);
+    if (!code)
+        code = open_env(kv, MDB_NOLOCK | MDB_NOSYNC);
     if (!code)
         code = open_tables(kv, tables);
     if (code) {
@@ -179,31 +261,35 @@ static int open_tables_to_read(struct kv *kv, const char *const *tables)
     return code;
 }
 
+bool kv_open_published(struct kv **out, const char *path, const char *const *tables,
+                       unsigned table_count, uint64_t pages, uint32_t page_bytes, struct err *err)
+{
+    struct kv *kv = kv_new(path, tables, table_count, pages * page_bytes);
+    int code = open_env(kv, MDB_RDONLY | MDB_NOLOCK);
+    if (!code)
+        code = open_tables_to_read(kv, tables);
+    if (code) {
+        kv_err(err, kv, code, "open");
+        kv_close(kv);
+        return false;
+    }
+    *out = kv;
+    return true;
+}
+
 /* When the write of a meta page fails, LMDB refuses the env for good, to readers as well. What had
  * been committed is still there: a second env, which takes no locks and never writes, shows it
  * until the next start. */
 static void open_spare(struct kv *kv)
 {
     MDB_txn *txn;
-    struct kv *spare;
     int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
     if (code == 0)
         mdb_txn_abort(txn);
     if (code != MDB_PANIC || atomic_load(&kv->spare))
         return;
-    spare = MEM_NEW(struct kv);
-    spare->path = str_dup(str_of(kv->path));
-    spare->table_count = kv->table_count;
-    spare->table_names = kv->table_names;
-    code = mdb_env_create(&spare->env);
-    if (!code)
-        code = mdb_env_set_maxdbs(spare->env, KV_TABLES_MAX);
-    if (!code)
-        code = mdb_env_set_mapsize(spare->env, MAP_BYTES);
-    if (!code)
-        code =
-            mdb_env_open(spare->env, kv->path,
-                         MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | MDB_RDONLY | MDB_NOLOCK, 0644);
+    struct kv *spare = kv_new(kv->path, kv->table_names, kv->table_count, kv->map_bytes);
+    code = open_env(spare, MDB_RDONLY | MDB_NOLOCK);
     if (!code)
         code = open_tables_to_read(spare, kv->table_names);
     if (code)
@@ -232,6 +318,12 @@ void kv_read_end(struct kv_read *read)
 {
     if (!read)
         return;
+    for (unsigned i = 0; i < KV_TABLES_MAX; i++) {
+        if (read->floors[i])
+            mdb_cursor_close(read->floors[i]);
+    }
+    if (read->walk)
+        mdb_cursor_close(read->walk);
     mdb_txn_abort(read->txn);
     mem_free(read);
 }
@@ -252,20 +344,55 @@ bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, str
     return true;
 }
 
-bool kv_each(struct kv_read *read, unsigned table, kv_each_fn fn, void *ctx, struct err *err)
+/* A look at the table first: LMDB reads its root then, and not after it has allocated the cursor. */
+static int cursor_open(struct kv_read *read, unsigned table, MDB_cursor **out)
 {
-    MDB_cursor *cursor;
-    MDB_val key, data;
-    bool good = true;
-    int code = mdb_cursor_open(read->txn, read->kv->tables[table], &cursor);
+    MDB_stat ignored;
+    int code = mdb_stat(read->txn, read->kv->tables[table], &ignored);
+    return code ? code : mdb_cursor_open(read->txn, read->kv->tables[table], out);
+}
+
+bool kv_floor(struct kv_read *read, unsigned table, uint64_t key, bool *found, uint64_t *found_key,
+              struct str *value, struct err *err)
+{
+    uint8_t bytes[8];
+    MDB_val key_val, data;
+    key_encode(key, bytes);
+    key_val = key_value(bytes);
+    *found = false;
+    int code = read->floors[table] ? 0 : cursor_open(read, table, &read->floors[table]);
     if (code)
         return kv_err(err, read->kv, code, "read");
+    MDB_cursor *cursor = read->floors[table];
+    code = mdb_cursor_get(cursor, &key_val, &data, MDB_SET_RANGE);
+    if (code == MDB_NOTFOUND)
+        code = mdb_cursor_get(cursor, &key_val, &data, MDB_LAST);
+    else if (code == 0 && key_decode(&key_val) != key)
+        code = mdb_cursor_get(cursor, &key_val, &data, MDB_PREV);
+    *found = code == 0;
+    if (*found) {
+        *found_key = key_decode(&key_val);
+        *value = str_from(data.mv_data, data.mv_size);
+    }
+    return code && code != MDB_NOTFOUND ? kv_err(err, read->kv, code, "read") : true;
+}
+
+bool kv_each(struct kv_read *read, unsigned table, kv_each_fn fn, void *ctx, struct err *err)
+{
+    MDB_cursor *outer = read->walk; /* fn may walk as well. */
+    MDB_val key, data;
+    bool good = true;
+    int code = cursor_open(read, table, &read->walk);
+    if (code)
+        return kv_err(err, read->kv, code, "read");
+    MDB_cursor *cursor = read->walk;
     for (code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST); !code && good;) {
         good = fn(ctx, key_decode(&key), str_from(data.mv_data, data.mv_size), err);
         if (good)
             code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
+    read->walk = outer;
     if (good && code && code != MDB_NOTFOUND)
         return kv_err(err, read->kv, code, "read");
     return good;
@@ -283,14 +410,26 @@ bool kv_write_begin(struct kv *kv, struct kv_write **out, struct err *err)
     return true;
 }
 
-bool kv_put(struct kv_write *write, unsigned table, uint64_t key, struct str value, struct err *err)
+static bool put(struct kv_write *write, unsigned table, uint64_t key, struct str value,
+                unsigned flags, struct err *err)
 {
     uint8_t bytes[8];
     MDB_val data = {.mv_size = value.len, .mv_data = (void *)(uintptr_t)value.ptr};
     key_encode(key, bytes);
     MDB_val key_val = key_value(bytes);
-    int code = mdb_put(write->txn, write->kv->tables[table], &key_val, &data, 0);
+    int code = mdb_put(write->txn, write->kv->tables[table], &key_val, &data, flags);
     return code ? kv_err(err, write->kv, code, "write") : true;
+}
+
+bool kv_put(struct kv_write *write, unsigned table, uint64_t key, struct str value, struct err *err)
+{
+    return put(write, table, key, value, 0, err);
+}
+
+bool kv_append(struct kv_write *write, unsigned table, uint64_t key, struct str value,
+               struct err *err)
+{
+    return put(write, table, key, value, MDB_APPEND, err);
 }
 
 bool kv_has(struct kv_write *write, unsigned table, uint64_t key, bool *found, struct err *err)
@@ -332,7 +471,11 @@ bool kv_last_key(struct kv_write *write, unsigned table, bool *found, uint64_t *
 bool kv_commit(struct kv_write *write, struct err *err)
 {
     struct kv *kv = write->kv;
-    int code = mdb_txn_commit(write->txn);
+    int code = kv_fault(kv, FILE_WRITE);
+    if (code)
+        mdb_txn_abort(write->txn);
+    else
+        code = mdb_txn_commit(write->txn);
     mem_free(write);
     if (code)
         open_spare(kv);
@@ -345,4 +488,84 @@ void kv_abort(struct kv_write *write)
         return;
     mdb_txn_abort(write->txn);
     mem_free(write);
+}
+
+/* LMDB does not tell: but a name of the main table stands in a page that begins with its own number. */
+bool kv_map(struct kv *kv, const void **base, uint64_t *len, struct err *err)
+{
+    MDB_txn *txn;
+    MDB_dbi names;
+    MDB_cursor *cursor = NULL;
+    MDB_stat stat_now;
+    MDB_val key, data;
+    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (code)
+        return kv_err(err, kv, code, "read");
+    code = mdb_dbi_open(txn, NULL, 0, &names);
+    if (!code)
+        code = mdb_stat(txn, names, &stat_now);
+    if (!code)
+        code = mdb_cursor_open(txn, names, &cursor);
+    if (!code)
+        code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
+    if (!code) {
+        const char *page = key.mv_data;
+        uint64_t number;
+        page -= (uintptr_t)page % stat_now.ms_psize;
+        memcpy(&number, page, 8);
+        *base = page - number * stat_now.ms_psize;
+        *len = kv->map_bytes;
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return code ? kv_err(err, kv, code, "read") : true;
+}
+
+bool kv_copy(struct kv *kv, const char *path, bool compact, struct err *err)
+{
+    int code = mdb_env_copy2(kv->env, path, compact ? MDB_CP_COMPACT : 0);
+    int fd = code ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (!code && (fd < 0 || fsync(fd) != 0))
+        code = errno;
+    if (fd >= 0)
+        close(fd);
+    if (code && code != EEXIST)
+        (void)unlink(path);
+    return code ? kv_err(err, kv, code, "copy") : true;
+}
+
+/* LMDB tells the reader table as lines of text: process, thread, transaction ("-": idle). */
+struct reader_lines {
+    uint32_t count;
+    uint64_t oldest;
+};
+
+static int see_reader(const char *line, void *ctx)
+{
+    struct reader_lines *lines = ctx;
+    uint64_t txn;
+    if (sscanf(line, "%*d %*x %" SCNu64, &txn) == 1) {
+        lines->count++;
+        lines->oldest = txn < lines->oldest ? txn : lines->oldest;
+    }
+    return 0;
+}
+
+bool kv_watch_readers(struct kv *kv, struct kv_readers *out, struct err *err)
+{
+    struct reader_lines lines = {.oldest = UINT64_MAX};
+    MDB_envinfo info;
+    int dead = 0;
+    int code = mdb_reader_check(kv->env, &dead);
+    if (!code)
+        code = mdb_env_info(kv->env, &info);
+    if (code)
+        return kv_err(err, kv, code, "watch");
+    if (mdb_reader_list(kv->env, see_reader, &lines) < 0)
+        return err_set(err, ERR_IO, "watch %s: its readers cannot be listed", kv->path);
+    *out = (struct kv_readers){.count = lines.count, .dead = (uint32_t)dead};
+    if (lines.count > 0 && lines.oldest < info.me_last_txnid)
+        out->commits_behind = info.me_last_txnid - lines.oldest;
+    return true;
 }

@@ -1,21 +1,34 @@
-/* label_values: the distinct names, and values of a name, of the series that match. */
+/* label_values: the distinct names, and values of a name, of the series that match: of memory and of the files that touch
+ * the time range. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "select.h"
 
-/* Marks the refs of the series that match any set; NULL when there are no sets (all series). */
-static struct ref_vec sets_refs(struct storage *storage, const struct matchers *sets,
-                                size_t set_count, int64_t from_ms, int64_t to_ms)
+/* Distinct texts, copied into the arena. */
+struct texts {
+    struct arena *arena;
+    struct map map;
+    VEC(struct str) items;
+};
+
+static bool text_equal(const void *ctx, const void *key, uint32_t at)
 {
-    struct ref_vec refs = {0};
-    if (set_count == 0)
-        match_refs(storage, NULL, 0, from_ms, to_ms, &refs);
-    for (size_t i = 0; i < set_count; i++)
-        match_refs(storage, sets[i].items, sets[i].count, from_ms, to_ms, &refs);
-    if (set_count > 1)
-        refs_unique(&refs);
-    return refs;
+    const struct texts *texts = ctx;
+    return str_eq(texts->items.items[at], *(const struct str *)key);
+}
+
+static bool texts_add(void *ctx, struct str text, struct err *err)
+{
+    struct texts *texts = ctx;
+    uint64_t hash = hash64(text);
+    (void)err;
+    if (text.len == 0 || map_find(&texts->map, hash, &text, text_equal, texts) != MAP_NONE)
+        return true;
+    map_insert(&texts->map, hash, (uint32_t)texts->items.count);
+    VEC_PUSH(&texts->items, arena_str(texts->arena, text));
+    return true;
 }
 
 static int compare_str(const void *a, const void *b)
@@ -23,60 +36,157 @@ static int compare_str(const void *a, const void *b)
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-/* Texts of the marked entries, copied, sorted and cut. */
-static void collect_texts(const uint8_t *marks, uint32_t count,
-                          struct str (*text_of)(const struct index *, uint32_t),
-                          const struct index *index, size_t limit, struct arena *arena,
-                          struct str **out, size_t *out_count, bool *cut)
+struct question {
+    struct storage *storage;
+    struct str name; /* Whose values; empty: the names are wanted. */
+    const struct matchers *sets;
+    size_t set_count;
+    struct texts texts;
+};
+
+/* All names of the memory's index, or all values of a name. */
+static bool ask_whole_memory(struct question *question, struct err *err)
 {
-    size_t found = 0;
-    for (uint32_t i = 0; i < count; i++)
-        found += marks[i];
-    *out = arena_alloc_array(arena, found ? found : 1, sizeof(**out));
-    *out_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (marks[i])
-            (*out)[(*out_count)++] = text_of(index, i);
+    const struct index *index = question->storage->index;
+    struct ref_vec pairs = {0};
+    if (question->name.len > 0) {
+        uint32_t name = index_name_find(index, question->name);
+        if (name != INDEX_NONE)
+            index_name_pairs(index, name, &pairs);
+        VEC_EACH (pair, &pairs) {
+            if (index_postings_count(index, *pair) > 0)
+                (void)texts_add(&question->texts, index_pair_value(index, *pair), err);
+        }
+    } else {
+        for (uint32_t name = 0; name < index_name_bound(index); name++) {
+            VEC_CLEAR(&pairs);
+            index_name_pairs(index, name, &pairs);
+            bool used = false;
+            for (size_t i = 0; i < pairs.count && !used; i++)
+                used = index_postings_count(index, pairs.items[i]) > 0;
+            if (used)
+                (void)texts_add(&question->texts, index_name_text(index, name), err);
+        }
     }
-    if (found > 1)
-        qsort(*out, found, sizeof(**out), compare_str);
-    *cut = limit && found > limit;
-    *out_count = *cut ? limit : found;
-    for (size_t i = 0; i < *out_count; i++)
-        (*out)[i] = arena_str(arena, (*out)[i]);
+    VEC_FREE(&pairs);
+    return true;
 }
 
-static struct str name_text(const struct index *index, uint32_t name)
+static bool ask_memory(struct question *question, struct err *err)
 {
-    return index_name(index, name)->text;
+    struct storage *storage = question->storage;
+    struct ref_vec refs = {0};
+    uint32_t bound = index_pair_bound(storage->index);
+    if (question->set_count == 0)
+        return ask_whole_memory(question, err);
+    uint8_t *seen = mem_zalloc(bound + 1);
+    for (size_t i = 0; i < question->set_count; i++)
+        match_refs(storage, question->sets[i].items, question->sets[i].count, &refs);
+    VEC_EACH (ref, &refs) {
+        struct series_set set = series_pairs(storage, series_at(&storage->series, *ref));
+        for (uint32_t i = 0; i < set.count; i++) {
+            uint32_t pair = set.pairs[i];
+            if (pair >= bound || seen[pair])
+                continue;
+            seen[pair] = 1;
+            struct str name =
+                index_name_text(storage->index, index_pair_name(storage->index, pair));
+            if (question->name.len == 0)
+                (void)texts_add(&question->texts, name, err);
+            else if (str_eq(name, question->name))
+                (void)texts_add(&question->texts, index_pair_value(storage->index, pair), err);
+        }
+    }
+    VEC_FREE(&refs);
+    mem_free(seen);
+    return true;
 }
-static struct str pair_text(const struct index *index, uint32_t pair)
+
+static bool ask_index(struct question *question, const struct disk_index *index, struct err *err)
 {
-    return index_pair(index, pair)->value;
+    struct ordinal_vec of = {0}, one = {0};
+    bool good = true;
+    for (size_t i = 0; good && i < question->set_count; i++) {
+        VEC_CLEAR(&one);
+        good = disk_index_match(index, question->sets[i].items, question->sets[i].count, &one, err);
+        VEC_RESERVE(&of, one.count);
+        if (one.count > 0)
+            memcpy(of.items + of.count, one.items, one.count * sizeof(one.items[0]));
+        of.count += one.count;
+    }
+    if (question->set_count > 1) {
+        struct ref_vec refs = {of.items, of.count, of.capacity};
+        refs_sort_unique(&refs);
+        of = (struct ordinal_vec){refs.items, refs.count, refs.capacity};
+    }
+    const struct ordinal_vec *only = question->set_count ? &of : NULL;
+    if (good && question->name.len > 0)
+        good = disk_index_values(index, question->name, only, texts_add, &question->texts, err);
+    else if (good)
+        good = disk_index_names(index, only, texts_add, &question->texts, err);
+    VEC_FREE(&of);
+    VEC_FREE(&one);
+    return good;
+}
+
+static bool ask_file(struct question *question, const struct store_file *file, struct err *err)
+{
+    if (file->day)
+        return ask_index(question, day_file_index(file->day), err);
+    const struct segment_list *list =
+        atomic_load_explicit(&file->open->spilled, memory_order_acquire);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (!ask_index(question, list->items[i]->index, err))
+            return false;
+    }
+    return true;
+}
+
+/* What is in memory has samples in memory or in the open files. */
+static bool memory_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
+{
+    int64_t oldest = atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed);
+    const struct file_list *list = file_list_now(storage);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (list->items[i].open)
+            break;
+        oldest = list->items[i].to_ms > oldest ? list->items[i].to_ms : oldest;
+    }
+    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    return from_ms <= newest && to_ms >= oldest;
+}
+
+static bool ask(struct question *question, int64_t from_ms, int64_t to_ms, size_t limit,
+                struct str **out, size_t *count, bool *cut, struct err *err)
+{
+    struct storage *storage = question->storage;
+    struct selection files = {.storage = storage, .from_ms = from_ms, .to_ms = to_ms};
+    uint32_t pin = epoch_pin(&storage->epoch);
+    bool good = !memory_touches(storage, from_ms, to_ms) || ask_memory(question, err);
+    select_files(&files);
+    for (size_t i = 0; good && i < files.files.count; i++)
+        good = ask_file(question, &files.files.items[i].file, err);
+    select_files_free(&files);
+    epoch_unpin(&storage->epoch, pin);
+    struct texts *texts = &question->texts;
+    VEC_SORT(&texts->items, compare_str);
+    *cut = limit && texts->items.count > limit;
+    *count = *cut ? limit : texts->items.count;
+    *out = arena_alloc_array(texts->arena, *count ? *count : 1, sizeof(**out));
+    if (*count)
+        memcpy(*out, texts->items.items, *count * sizeof(**out));
+    map_deinit(&texts->map);
+    VEC_FREE(&texts->items);
+    return good;
 }
 
 bool storage_label_names(struct storage *storage, const struct matchers *sets, size_t set_count,
                          int64_t from_ms, int64_t to_ms, size_t limit, struct arena *arena,
                          struct str **out, size_t *count, bool *cut, struct err *err)
 {
-    uint32_t pin = epoch_pin(&storage->epoch);
-    struct ref_vec refs = sets_refs(storage, sets, set_count, from_ms, to_ms);
-    uint32_t name_count = index_name_count(storage->index);
-    uint8_t *marks = mem_zalloc(name_count + 1);
-    (void)err;
-    VEC_EACH (ref, &refs) {
-        const struct series *series = series_at(&storage->series, *ref);
-        for (uint32_t i = 0; i < series->pair_count; i++) {
-            uint32_t name = index_pair(storage->index, series->pairs[i])->name;
-            if (name < name_count)
-                marks[name] = 1;
-        }
-    }
-    collect_texts(marks, name_count, name_text, storage->index, limit, arena, out, count, cut);
-    mem_free(marks);
-    VEC_FREE(&refs);
-    epoch_unpin(&storage->epoch, pin);
-    return true;
+    struct question question = {
+        .storage = storage, .sets = sets, .set_count = set_count, .texts.arena = arena};
+    return ask(&question, from_ms, to_ms, limit, out, count, cut, err);
 }
 
 bool storage_label_values(struct storage *storage, struct str name, const struct matchers *sets,
@@ -84,25 +194,16 @@ bool storage_label_values(struct storage *storage, struct str name, const struct
                           struct arena *arena, struct str **out, size_t *count, bool *cut,
                           struct err *err)
 {
-    uint32_t pin = epoch_pin(&storage->epoch);
-    uint32_t number = index_name_find(storage->index, name);
-    struct ref_vec refs = {0};
-    uint32_t pair_count = index_pair_count(storage->index);
-    uint8_t *marks = mem_zalloc(pair_count + 1);
-    (void)err;
-    if (number != INDEX_NONE)
-        refs = sets_refs(storage, sets, set_count, from_ms, to_ms);
-    VEC_EACH (ref, &refs) {
-        const struct series *series = series_at(&storage->series, *ref);
-        for (uint32_t i = 0; i < series->pair_count; i++) {
-            if (series->pairs[i] < pair_count &&
-                index_pair(storage->index, series->pairs[i])->name == number)
-                marks[series->pairs[i]] = 1;
-        }
+    struct question question = {.storage = storage,
+                                .name = name,
+                                .sets = sets,
+                                .set_count = set_count,
+                                .texts.arena = arena};
+    if (name.len == 0) {
+        *out = NULL;
+        *count = 0;
+        *cut = false;
+        return true;
     }
-    collect_texts(marks, pair_count, pair_text, storage->index, limit, arena, out, count, cut);
-    mem_free(marks);
-    VEC_FREE(&refs);
-    epoch_unpin(&storage->epoch, pin);
-    return true;
+    return ask(&question, from_ms, to_ms, limit, out, count, cut, err);
 }

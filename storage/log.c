@@ -6,8 +6,17 @@
  * Segment file narthex/log/<8 digits>: head { "NXLG", u32 version, u64 number }, then records
  *     { u32 payload length, u32 CRC32C of the payload, payload }
  *     payload: u8 1 (series), varint id, u64 group key, varint label count, (name, value) texts
- *              u8 2 (samples), u64 group key, varint slot, (zigzag id - previous id, chunk entry)*
- * All little-endian. A torn tail is cut at the first record whose length or CRC is wrong.
+ *              u8 2 (rows), u64 group key, varint slot, varint number of the record in its slot, tokens
+ * A token speaks of one row of a column and of the slot's members in the order of their joining:
+ *     120 varint column, zigzag time - time of the token before   the row that follows; back to member 0
+ *     121 zigzag id - id before, entry                            a new member
+ *     122 varint member                                           go to this one
+ *     128..254                                                    so many - 127 members keep their value
+ *     255 varint count                                            so many members have no sample
+ *     less than 120: an entry of stream.h                         the member's new value
+ *     payload: u8 3 (late samples): late.c
+ * All little-endian. A slot's first record tells all that the others build on. A torn tail is cut at the first record whose
+ * length or CRC is wrong.
  *
  * A segment is unlinked when every slot that has records in it is sealed. When a write fails the
  * records stay in memory (bounded), appends are refused beyond that, and the write is tried again
@@ -50,8 +59,9 @@ static void segment_path(const struct storage *storage, uint64_t segment, char o
     snprintf(out, 4096, "%s/log/%08" PRIu64, storage->dir, segment);
 }
 
-static size_t record_begin(struct buf *out, uint8_t kind)
+size_t log_record_begin(struct storage *storage, uint8_t kind)
 {
+    struct buf *out = &storage->log.pending;
     size_t start = out->len;
     write_u32(out, 0);
     write_u32(out, 0);
@@ -59,7 +69,7 @@ static size_t record_begin(struct buf *out, uint8_t kind)
     return start;
 }
 
-static void record_finish(struct storage *storage, size_t start)
+void log_record_finish(struct storage *storage, size_t start)
 {
     struct buf *out = &storage->log.pending;
     if (out->overflow)
@@ -73,29 +83,90 @@ static void record_finish(struct storage *storage, size_t start)
         storage->log.dirty_since_mono_ms = clock_mono_ms();
 }
 
-void log_add_series(struct storage *storage, struct series *series, uint64_t group_key)
+void log_add_series(struct storage *storage, series_ref ref, uint64_t group_key)
 {
     struct buf *out = &storage->log.pending;
-    size_t start = record_begin(out, LOG_SERIES);
+    struct series *series = head_series(storage, ref);
+    struct label labels[SERIES_LABELS_MAX];
+    size_t start = log_record_begin(storage, LOG_SERIES);
     write_varint(out, series->id);
     write_u64(out, group_key);
-    series_encode_labels(storage, series, out);
-    record_finish(storage, start);
-    series->logged_segment = storage->log.segment;
+    series_labels_encode(labels, series_labels(storage, series, labels), out);
+    log_record_finish(storage, start);
+    series->logged_segment = (uint32_t)storage->log.segment;
 }
 
-size_t log_begin_samples(struct storage *storage, const struct storage_group *group)
+void log_end(struct storage *storage, struct log_record *record)
+{
+    if (record->group)
+        log_record_finish(storage, record->start);
+    *record = (struct log_record){0};
+}
+
+void log_row(struct storage *storage, struct log_record *record, struct storage_group *group,
+             const struct column *column, uint32_t row)
 {
     struct buf *out = &storage->log.pending;
-    size_t start = record_begin(out, LOG_SAMPLES);
-    write_u64(out, group->key);
-    write_varint(out, group->slot);
-    return start;
+    if (record->group == group && record->column == column && record->row == row)
+        return;
+    if (record->group != group) {
+        log_end(storage, record);
+        record->group = group;
+        record->start = log_record_begin(storage, LOG_ROWS);
+        write_u64(out, group->key);
+        write_varint(out, group->slot->number);
+        write_varint(out, group->slot->sequence++);
+    }
+    int64_t time_ms = column_time(column, row);
+    write_u8(out, LOG_ROW);
+    write_varint(out, column->number);
+    write_zigzag(out, time_ms - record->time_last_ms);
+    record->time_last_ms = time_ms;
+    record->column = column;
+    record->row = row;
+    record->member = 0;
+    record->unchanged_at = 0;
 }
 
-void log_end_samples(struct storage *storage, size_t start)
+void log_member(struct storage *storage, struct log_record *record, const struct run *run,
+                const struct series *series, bool joins)
 {
-    record_finish(storage, start);
+    struct buf *out = &storage->log.pending;
+    if (joins) {
+        write_u8(out, LOG_JOIN);
+        write_zigzag(out, (int64_t)(series->id - record->id_last));
+        record->id_last = series->id;
+    } else if (run->member > record->member) {
+        write_u8(out, LOG_SKIP);
+        write_varint(out, run->member - record->member);
+    } else if (run->member < record->member) {
+        write_u8(out, LOG_SEEK);
+        write_varint(out, run->member);
+    } else {
+        return;
+    }
+    record->member = run->member;
+    record->unchanged_at = 0;
+}
+
+void log_unchanged(struct storage *storage, struct log_record *record)
+{
+    struct buf *out = &storage->log.pending;
+    uint8_t *token = (uint8_t *)out->ptr + record->unchanged_at;
+    record->member++;
+    if (record->unchanged_at && *token < LOG_UNCHANGED + LOG_UNCHANGED_MAX) {
+        ++*token;
+        return;
+    }
+    record->unchanged_at = out->len;
+    write_u8(out, LOG_UNCHANGED + 1);
+}
+
+void log_entry(struct storage *storage, struct log_record *record, struct str entry)
+{
+    buf_add_str(&storage->log.pending, entry);
+    record->member++;
+    record->unchanged_at = 0;
 }
 
 bool log_has_room(const struct storage *storage)
@@ -192,6 +263,19 @@ static void tell_waiters(struct storage *storage, const struct err *failure)
     log->hurry = log->waiters.count > 0;
 }
 
+/* What a file holds whose fdatasync failed is not known: the next write begins a new file, and what was
+ * written goes from memory to the partitions at once. */
+static void suspect_segment(struct storage *storage)
+{
+    storage->log.segment_bytes = SEGMENT_BYTES_MAX + 1;
+    storage->stats.degraded = true;
+    for (size_t i = 0; i < storage->groups.count; i++) {
+        struct storage_group *group = storage->groups.items[i];
+        if (group && group->slot)
+            seal_cut(storage, group);
+    }
+}
+
 static void log_job_done(struct job *base)
 {
     struct log_job *job = CONTAINER_OF(base, struct log_job, job);
@@ -231,7 +315,7 @@ static void log_job_done(struct job *base)
             storage->stats.log_fsync_seconds += job->sync_seconds;
             storage->stats.log_failures += job->err.code != ERR_NONE;
             if (job->err.code != ERR_NONE)
-                log->segment_bytes = SEGMENT_BYTES_MAX + 1; /* The next write begins a new file. */
+                suspect_segment(storage);
         }
         tell_waiters(storage, NULL);
     }
@@ -310,7 +394,7 @@ void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
 void log_drop_sealed_segments(struct storage *storage)
 {
     struct log *log = &storage->log;
-    uint64_t needed = slot_oldest_segment(storage);
+    uint64_t needed = seal_oldest_segment(storage);
     size_t dropped = 0;
     for (; dropped < log->segments.count && log->segments.items[dropped] < needed; dropped++) {
         char path[4096];

@@ -6,7 +6,11 @@
 #define LOG_SEGMENT_HEAD 16
 #define LOG_RECORD_HEAD  8
 #define LOG_RECORD_MAX   ((uint32_t)1 << 30)
-#define LOG_SERIES       1
-#define LOG_SAMPLES      2
+
+enum { LOG_SERIES = 1, LOG_ROWS = 2, LOG_LATE = 3 };
+
+/* Tokens of LOG_ROWS; below LOG_ROW: an entry of stream.h for the next member. */
+enum { LOG_ROW = 120, LOG_JOIN = 121, LOG_SEEK = 122, LOG_UNCHANGED = 127, LOG_SKIP = 255 };
+#define LOG_UNCHANGED_MAX 127
 
 #endif

@@ -1,8 +1,8 @@
 /* log_replay: the log back into the head at start; the same chunks as before, entry by entry.
  *
- * Two passes over the segments: the first checks every record (a bad one ends its segment, which is
- * cut there when it is the torn tail of the last) and takes the series; the second takes the
- * samples of slots that are not sealed. */
+ * Two passes over the segments: the first checks every record (a bad one ends its segment, which is cut there when it is the
+ * torn tail of the last) and takes the series; the second takes the rows of slots that are not sealed. A record speaks of
+ * what the slot's records before it have told; after a hole the rest of that slot is left out. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "codec.h"
 #include "log_format.h"
 #include "store.h"
 
@@ -24,8 +25,9 @@ struct replay {
     struct storage *storage;
     uint64_t segment;
     uint64_t samples;
-    series_ref ref_last;  /* Records go in the order of ids, as refs mostly do. */
     struct kv_read *head; /* For the sealed slots; NULL when there is none. */
+    uint64_t late_sealed; /* The newest sealed slot of late samples. */
+    VEC(uint64_t) sealed; /* By group index: the newest sealed slot + 1; 0: not asked yet. */
 };
 
 /* Our names only: eight digits or more, a plain file, a number that a store can come to. */
@@ -55,69 +57,180 @@ static bool replay_series(struct replay *replay, struct reader *in)
     uint64_t id = read_varint(in);
     (void)read_u64(in);
     if (in->bad || id == 0 || id > NUMBER_MAX ||
-        !series_decode_labels(in, labels, SERIES_LABELS_MAX, &count, &err) || count == 0)
+        !series_labels_decode(in, labels, SERIES_LABELS_MAX, &count, &err) || count == 0)
         return false;
     uint64_t hash = labels_hash(labels, count);
-    series_ref ref = head_find_id(storage, id);
-    if (ref == MAP_NONE)
-        ref = head_add_series(storage, id, labels, count, hash);
-    else if (head_series(storage, ref)->labels_hash != hash)
+    series_ref ref = series_find_id(storage, id);
+    if (ref == MAP_NONE) {
+        ref = series_add(storage, id, labels, count, hash);
+        VEC_PUSH(&storage->dead, ref);
+    } else if (series_hash(storage, head_series(storage, ref)) != hash) {
         return false; /* Of another store. */
-    head_series(storage, ref)->logged_segment = replay->segment;
+    }
+    head_series(storage, ref)->logged_segment = (uint32_t)replay->segment;
     return true;
 }
 
-/* The series of an id: most often the one after the last. */
-static series_ref entry_ref(struct replay *replay, uint64_t id)
+/* Rows of one record, as they are read. */
+struct rows {
+    struct replay *replay;
+    struct storage_group *group;
+    struct slot *slot;
+    struct column *column;
+    uint32_t row;
+    uint32_t member;
+    int64_t time_ms;
+    uint64_t id_last;
+};
+
+static bool rows_select(struct rows *rows, struct reader *in)
 {
-    struct storage *storage = replay->storage;
-    series_ref next = replay->ref_last + 1;
-    bool hit = next < segments_count(&storage->series) && head_series(storage, next)->id == id &&
-               !atomic_load_explicit(&head_series(storage, next)->gone, memory_order_relaxed);
-    replay->ref_last = hit ? next : head_find_id(storage, id);
-    return replay->ref_last;
+    uint64_t number = read_varint(in);
+    int64_t step = read_zigzag(in);
+    if (in->bad || number > UINT16_MAX ||
+        __builtin_add_overflow(rows->time_ms, step, &rows->time_ms) ||
+        rows->time_ms > TIME_MS_MAX || rows->time_ms < -TIME_MS_MAX)
+        return false;
+    rows->member = 0;
+    return slot_place_at(rows->slot, &rows->replay->storage->epoch, (uint32_t)number, rows->time_ms,
+                         &rows->column, &rows->row);
 }
 
-static bool replay_entry(struct replay *replay, struct storage_group *group, struct reader *in,
-                         uint64_t id)
+/* A member's newest row must be before this one, in the same column. */
+static struct run *rows_member(const struct rows *rows)
 {
-    struct storage *storage = replay->storage;
-    series_ref ref = entry_ref(replay, id);
-    struct series *series = ref == MAP_NONE ? NULL : head_series(storage, ref);
-    const uint8_t *begin = in->at;
-    uint8_t control = read_u8(in);
-    bool starts = control == CHUNK_CONTROL_START, started = false;
-    if (starts) {
-        begin = in->at;
-        control = read_u8(in);
+    if (!rows->column || rows->member >= rows->slot->member_count)
+        return NULL;
+    struct run *run = slot_member(rows->slot, rows->member);
+    bool fits = run->column == rows->column &&
+                rows->row > atomic_load_explicit(&run->last_row, memory_order_relaxed);
+    return fits ? run : NULL;
+}
+
+static void rows_stored(struct rows *rows, series_ref ref, uint64_t bits)
+{
+    struct storage *storage = rows->replay->storage;
+    struct series *series = head_series(storage, ref);
+    /* The next entry is coded against these bits, even if a file has newer samples already. */
+    series->bits = bits;
+    series->bits_known = rows->time_ms >= series->last_ms;
+    if (series->bits_known)
+        series->last_ms = rows->time_ms;
+    rows->slot->samples++;
+    rows->replay->samples++;
+}
+
+static bool rows_unchanged(struct rows *rows, uint32_t count)
+{
+    struct storage *storage = rows->replay->storage;
+    for (uint32_t i = 0; i < count; i++, rows->member++) {
+        struct run *run = rows_member(rows);
+        if (!run || run->flags & RUN_IS_HISTOGRAM)
+            return false;
+        run_repeat(run, (uint16_t)rows->row);
+        series_ref ref = slot_member_ref(rows->slot, rows->member);
+        rows_stored(rows, ref, head_series(storage, ref)->bits);
     }
-    if (!series || (!starts && (!series->open || series->open->slot != group->slot)))
-        return chunk_skip_entry(in, control);
-    if (starts) {
-        series->group = group->index;
-        /* A writer that came after a hole starts anew before the last chunk is full. */
-        series->open = NULL;
-    } else if (series->open->state.count >= CHUNK_SAMPLES_MAX) {
-        return false;
-    }
-    struct chunk_state state = starts ? (struct chunk_state){0} : series->open->state;
-    if (!chunk_decode_entry(&state, in, control) ||
-        (!starts && state.time_ms <= series->open->state.time_ms))
-        return false;
-    struct chunk *chunk = head_open_chunk(storage, series, ref, group->slot, &started);
-    chunk->state = state;
-    storage->chunk_bytes -= chunk->bytes;
-    chunk_add(chunk, begin, (size_t)(in->at - begin));
-    storage->chunk_bytes += chunk->bytes;
-    if (started)
-        atomic_store_explicit(&series->newest, chunk, memory_order_release);
-    head_stored(storage, series, chunk->state.time_ms);
-    group->slot_samples++;
-    replay->samples++;
     return true;
 }
 
-static uint64_t sealed_slot(struct replay *replay, uint64_t group_key)
+static bool rows_histogram(struct rows *rows, struct run *run, series_ref ref, bool joins,
+                           struct reader *in, const uint8_t *begin)
+{
+    struct storage *storage = rows->replay->storage;
+    struct histogram *histogram;
+    struct arena arena;
+    struct reader body = reader_over(read_varint_str(in));
+    arena_init(&arena, 0);
+    bool good = !in->bad &&
+                codec_histogram_decode(&body, joins ? NULL : head_last_histogram(storage, ref),
+                                       &arena, &histogram) &&
+                body.at == body.end;
+    if (good) {
+        struct buf whole;
+        buf_init(&whole, (size_t)64 << 20);
+        codec_histogram_encode(histogram, NULL, &whole);
+        run->flags |= RUN_IS_HISTOGRAM;
+        run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
+        head_set_histogram(storage, ref, histogram);
+        rows_stored(rows, ref, hash64(buf_str(&whole)));
+        buf_deinit(&whole);
+    }
+    arena_deinit(&arena);
+    return good;
+}
+
+static bool rows_entry(struct rows *rows, struct run *run, bool joins, uint8_t code,
+                       struct reader *in)
+{
+    const uint8_t *begin = in->at - 1;
+    series_ref ref = slot_member_ref(rows->slot, run->member);
+    struct series *series = head_series(rows->replay->storage, ref);
+    if (code == STREAM_HISTOGRAM)
+        return rows_histogram(rows, run, ref, joins, in, begin);
+    struct stream_state state = {.bits = joins ? 0 : series->bits, .exponent = run->exponent};
+    if ((run->flags & RUN_IS_HISTOGRAM) || code == STREAM_ABSENT ||
+        !stream_decode(&state, code, in))
+        return false;
+    run->exponent = state.exponent;
+    run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
+    rows_stored(rows, ref, state.bits);
+    return true;
+}
+
+static bool rows_join(struct rows *rows, struct reader *in)
+{
+    struct storage *storage = rows->replay->storage;
+    rows->id_last += (uint64_t)read_zigzag(in);
+    uint8_t code = read_u8(in);
+    series_ref ref = series_find_id(storage, rows->id_last);
+    if (in->bad || !rows->column || ref == MAP_NONE)
+        return false;
+    struct series *series = head_series(storage, ref);
+    struct run *run = slot_add_run(rows->slot, rows->column, rows->row, ref);
+    bool was_live = series_is_live(series);
+    rows->member = run->member + 1;
+    series->group = rows->group->index;
+    if (!rows_entry(rows, run, true, code, in)) {
+        rows->slot->member_count--; /* Nothing of it may be sealed. */
+        memset(run, 0, sizeof(*run));
+        return false;
+    }
+    atomic_init(&run->older, atomic_load_explicit(&series->newest, memory_order_relaxed));
+    atomic_store_explicit(&series->newest, run, memory_order_release);
+    series_note_live(storage, ref, was_live);
+    return true;
+}
+
+static bool rows_token(struct rows *rows, struct reader *in)
+{
+    uint8_t token = read_u8(in);
+    uint64_t number;
+    switch (token) {
+    case LOG_ROW:
+        return rows_select(rows, in);
+    case LOG_JOIN:
+        return rows_join(rows, in);
+    case LOG_SEEK:
+    case LOG_SKIP:
+        number = read_varint(in) + (token == LOG_SKIP ? rows->member : 0);
+        if (in->bad || number >= rows->slot->member_count)
+            return false;
+        rows->member = (uint32_t)number;
+        return true;
+    default:
+        break;
+    }
+    if (token > LOG_UNCHANGED)
+        return rows_unchanged(rows, token - LOG_UNCHANGED);
+    struct run *run = rows_member(rows);
+    if (!run)
+        return false;
+    rows->member++;
+    return rows_entry(rows, run, false, token, in);
+}
+
+static uint64_t sealed_number(const struct replay *replay, uint64_t group_key)
 {
     struct str value;
     struct err err = {0};
@@ -129,35 +242,57 @@ static uint64_t sealed_slot(struct replay *replay, uint64_t group_key)
     return read_u64(&in);
 }
 
-static bool replay_samples(struct replay *replay, struct reader *in)
+static uint64_t sealed_slot(struct replay *replay, const struct storage_group *group)
 {
-    struct storage *storage = replay->storage;
-    uint64_t key = read_u64(in), slot = read_varint(in), id = 0;
-    if (in->bad || slot == 0 || slot > NUMBER_MAX)
-        return false;
-    if (slot <= sealed_slot(replay, key))
-        return true;
-    struct storage_group *group = head_group(storage, key);
-    if (slot < group->slot)
-        return true;
-    if (group->slot != 0 && slot != group->slot)
-        slot_cut(storage, group);
-    if (group->slot == 0)
-        head_slot_begin(storage, group, slot, clock_mono_ms());
-    while (in->at < in->end) {
-        id += (uint64_t)read_zigzag(in);
-        if (in->bad || !replay_entry(replay, group, in, id))
-            return false;
-    }
-    return true;
+    while (replay->sealed.count <= group->index)
+        VEC_PUSH(&replay->sealed, 0);
+    uint64_t *known = &replay->sealed.items[group->index];
+    if (*known == 0)
+        *known = sealed_number(replay, group->key) + 1;
+    return *known - 1;
 }
 
-/* After a hole no open chunk's state can be trusted: what follows is skipped until a chunk starts.
- */
-static void freeze_all(struct storage *storage)
+static bool replay_rows(struct replay *replay, struct reader *in)
 {
-    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++)
-        head_series(storage, ref)->open = NULL;
+    struct storage *storage = replay->storage;
+    uint64_t key = read_u64(in), number = read_varint(in), sequence = read_varint(in);
+    if (in->bad || number == 0 || number > NUMBER_MAX)
+        return false;
+    struct storage_group *group = group_for(storage, key);
+    if (number <= sealed_slot(replay, group) || number <= group->broken_slot ||
+        (group->slot && number < group->slot->number))
+        return true;
+    if (group->slot && number != group->slot->number)
+        seal_cut(storage, group);
+    if (!group->slot)
+        group_slot_begin(storage, group, number, clock_mono_ms());
+    struct rows rows = {.replay = replay, .group = group, .slot = group->slot};
+    if (sequence < group->slot->sequence)
+        return true; /* A write that failed behind it was done again in the next segment. */
+    bool good = sequence == group->slot->sequence;
+    group->slot->sequence++;
+    while (good && in->at < in->end)
+        good = rows_token(&rows, in);
+    if (good)
+        return true;
+    group->broken_slot = number;
+    if (group->slot->member_count > 0)
+        seal_cut(storage, group);
+    return false;
+}
+
+/* Groups that have nothing after all. */
+static void drop_empty_groups(struct storage *storage)
+{
+    for (size_t i = 0; i < storage->groups.count; i++) {
+        struct storage_group *group = storage->groups.items[i];
+        if (group && group->slot && group->slot->member_count == 0) {
+            slot_free(group->slot);
+            group->slot = NULL;
+        }
+        if (group)
+            group_drop_unused(storage, group);
+    }
 }
 
 /* False with ERR_UNAVAILABLE for a file of a newer program, which nobody may touch, else for one
@@ -193,14 +328,14 @@ static bool replay_segment(struct replay *replay, struct str bytes, bool samples
         if (!samples && hash_crc32c(0, payload) != crc)
             return false;
         uint8_t kind = read_u8(&body);
-        bool good = kind == LOG_SERIES    ? samples || replay_series(replay, &body)
-                    : kind == LOG_SAMPLES ? !samples || replay_samples(replay, &body)
-                                          : false;
-        if (!good) {
+        bool good = kind == LOG_SERIES ? samples || replay_series(replay, &body)
+                    : kind == LOG_ROWS ? !samples || replay_rows(replay, &body)
+                    : kind == LOG_LATE
+                        ? !samples || late_replay(replay->storage, &body, replay->late_sealed,
+                                                  &replay->samples)
+                        : false;
+        if (!good)
             replay->storage->stats.log_corruptions++;
-            if (samples)
-                freeze_all(replay->storage);
-        }
         *good_len = LOG_SEGMENT_HEAD + (size_t)(in.at - in.begin);
     }
     return true;
@@ -222,10 +357,8 @@ static bool replay_pass(struct replay *replay, struct segment_file *files, size_
         char path[4096];
         size_t good_len;
         struct err why = {0};
-        if (files[i].aside) {
-            freeze_all(storage);
+        if (files[i].aside)
             continue;
-        }
         buf_init(&bytes, SEGMENT_READ_MAX);
         snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir, files[i].number);
         if (!file_read_all(path, &bytes, err)) {
@@ -255,8 +388,6 @@ static bool replay_pass(struct replay *replay, struct segment_file *files, size_
                       path, "offset", log_fmt("%zu", good_len), "bytes", log_fmt("%zu", text.len));
                 storage->stats.log_corruptions++;
             }
-        } else if (!files[i].whole || !whole) {
-            freeze_all(storage);
         }
         buf_deinit(&bytes);
         /* Only a tail can be cut: in the middle the file is kept as it is, for a person to look at.
@@ -294,9 +425,12 @@ bool log_replay(struct storage *storage, struct err *err)
     struct err ignored = {0};
     if (storage->head && !kv_read_begin(storage->head, &replay.head, &ignored))
         replay.head = NULL;
+    replay.late_sealed = sealed_number(&replay, LATE_GROUP_KEY);
     bool good = replay_pass(&replay, files.items, files.count, false, err) &&
                 replay_pass(&replay, files.items, files.count, true, err);
     kv_read_end(replay.head);
+    VEC_FREE(&replay.sealed);
+    drop_empty_groups(storage);
     VEC_EACH (file, &files) {
         if (!file->aside)
             VEC_PUSH(&storage->log.segments, file->number);

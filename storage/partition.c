@@ -1,11 +1,10 @@
-/* partition: the files of sealed slots, one a [from, to) of partition_ms, and the bundles in them.
+/* partition: the files of sealed slots, one a [from, to) of partition_ms, and the list of all files that readers see.
  *
- *     lane: partition_for -> kv_put bundles -> commit
- *     loop: partition_publish -> readers ... -> retire     lane: unlink
+ *     lane: partition_for -> kv_put bundles, directory, labels -> commit
+ *     loop: partition_publish -> readers ... -> frozen -> built into a day (publish.c) -> retired     lane: unlink
  *
- * In memory a partition keeps one small entry a bundle (ids and times that it spans); what is in a
- * bundle stands in its own directory on disk (bundle.c). How one goes: retention.c. */
-#include <dirent.h>
+ * In memory a partition keeps one small entry a bundle (ids and times that it spans) and the indexes of series that have
+ * left memory. Late samples of a span that is frozen or built go to an overlay beside it. How one goes: retention.c. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,9 @@
 #include "base/timetext.h"
 #include "store.h"
 
-static const char *const TABLES[PARTITION_TABLES] = {"meta", "series", "bundles"};
+const char *const PARTITION_TABLE_NAMES[PARTITION_TABLES] = {"meta", "series", "bundles", "dir"};
+
+#define DIR_ENTRY_BYTES 48
 
 /* --- files --- */
 
@@ -28,7 +29,8 @@ static void stamp(struct buf *out, int64_t time_ms)
     buf_addf(out, "%04" PRId64 "%02d%02dT%02dZ", civil.year, civil.month, civil.day, civil.hour);
 }
 
-static char *partition_path(const struct storage *storage, int64_t from_ms, int64_t to_ms)
+char *partition_path(const struct storage *storage, int64_t from_ms, int64_t to_ms,
+                     uint64_t overlay)
 {
     struct buf path;
     buf_init(&path, 4096);
@@ -36,7 +38,10 @@ static char *partition_path(const struct storage *storage, int64_t from_ms, int6
     stamp(&path, from_ms);
     buf_add_char(&path, '-');
     stamp(&path, to_ms);
-    buf_addf(&path, ".open.mdb");
+    if (overlay)
+        buf_addf(&path, ".%" PRIu64 ".ooo.mdb", overlay);
+    else
+        buf_addf(&path, ".open.mdb");
     char *text = str_dup(buf_str(&path));
     buf_deinit(&path);
     return text;
@@ -47,6 +52,10 @@ void partition_free(void *ptr)
     struct partition *partition = ptr;
     if (!partition)
         return;
+    struct segment_list *list = atomic_load(&partition->spilled);
+    for (uint32_t i = 0; list && i < list->count; i++)
+        index_segment_close(list->items[i]);
+    mem_free(list);
     kv_close(partition->kv);
     mem_free(atomic_load(&partition->dir));
     mem_free(partition->path);
@@ -61,32 +70,22 @@ static bool put_u64(struct kv_write *write, unsigned table, uint64_t key, uint64
     return kv_put(write, table, key, str_from(bytes, 8), err);
 }
 
-static bool get_u64(struct kv_read *read, unsigned table, uint64_t key, uint64_t *out,
-                    struct err *err)
-{
-    bool found;
-    struct str value;
-    if (!kv_get(read, table, key, &found, &value, err))
-        return false;
-    struct reader in = reader_over(found ? value : STR_EMPTY);
-    *out = read_u64(&in);
-    return in.bad ? err_set(err, ERR_CORRUPT, "meta entry %" PRIu64 " is missing", key) : true;
-}
-
-static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_ms,
+static bool partition_make(struct storage *storage, const struct span *span, uint64_t overlay,
                            struct partition **out, struct err *err)
 {
     struct partition *partition = MEM_NEW(struct partition);
     struct kv_write *write = NULL;
-    partition->from_ms = from_ms;
-    partition->to_ms = to_ms;
-    partition->path = partition_path(storage, from_ms, to_ms);
+    partition->from_ms = span->from_ms;
+    partition->to_ms = span->to_ms;
+    partition->is_overlay = overlay > 0;
+    partition->path = partition_path(storage, span->from_ms, span->to_ms, overlay);
+    partition->segment_next = 1;
     bool is_new = access(partition->path, F_OK) != 0;
-    if (kv_open(&partition->kv, partition->path, TABLES, PARTITION_TABLES, err) &&
+    if (kv_open(&partition->kv, partition->path, PARTITION_TABLE_NAMES, PARTITION_TABLES, err) &&
         kv_write_begin(partition->kv, &write, err)) {
         if (put_u64(write, PARTITION_META, META_VERSION, STORE_VERSION, err) &&
-            put_u64(write, PARTITION_META, META_FROM, (uint64_t)from_ms, err) &&
-            put_u64(write, PARTITION_META, META_TO, (uint64_t)to_ms, err)) {
+            put_u64(write, PARTITION_META, META_FROM, (uint64_t)span->from_ms, err) &&
+            put_u64(write, PARTITION_META, META_TO, (uint64_t)span->to_ms, err)) {
             if (kv_commit(write, err) && file_sync_dir(storage->dir, err)) {
                 *out = partition;
                 return true;
@@ -103,21 +102,13 @@ static bool partition_make(struct storage *storage, int64_t from_ms, int64_t to_
     return false;
 }
 
-bool partition_edge(const struct storage *storage, int64_t *edge_ms)
-{
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
-    int64_t span = storage->options.retention_ms;
-    if (span <= 0 || newest == INT64_MIN || newest < INT64_MIN + span)
-        return false;
-    *edge_ms = newest - span;
-    return true;
-}
-
 bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
                    struct err *err)
 {
-    int64_t span = storage->options.partition_ms;
-    int64_t number = time_ms / span - (time_ms % span < 0);
+    int64_t length = storage->options.partition_ms;
+    int64_t number = time_ms / length - (time_ms % length < 0);
+    struct span span = {number * length, number * length + length};
+    uint64_t overlay = 0;
     for (size_t i = storage->lane_partitions.count; i-- > 0;) {
         struct partition *partition = storage->lane_partitions.items[i];
         if (time_ms >= partition->from_ms && time_ms < partition->to_ms) {
@@ -125,41 +116,77 @@ bool partition_for(struct storage *storage, int64_t time_ms, struct partition **
             return true;
         }
     }
-    if (!partition_make(storage, number * span, number * span + span, out, err))
+    VEC_EACH (taken, &storage->lane_spans) {
+        if (time_ms < taken->from_ms || time_ms >= taken->to_ms)
+            continue;
+        span = *taken;
+        overlay = ++storage->overlay_next;
+        break;
+    }
+    if (!partition_make(storage, &span, overlay, out, err))
         return false;
     VEC_PUSH(&storage->lane_partitions, *out);
     return true;
 }
 
-/* --- the published list: loop thread writes --- */
+/* --- directories of bundles --- */
 
-struct partition_list *partition_list_now(const struct storage *storage)
+bool bundle_entry_of(struct str bytes, struct bundle_entry *out)
 {
-    return atomic_load_explicit(&storage->partitions, memory_order_acquire);
+    struct bundle bundle;
+    if (!bundle_open(&bundle, bytes))
+        return false;
+    *out = (struct bundle_entry){.id_min = bundle_run_at(&bundle, 0).id,
+                                 .id_max = bundle_run_at(&bundle, bundle.run_count - 1).id,
+                                 .slot = bundle.slot,
+                                 .time_min_ms = bundle.time_min_ms,
+                                 .time_max_ms = bundle.time_max_ms};
+    return out->id_min <= out->id_max;
 }
 
-static int compare_from(const void *a, const void *b)
+void bundle_dir_encode(const struct bundle_entry *entries, size_t count, struct buf *out)
 {
-    const struct partition *x = *(struct partition *const *)a, *y = *(struct partition *const *)b;
-    return (x->from_ms > y->from_ms) - (x->from_ms < y->from_ms);
-}
-
-void partition_list_update(struct storage *storage, struct partition *added)
-{
-    struct partition_list *old = partition_list_now(storage);
-    uint32_t count = old ? old->count : 0;
-    struct partition_list *list = mem_alloc(sizeof(*list) + (count + 1) * sizeof(list->items[0]));
-    list->count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!old->items[i]->retired)
-            list->items[list->count++] = old->items[i];
+    buf_clear(out);
+    write_u32(out, 0);
+    for (size_t i = 0; i < count; i++) {
+        write_u64(out, entries[i].key);
+        write_u64(out, entries[i].id_min);
+        write_u64(out, entries[i].id_max);
+        write_u64(out, entries[i].slot);
+        write_u64(out, (uint64_t)entries[i].time_min_ms);
+        write_u64(out, (uint64_t)entries[i].time_max_ms);
     }
-    if (added)
-        list->items[list->count++] = added;
-    qsort(list->items, list->count, sizeof(list->items[0]), compare_from);
-    atomic_store_explicit(&storage->partitions, list, memory_order_release);
-    if (old)
-        epoch_retire(&storage->epoch, mem_free, old);
+    uint32_t crc = hash_crc32c(0, str_after(buf_str(out), 4));
+    memcpy(out->ptr, &crc, 4);
+}
+
+bool bundle_dir_decode(struct str bytes, struct bundle_entry *out, size_t *count)
+{
+    struct reader in = reader_over(bytes);
+    uint32_t crc = read_u32(&in);
+    size_t room = *count;
+    *count = in.bad ? 0 : (bytes.len - 4) / DIR_ENTRY_BYTES;
+    if (in.bad || hash_crc32c(0, str_after(bytes, 4)) != crc || (bytes.len - 4) % DIR_ENTRY_BYTES)
+        return false;
+    for (size_t i = 0; out && i < *count && i < room; i++) {
+        out[i].key = read_u64(&in);
+        out[i].id_min = read_u64(&in);
+        out[i].id_max = read_u64(&in);
+        out[i].slot = read_u64(&in);
+        out[i].time_min_ms = (int64_t)read_u64(&in);
+        out[i].time_max_ms = (int64_t)read_u64(&in);
+    }
+    return true;
+}
+
+static void entry_copy(struct bundle_entry *to, const struct bundle_entry *from)
+{
+    to->key = from->key;
+    to->id_min = from->id_min;
+    to->id_max = from->id_max;
+    to->slot = from->slot;
+    to->time_min_ms = from->time_min_ms;
+    to->time_max_ms = from->time_max_ms;
 }
 
 static void dir_add(struct storage *storage, struct partition *partition,
@@ -168,32 +195,78 @@ static void dir_add(struct storage *storage, struct partition *partition,
     struct bundle_dir *dir = atomic_load_explicit(&partition->dir, memory_order_relaxed);
     uint32_t have = dir ? atomic_load_explicit(&dir->count, memory_order_relaxed) : 0;
     if (!dir || have + count > dir->capacity) {
-        uint32_t capacity = have * 2 + (uint32_t)count + 16;
+        uint32_t capacity = have + have / 2 + (uint32_t)count + 16;
         struct bundle_dir *grown =
             mem_zalloc(sizeof(*grown) + capacity * sizeof(grown->entries[0]));
         grown->capacity = capacity;
-        for (uint32_t i = 0; i < have; i++) {
-            grown->entries[i].key = dir->entries[i].key;
-            grown->entries[i].id_min = dir->entries[i].id_min;
-            grown->entries[i].id_max = dir->entries[i].id_max;
-            grown->entries[i].time_min_ms = dir->entries[i].time_min_ms;
-            grown->entries[i].time_max_ms = dir->entries[i].time_max_ms;
-        }
+        for (uint32_t i = 0; i < have; i++)
+            entry_copy(&grown->entries[i], &dir->entries[i]);
         atomic_init(&grown->count, have);
         atomic_store_explicit(&partition->dir, grown, memory_order_release);
         if (dir)
             epoch_retire(&storage->epoch, mem_free, dir);
         dir = grown;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct bundle_entry *entry = &dir->entries[have + i];
-        entry->key = entries[i].key;
-        entry->id_min = entries[i].id_min;
-        entry->id_max = entries[i].id_max;
-        entry->time_min_ms = entries[i].time_min_ms;
-        entry->time_max_ms = entries[i].time_max_ms;
-    }
+    for (size_t i = 0; i < count; i++)
+        entry_copy(&dir->entries[have + i], &entries[i]);
     atomic_store_explicit(&dir->count, have + (uint32_t)count, memory_order_release);
+}
+
+/* --- the published list: loop thread writes --- */
+
+struct file_list *file_list_now(const struct storage *storage)
+{
+    return atomic_load_explicit(&storage->files, memory_order_acquire);
+}
+
+static int compare_file(const void *a, const void *b)
+{
+    const struct store_file *x = a, *y = b;
+    if (x->from_ms != y->from_ms)
+        return x->from_ms < y->from_ms ? -1 : 1;
+    return (x->open != NULL) - (y->open != NULL); /* Days first: what is beside them is newer. */
+}
+
+/* The list's references of days. */
+static void file_list_free(void *ptr)
+{
+    struct file_list *list = ptr;
+    for (uint32_t i = 0; list && i < list->count; i++)
+        day_file_unref(list->items[i].day);
+    mem_free(list);
+}
+
+static bool is_retired(const struct storage *storage, const struct store_file *file)
+{
+    if (file->open)
+        return file->open->retired;
+    for (size_t i = 0; i < storage->retired.count; i++) {
+        if (storage->retired.items[i].file.day == file->day)
+            return true;
+    }
+    return false;
+}
+
+void file_list_update(struct storage *storage, const struct store_file *added)
+{
+    struct file_list *old = file_list_now(storage);
+    uint32_t count = old ? old->count : 0;
+    struct file_list *list = mem_alloc(sizeof(*list) + (count + 1) * sizeof(list->items[0]));
+    list->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_retired(storage, &old->items[i]))
+            continue;
+        list->items[list->count] = old->items[i];
+        if (old->items[i].day)
+            day_file_ref(old->items[i].day);
+        list->count++;
+    }
+    if (added)
+        list->items[list->count++] = *added;
+    qsort(list->items, list->count, sizeof(list->items[0]), compare_file);
+    atomic_store_explicit(&storage->files, list, memory_order_release);
+    if (old)
+        epoch_retire(&storage->epoch, file_list_free, old);
 }
 
 void partition_publish(struct storage *storage, struct partition *partition,
@@ -202,275 +275,44 @@ void partition_publish(struct storage *storage, struct partition *partition,
     if (partition->retired)
         return;
     dir_add(storage, partition, entries, count);
-    if (!partition->published) {
-        partition->published = true;
-        partition_list_update(storage, partition);
-    }
-}
-
-/* --- open --- */
-
-struct load {
-    struct storage *storage;
-    struct partition *partition;
-    VEC(struct bundle_entry) entries;
-    VEC(series_ref) refs;
-    int64_t time_min_ms, time_max_ms; /* Of the good bundles. */
-    uint64_t bad_bundles;
-};
-
-static bool load_series(void *ctx, uint64_t id, struct str value, struct err *err)
-{
-    struct load *load = ctx;
-    struct label labels[SERIES_LABELS_MAX];
-    size_t count;
-    struct reader in = reader_over(value);
-    if (id == 0 || id > NUMBER_MAX ||
-        !series_decode_labels(&in, labels, SERIES_LABELS_MAX, &count, err) || count == 0)
-        return err_set(err, ERR_CORRUPT, "series %" PRIu64 " has bad labels", id);
-    uint64_t hash = labels_hash(labels, count);
-    series_ref ref = head_find_id(load->storage, id);
-    if (ref == MAP_NONE)
-        ref = head_add_series(load->storage, id, labels, count, hash);
-    struct series *series = head_series(load->storage, ref);
-    if (series->labels_hash != hash)
-        return err_set(err, ERR_CORRUPT, "series %" PRIu64 " is another one elsewhere", id);
-    VEC_PUSH(&load->refs, ref);
-    if (load->partition->from_ms < atomic_load(&series->time_first_ms))
-        atomic_store(&series->time_first_ms, load->partition->from_ms);
-    if (load->partition->to_ms - 1 > atomic_load(&series->time_last_ms))
-        atomic_store(&series->time_last_ms, load->partition->to_ms - 1);
-    return true;
-}
-
-static bool load_bundle(void *ctx, uint64_t key, struct str value, struct err *err)
-{
-    struct load *load = ctx;
-    struct bundle_entry entry = {.key = key};
-    uint32_t rows;
-    (void)err;
-    bool good =
-        bundle_head(value, &entry, &rows) && entry.time_min_ms >= load->partition->from_ms &&
-        entry.time_min_ms <= entry.time_max_ms && entry.time_max_ms < load->partition->to_ms;
-    if (!good) {
-        load->bad_bundles++;
-        return true;
-    }
-    /* The store's newest time decides about retention and about what is too old: it is not believed
-     * unchecked. What is read of a bundle with a bad checksum is an error, not a gap, so it stays.
-     */
-    if (entry.time_max_ms > load->time_max_ms && bundle_verify(value))
-        load->time_max_ms = entry.time_max_ms;
-    if (entry.time_min_ms < load->time_min_ms)
-        load->time_min_ms = entry.time_min_ms;
-    entry.key = key;
-    VEC_PUSH(&load->entries, entry);
-    return true;
-}
-
-/* The whole file is good: what it tells may be believed. */
-static void load_accept(struct load *load)
-{
-    struct storage *storage = load->storage;
-    if (load->time_max_ms > atomic_load(&storage->time_max_ms))
-        atomic_store(&storage->time_max_ms, load->time_max_ms);
-    if (load->time_min_ms < atomic_load(&storage->time_min_ms))
-        atomic_store(&storage->time_min_ms, load->time_min_ms);
-    VEC_EACH (ref, &load->refs) {
-        struct series *series = head_series(storage, *ref);
-        if (load->partition->to_ms > series->labels_until_ms)
-            series->labels_until_ms = load->partition->to_ms;
-    }
-    VEC_PUSH(&storage->lane_partitions, load->partition);
-    partition_publish(storage, load->partition, load->entries.items, load->entries.count);
-}
-
-/* [from, to) is in the name as well: a flipped bit in one is seen by the other. */
-static bool is_sane_range(const struct storage *storage, const char *path,
-                          const struct partition *partition)
-{
-    if (partition->from_ms < -2 * TIME_MS_MAX || partition->to_ms > 2 * TIME_MS_MAX ||
-        partition->from_ms >= partition->to_ms)
-        return false;
-    char *named = partition_path(storage, partition->from_ms, partition->to_ms);
-    bool same = strcmp(named, path) == 0;
-    mem_free(named);
-    return same;
-}
-
-static bool load_partition(struct storage *storage, const char *path, struct err *err)
-{
-    struct load load = {.storage = storage,
-                        .partition = MEM_NEW(struct partition),
-                        .time_min_ms = INT64_MAX,
-                        .time_max_ms = INT64_MIN};
-    struct kv_read *read = NULL;
-    uint64_t version, from = 0, to = 0;
-    load.partition->path = str_dup(str_of(path));
-    bool good = kv_open(&load.partition->kv, path, TABLES, PARTITION_TABLES, err) &&
-                kv_read_begin(load.partition->kv, &read, err) &&
-                get_u64(read, PARTITION_META, META_VERSION, &version, err) &&
-                get_u64(read, PARTITION_META, META_FROM, &from, err) &&
-                get_u64(read, PARTITION_META, META_TO, &to, err);
-    load.partition->from_ms = (int64_t)from;
-    load.partition->to_ms = (int64_t)to;
-    if (good && version != STORE_VERSION && version <= 0xffff)
-        good = err_set(err, ERR_UNAVAILABLE,
-                       "%s has format version %" PRIu64 "; this program reads version %d", path,
-                       version, STORE_VERSION);
-    if (good && (version != STORE_VERSION || !is_sane_range(storage, path, load.partition)))
-        good = err_set(err, ERR_CORRUPT, "%s tells wild numbers of itself", path);
-    good = good && kv_each(read, PARTITION_SERIES, load_series, &load, err) &&
-           kv_each(read, PARTITION_BUNDLES, load_bundle, &load, err);
-    kv_read_end(read);
-    if (good) {
-        load_accept(&load);
-        if (load.bad_bundles)
-            LOG_W("Partition has damaged bundles: they are left out", "file", path, "bundles",
-                  log_fmt("%" PRIu64, load.bad_bundles));
-    } else {
-        partition_free(load.partition);
-    }
-    VEC_FREE(&load.entries);
-    VEC_FREE(&load.refs);
-    return good;
-}
-
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool open_head(struct storage *storage, struct err *err)
-{
-    static const char *const tables[HEAD_TABLES] = {"meta", "sealed"};
-    struct kv_read *read = NULL;
-    struct err why = {0};
-    uint64_t version;
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/head.mdb", storage->dir);
-    for (int attempt = 0; attempt < 2; attempt++) {
-        struct kv_write *write = NULL;
-        if (kv_open(&storage->head, path, tables, HEAD_TABLES, &why) &&
-            kv_read_begin(storage->head, &read, &why)) {
-            uint64_t next = 0, slot = 0;
-            bool known = get_u64(read, HEAD_META, META_VERSION, &version, &why);
-            if (known) {
-                struct err none = {0};
-                (void)!get_u64(read, HEAD_META, META_NEXT_ID, &next, &none);
-                (void)!get_u64(read, HEAD_META, META_NEXT_SLOT, &slot, &none);
-            }
-            kv_read_end(read);
-            if (known && version != STORE_VERSION)
-                return err_set(err, ERR_CORRUPT,
-                               "%s has format version %" PRIu64 "; this program reads version %d",
-                               path, version, STORE_VERSION);
-            if (next <= NUMBER_MAX && next > storage->next_id)
-                storage->next_id = next;
-            if (slot <= NUMBER_MAX && slot > storage->next_slot)
-                storage->next_slot = slot;
-            if (known)
-                return true;
-            if (kv_write_begin(storage->head, &write, &why)) {
-                if (put_u64(write, HEAD_META, META_VERSION, STORE_VERSION, &why)) {
-                    if (kv_commit(write, &why))
-                        return true;
-                } else {
-                    kv_abort(write);
-                }
-            }
-        }
-        kv_close(storage->head);
-        storage->head = NULL;
-        if (why.code != ERR_CORRUPT)
-            break;
-        if (!file_set_aside(path, &why, err))
-            return false;
-    }
-    *err = why;
-    return false;
-}
-
-/* The newest sample of each series that had some lately, so that the next one is judged by it. */
-static void note_newest(struct storage *storage, const struct partition *partition, int64_t from_ms)
-{
-    const struct bundle_dir *dir = atomic_load(&partition->dir);
-    struct kv_read *read = NULL;
-    struct err ignored = {0};
-    if (!dir || !kv_read_begin(partition->kv, &read, &ignored))
+    partition->touched_mono_ms = clock_mono_ms();
+    if (partition->published)
         return;
-    for (uint32_t i = 0; i < atomic_load(&dir->count); i++) {
-        const struct bundle_entry *entry = &dir->entries[i];
-        struct bundle_entry head;
-        struct str bytes;
-        bool found;
-        uint32_t rows;
-        if (entry->time_max_ms < from_ms ||
-            !kv_get(read, PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) || !found ||
-            !bundle_verify(bytes) || !bundle_head(bytes, &head, &rows))
-            continue;
-        for (uint32_t row = 0; row < rows; row++) {
-            struct reader in =
-                reader_over(str_after(bytes, BUNDLE_HEAD_BYTES + (size_t)row * BUNDLE_ENTRY_BYTES));
-            series_ref ref = head_find_id(storage, read_u64(&in));
-            (void)read_bytes(&in, 24); /* Where its bytes are, and the first time. */
-            int64_t time_ms = (int64_t)read_u64(&in);
-            struct series *series = ref == MAP_NONE ? NULL : head_series(storage, ref);
-            if (series &&
-                (series->sealed_known == SEALED_NOTHING || time_ms > series->sealed_time_ms)) {
-                series->sealed_known = SEALED_TIME;
-                series->sealed_time_ms = time_ms;
-            }
-        }
-    }
-    kv_read_end(read);
+    struct store_file file = {
+        .from_ms = partition->from_ms, .to_ms = partition->to_ms, .open = partition};
+    partition->published = true;
+    file_list_update(storage, &file);
 }
 
-static void note_all_newest(struct storage *storage)
-{
-    int64_t newest = atomic_load(&storage->time_max_ms);
-    for (size_t i = 0; i < storage->lane_partitions.count && newest != INT64_MIN; i++) {
-        const struct partition *partition = storage->lane_partitions.items[i];
-        if (partition->to_ms > newest - HEAD_WINDOW_MS)
-            note_newest(storage, partition, newest - HEAD_WINDOW_MS);
-    }
-}
+/* --- index segments --- */
 
-bool partition_open_all(struct storage *storage, struct err *err)
+void partition_show_segment(struct storage *storage, struct partition *partition,
+                            struct index_segment *segment)
 {
-    VEC(char *) names = {0};
-    bool good = open_head(storage, err);
-    DIR *dir = good ? opendir(storage->dir) : NULL;
-    if (!good || !dir)
-        return good ? err_set(err, ERR_IO, "open %s: cannot be read", storage->dir) : false;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (str_ends(str_of(entry->d_name), STR(".open.mdb")))
-            VEC_PUSH(&names, str_dup(str_of(entry->d_name)));
-    }
-    closedir(dir);
-    VEC_SORT(&names, compare_text);
-    for (size_t i = 0; i < names.count; i++) {
-        char path[4096];
-        struct err why = {0};
-        snprintf(path, sizeof(path), "%s/%s", storage->dir, names.items[i]);
-        if (good && !load_partition(storage, path, &why)) {
-            good = why.code == ERR_CORRUPT ? file_set_aside(path, &why, err) : (*err = why, false);
-            storage->labels_lost = true;
-        }
-        mem_free(names.items[i]);
-    }
-    VEC_FREE(&names);
-    if (good)
-        note_all_newest(storage);
-    return good;
+    struct segment_list *old = atomic_load_explicit(&partition->spilled, memory_order_relaxed);
+    uint32_t count = old ? old->count : 0;
+    struct segment_list *list = mem_alloc(sizeof(*list) + (count + 1) * sizeof(list->items[0]));
+    list->count = count + 1;
+    if (count)
+        memcpy((void *)list->items, (void *)old->items, count * sizeof(list->items[0]));
+    list->items[count] = segment;
+    atomic_store_explicit(&partition->spilled, list, memory_order_release);
+    if (old)
+        epoch_retire(&storage->epoch, mem_free, old);
 }
 
 void partition_close_all(struct storage *storage)
 {
+    struct file_list *list = file_list_now(storage);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (list->items[i].open && list->items[i].open->frozen)
+            partition_free(list->items[i].open);
+    }
     for (size_t i = 0; i < storage->lane_partitions.count; i++)
         partition_free(storage->lane_partitions.items[i]);
     VEC_FREE(&storage->lane_partitions);
-    mem_free(partition_list_now(storage));
-    atomic_store(&storage->partitions, NULL);
+    VEC_FREE(&storage->lane_spans);
+    file_list_free(list);
+    atomic_store(&storage->files, NULL);
     kv_close(storage->head);
 }

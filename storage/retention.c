@@ -1,9 +1,12 @@
-/* retention: partitions that are past it go as whole files.
+/* retention: what is past it, or over the size that all files may have, goes as whole files.
  *
- *     loop: off the published list, series that only it had leave the index, those that live on log their labels
- *     loop: partition_tick, when that log is written -> lane: unlink, forget -> epoch: closed after the last reader */
+ *     loop: off the published list, series that live on log their labels
+ *     loop: retention_tick, when that log is written -> lane: unlink, forget -> epoch: closed after the last reader
+ *
+ * The same way goes what a published day has replaced. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -12,22 +15,22 @@
 struct retire_job {
     struct job job;
     struct storage *storage;
-    struct partition *partition;
+    struct store_file file;
 };
 
-static void retire_run(struct job *base)
+static void unlink_segments(const struct partition *partition, struct err *err)
 {
-    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
-    struct storage *storage = job->storage;
-    char lock_path[4096];
-    struct err err = {0};
-    snprintf(lock_path, sizeof(lock_path), "%s-lock", job->partition->path);
-    if (file_unlink(job->partition->path, &err) && file_unlink(lock_path, &err))
-        LOG_I("Partition is past retention and removed", "file", job->partition->path);
-    else
-        LOG_E("Partition could not be removed: the next start tries again", "err", err.text);
+    const struct segment_list *list = atomic_load(&partition->spilled);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (!file_unlink(list->items[i]->path, err))
+            return;
+    }
+}
+
+static void forget_partition(struct storage *storage, const struct partition *partition)
+{
     for (size_t i = 0; i < storage->lane_partitions.count; i++) {
-        if (storage->lane_partitions.items[i] == job->partition) {
+        if (storage->lane_partitions.items[i] == partition) {
             storage->lane_partitions.items[i] =
                 storage->lane_partitions.items[--storage->lane_partitions.count];
             break;
@@ -35,105 +38,209 @@ static void retire_run(struct job *base)
     }
 }
 
+static void retire_run(struct job *base)
+{
+    struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
+    const char *path = job->file.open ? job->file.open->path : day_file_path(job->file.day);
+    char lock_path[4096];
+    struct err err = {0};
+    snprintf(lock_path, sizeof(lock_path), "%s-lock", path);
+    if (file_unlink(path, &err) && (job->file.day || file_unlink(lock_path, &err)))
+        LOG_I("File is removed", "file", path);
+    else
+        LOG_E("File could not be removed: the next start tries again", "err", err.text);
+    if (job->file.open) {
+        unlink_segments(job->file.open, &err);
+        forget_partition(job->storage, job->file.open);
+    }
+}
+
+static void unref_day(void *day)
+{
+    day_file_unref(day);
+}
+
 /* The lane has forgotten it; the epoch keeps it until the last reader has gone. */
 static void retire_done(struct job *base)
 {
     struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
-    epoch_retire(&job->storage->epoch, partition_free, job->partition);
+    if (job->file.open)
+        epoch_retire(&job->storage->epoch, partition_free, job->file.open);
+    else
+        epoch_retire(&job->storage->epoch, unref_day, job->file.day);
     mem_free(job);
 }
 
-/* A live series goes on under its id: its labels must be in the log as soon as no partition has
- * them. */
-static void save_labels(struct storage *storage, struct series *series)
+/* A live series goes on under its id: its labels must be in the log as soon as no open file has them. */
+static void save_labels(struct storage *storage, series_ref ref)
 {
-    const struct chunk *newest = atomic_load_explicit(&series->newest, memory_order_relaxed);
-    const struct storage_group *group = newest ? storage->groups.items[newest->group] : NULL;
+    struct series *series = head_series(storage, ref);
+    const struct run *newest = atomic_load_explicit(&series->newest, memory_order_relaxed);
+    const struct storage_group *group =
+        newest ? storage->groups.items[newest->column->slot->group] : NULL;
     if (group)
-        log_add_series(storage, series, group->key);
+        log_add_series(storage, ref, group->key);
     else
         series->logged_segment = 0; /* With its next sample. */
 }
 
-static bool series_is_gone(void *ctx, uint32_t ref)
+static void save_all_labels(struct storage *storage, bool lost)
 {
-    const struct series *series = head_series(ctx, ref);
-    return atomic_load_explicit(&series->gone, memory_order_relaxed);
-}
-
-/* Series of which nothing is stored any more leave the index; those that live on log their labels
- * anew when only files that go had them. */
-static void sweep_series(struct storage *storage)
-{
-    struct partition_list *list = partition_list_now(storage);
-    int64_t oldest_ms = list && list->count ? list->items[0]->from_ms : INT64_MAX;
-    bool any = false;
     for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
         struct series *series = head_series(storage, ref);
-        if (atomic_load_explicit(&series->gone, memory_order_relaxed))
+        if (atomic_load_explicit(&series->gone, memory_order_relaxed) || !series_is_live(series))
             continue;
-        if (series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed)) {
-            if (series->labels_until_ms != INT64_MIN && !series_has_labels(storage, series)) {
-                series->labels_until_ms = INT64_MIN;
-                save_labels(storage, series);
-            }
-        } else if (atomic_load_explicit(&series->time_last_ms, memory_order_relaxed) < oldest_ms) {
-            atomic_store_explicit(&series->gone, true, memory_order_release);
-            map_remove(&storage->by_labels, series->labels_hash, ref);
-            map_remove(&storage->by_id, hash64_mix(series->id, 1), ref);
-            storage->stats.series_removed++;
-            any = true;
+        if (lost ? series->registered == 0
+                 : series->registered != 0 && !series_has_labels(storage, series)) {
+            series->registered = 0;
+            save_labels(storage, ref);
         }
     }
-    if (any)
-        index_sweep(storage->index, series_is_gone, storage);
 }
 
-void partition_save_labels(struct storage *storage)
+void retention_save_labels(struct storage *storage)
 {
-    if (!storage->labels_lost)
-        return;
-    for (uint32_t ref = 0; ref < segments_count(&storage->series); ref++) {
-        struct series *series = head_series(storage, ref);
-        if (series->labels_until_ms == INT64_MIN)
-            save_labels(storage, series);
+    if (storage->labels_lost || storage->retired_number > 0)
+        save_all_labels(storage, false);
+    if (storage->labels_lost)
+        save_all_labels(storage, true);
+    for (size_t i = 0; i < storage->retired.count; i++)
+        storage->retired.items[i].log_sequence = storage->log.sequence;
+}
+
+/* Takes files off the list; they go when the log has the labels that only they had. */
+void retention_retire(struct storage *storage, const struct store_file *files, size_t count,
+                      const struct store_file *added)
+{
+    size_t first = storage->retired.count;
+    for (size_t i = 0; i < count; i++) {
+        struct retired_file retired = {.file = files[i]};
+        uint32_t number = partition_number(files[i].to_ms);
+        if (files[i].open)
+            files[i].open->retired = true;
+        else
+            day_file_ref(files[i].day); /* Until its unlink is done. */
+        if (!(files[i].open && files[i].open->is_overlay) && number > storage->retired_number)
+            storage->retired_number = number;
+        VEC_PUSH(&storage->retired, retired);
     }
+    file_list_update(storage, added);
+    save_all_labels(storage, false);
+    storage->files_went = true;
+    for (; first < storage->retired.count; first++)
+        storage->retired.items[first].log_sequence = storage->log.sequence;
 }
 
-void partition_retire_old(struct storage *storage)
+bool retention_edge(const struct storage *storage, int64_t *edge_ms)
 {
-    struct partition_list *list = partition_list_now(storage);
-    size_t count = storage->retired.count;
+    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    int64_t span = storage->options.retention_ms;
+    if (span <= 0 || newest == INT64_MIN || newest < INT64_MIN + span)
+        return false;
+    *edge_ms = newest - span;
+    return true;
+}
+
+uint64_t store_file_bytes(const struct store_file *file)
+{
+    if (file->day)
+        return day_file_info(file->day)->bytes;
+    uint64_t bytes = file_bytes(file->open->path);
+    const struct segment_list *list = atomic_load(&file->open->spilled);
+    for (uint32_t i = 0; list && i < list->count; i++)
+        bytes += list->items[i]->bytes;
+    return bytes;
+}
+
+uint64_t storage_disk_bytes(const struct storage *storage)
+{
+    const struct file_list *list = file_list_now(storage);
+    uint64_t bytes = 0;
+    char path[4096];
+    for (uint32_t i = 0; list && i < list->count; i++)
+        bytes += store_file_bytes(&list->items[i]);
+    for (size_t i = 0; i < storage->retired.count; i++)
+        bytes += store_file_bytes(&storage->retired.items[i].file);
+    for (size_t i = 0; i < storage->log.segments.count; i++) {
+        snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir,
+                 storage->log.segments.items[i]);
+        bytes += file_bytes(path);
+    }
+    return bytes;
+}
+
+/* What a build of the largest open file may take beside it. */
+static uint64_t build_reserve(const struct storage *storage)
+{
+    const struct file_list *list = file_list_now(storage);
+    uint64_t reserve = 0;
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        uint64_t bytes = list->items[i].open ? store_file_bytes(&list->items[i]) : 0;
+        reserve = bytes > reserve ? bytes : reserve;
+    }
+    return reserve;
+}
+
+static bool is_in_use(const struct storage *storage, const struct store_file *file)
+{
+    return publish_uses(storage, file) || (file->open && seal_uses(storage, file->open));
+}
+
+static void retire_by_time(struct storage *storage)
+{
+    const struct file_list *list = file_list_now(storage);
+    VEC(struct store_file) old = {0};
     int64_t edge_ms;
-    if (!list || !partition_edge(storage, &edge_ms))
+    if (!list || !retention_edge(storage, &edge_ms))
         return;
     for (uint32_t i = 0; i < list->count; i++) {
-        struct retired_partition retired = {.partition = list->items[i]};
-        if (retired.partition->to_ms > edge_ms)
-            continue;
-        retired.partition->retired = true;
-        if (retired.partition->to_ms > storage->retired_until_ms)
-            storage->retired_until_ms = retired.partition->to_ms;
-        VEC_PUSH(&storage->retired, retired);
-        storage->stats.partitions_retired++;
+        if (list->items[i].to_ms <= edge_ms && !is_in_use(storage, &list->items[i]))
+            VEC_PUSH(&old, list->items[i]);
     }
-    if (count == storage->retired.count)
-        return;
-    partition_list_update(storage, NULL);
-    sweep_series(storage);
-    for (; count < storage->retired.count; count++)
-        storage->retired.items[count].log_sequence = storage->log.sequence;
+    if (old.count > 0)
+        retention_retire(storage, old.items, old.count, NULL);
+    storage->stats.partitions_retired += old.count;
+    VEC_FREE(&old);
 }
 
-/* A file goes after the labels that only it had are in the log; at once when the log cannot be
- * written, because then room is what is missing most. */
-void partition_tick(struct storage *storage)
+static void retire_by_size(struct storage *storage)
+{
+    uint64_t limit = storage->options.retention_bytes;
+    uint64_t bytes = limit ? storage_disk_bytes(storage) + build_reserve(storage) : 0;
+    const struct file_list *list = file_list_now(storage);
+    VEC(struct store_file) old = {0};
+    /* The newest stays, whatever its size: it is what is written to. */
+    for (uint32_t i = 0; list && bytes > limit && i + 1 < list->count; i++) {
+        if (is_in_use(storage, &list->items[i]))
+            continue;
+        uint64_t freed = store_file_bytes(&list->items[i]);
+        bytes -= freed < bytes ? freed : bytes;
+        VEC_PUSH(&old, list->items[i]);
+    }
+    if (old.count > 0) {
+        retention_retire(storage, old.items, old.count, NULL);
+        storage->stats.size_retentions++;
+    }
+    storage->stats.partitions_retired += old.count;
+    VEC_FREE(&old);
+}
+
+void retention_apply(struct storage *storage)
+{
+    retire_by_time(storage);
+    if (storage->options.retention_bytes)
+        retire_by_size(storage);
+}
+
+/* A file goes after the labels that only it had are in the log; at once when the log cannot be written, because then room
+ * is what is missing most. */
+void retention_tick(struct storage *storage)
 {
     const struct log *log = &storage->log;
     size_t kept = 0;
     for (size_t i = 0; i < storage->retired.count; i++) {
-        struct retired_partition retired = storage->retired.items[i];
-        if (!log->failing && retired.log_sequence > log->sequence_written) {
+        struct retired_file retired = storage->retired.items[i];
+        if ((!log->failing && retired.log_sequence > log->sequence_written) || storage->spill) {
             storage->retired.items[kept++] = retired;
             continue;
         }
@@ -141,8 +248,20 @@ void partition_tick(struct storage *storage)
         job->job.run = retire_run;
         job->job.done = retire_done;
         job->storage = storage;
-        job->partition = retired.partition;
+        job->file = retired.file;
         storage->options.submit_commit(storage->options.submit_ctx, &job->job);
     }
     storage->retired.count = kept;
+}
+
+void retention_free(struct storage *storage)
+{
+    for (size_t i = 0; i < storage->retired.count; i++) {
+        struct store_file *file = &storage->retired.items[i].file;
+        if (file->day)
+            day_file_unref(file->day);
+        else if (file->open->frozen)
+            partition_free(file->open); /* The others are the lane's. */
+    }
+    VEC_FREE(&storage->retired);
 }

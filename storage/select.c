@@ -1,7 +1,7 @@
-/* select: the moment that a selection shows: which series, which head chunks and how much of them, which bundles.
+/* select: the moment that a selection shows: which series, which runs and how much of them, which files.
  *
- * The head is looked at before the partitions: a slot that is sealed meanwhile is seen twice rather than not at all, and
- * equal times are merged (cursor.c). */
+ * Memory is looked at before the files: a slot that is sealed meanwhile is seen twice rather than not at all, and equal
+ * times are merged (cursor.c). The same holds for series that are spilled. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,38 +10,39 @@
 #include "base/hash.h"
 #include "select.h"
 
-static void snapshot_series(struct selection *selection, struct selected *selected,
+static void snapshot_series(struct selection *selection, struct source *source,
                             const struct series *series)
 {
-    const struct chunk *chunk = atomic_load_explicit(&series->newest, memory_order_acquire);
-    selected->run_first = (uint32_t)selection->runs.count;
-    for (; chunk; chunk = atomic_load_explicit(&chunk->older, memory_order_acquire)) {
-        struct head_run run = {.chunk = chunk,
-                               .count = atomic_load_explicit(&chunk->count, memory_order_acquire)};
-        if (run.count == 0)
-            continue;
-        run.time_min_ms = chunk->time_first_ms;
-        run.time_max_ms = atomic_load_explicit(&chunk->time_last_ms, memory_order_relaxed);
-        if (run.time_min_ms <= selection->to_ms && run.time_max_ms >= selection->from_ms)
-            VEC_PUSH(&selection->runs, run);
+    const struct run *run = atomic_load_explicit(&series->newest, memory_order_acquire);
+    source->key = selection->runs.count;
+    for (; run; run = atomic_load_explicit(&run->older, memory_order_acquire)) {
+        struct head_run shown = {.run = run,
+                                 .last_row =
+                                     atomic_load_explicit(&run->last_row, memory_order_acquire),
+                                 .len = atomic_load_explicit(&run->len, memory_order_acquire)};
+        shown.time_min_ms = column_time(run->column, run->first_row);
+        shown.time_max_ms = column_time(run->column, shown.last_row);
+        if (shown.time_min_ms <= selection->to_ms && shown.time_max_ms >= selection->from_ms)
+            VEC_PUSH(&selection->runs, shown);
     }
-    selected->run_count = (uint32_t)selection->runs.count - selected->run_first;
+    source->run_count = (uint32_t)(selection->runs.count - source->key);
 }
 
-/* The group of a series that has chunks in the head, or INDEX_NONE. */
+/* The group of a series that has runs in memory, or INDEX_NONE. */
 static uint32_t group_of(const struct series *series)
 {
-    const struct chunk *chunk = atomic_load_explicit(&series->newest, memory_order_acquire);
-    return chunk ? chunk->group : INDEX_NONE;
+    const struct run *run = atomic_load_explicit(&series->newest, memory_order_acquire);
+    return run ? run->column->slot->group : INDEX_NONE;
 }
 
 /* The selected series that have something in the head, by group. */
 struct head_look {
     const struct ref_vec *refs;
-    uint32_t *groups;     /* Of each ref; INDEX_NONE: nothing in the head. */
-    uint32_t *order;      /* Positions in refs, the members of each group together. */
-    VEC(uint32_t) starts; /* Where a group's members begin in `order`. */
-    VEC(uint32_t) wanted; /* Groups to look at. */
+    uint32_t *groups;       /* Of each ref; INDEX_NONE: nothing in the head. */
+    uint32_t *order;        /* Positions in refs, the members of each group together. */
+    VEC(uint32_t) starts;   /* Where a group's members begin in `order`. */
+    struct ref_vec wanted;  /* Groups to look at. */
+    struct source *sources; /* Out: of each ref. */
 };
 
 /* Sorts the members by group (by counting). */
@@ -83,7 +84,7 @@ static void snapshot_group(struct selection *selection, const struct head_look *
         selection->runs.count = runs_before;
         for (uint32_t at = look->starts.items[group]; at < look->starts.items[group + 1]; at++) {
             uint32_t i = look->order[at];
-            snapshot_series(selection, &selection->series.items[i],
+            snapshot_series(selection, &look->sources[i],
                             series_at(&selection->storage->series, look->refs->items[i]));
         }
         if (atomic_load_explicit(&gate->sequence, memory_order_acquire) == before)
@@ -105,10 +106,12 @@ static void look_joined(struct storage *storage, struct head_look *look)
     }
 }
 
-static void snapshot_head(struct selection *selection, const struct ref_vec *refs)
+/* Fills a source for each ref. */
+static void snapshot_head(struct selection *selection, const struct ref_vec *refs,
+                          struct source *sources)
 {
     struct storage *storage = selection->storage;
-    struct head_look look = {.refs = refs};
+    struct head_look look = {.refs = refs, .sources = sources};
     look.groups = mem_alloc((refs->count + 1) * sizeof(look.groups[0]));
     look.order = mem_alloc((refs->count + 1) * sizeof(look.order[0]));
     for (size_t i = 0; i < refs->count; i++)
@@ -120,10 +123,9 @@ static void snapshot_head(struct selection *selection, const struct ref_vec *ref
     }
     for (look_joined(storage, &look); look.wanted.count > 0; look_joined(storage, &look)) {
         look_sort(&look);
-        VEC_SORT(&look.wanted, ref_compare);
-        for (size_t i = 0; i < look.wanted.count; i++) {
-            if (i == 0 || look.wanted.items[i] != look.wanted.items[i - 1])
-                snapshot_group(selection, &look, look.wanted.items[i]);
+        refs_sort_unique(&look.wanted);
+        VEC_EACH (group, &look.wanted) {
+            snapshot_group(selection, &look, *group);
         }
     }
     VEC_FREE(&look.starts);
@@ -131,6 +133,70 @@ static void snapshot_head(struct selection *selection, const struct ref_vec *ref
     mem_free(look.groups);
     mem_free(look.order);
 }
+
+/* --- late samples --- */
+
+static int compare_late(const void *a, const void *b)
+{
+    const struct selected_late *x = a, *y = b;
+    if (x->ref != y->ref)
+        return x->ref < y->ref ? -1 : 1;
+    if (x->sample->time_ms != y->sample->time_ms)
+        return x->sample->time_ms < y->sample->time_ms ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static bool refs_have(const struct ref_vec *refs, uint32_t ref)
+{
+    size_t low = 0, high = refs->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (refs->items[middle] < ref)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < refs->count && refs->items[low] == ref;
+}
+
+/* The late samples of these series in the range. */
+static void snapshot_late(struct selection *selection, const struct ref_vec *refs)
+{
+    const struct late_list *list =
+        atomic_load_explicit(&selection->storage->late_slots, memory_order_acquire);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        uint32_t count = segments_count(&list->items[i]->samples);
+        for (uint32_t k = 0; k < count; k++) {
+            const struct late_sample *sample = late_at(&list->items[i]->samples, k);
+            struct selected_late late = {sample, sample->ref, (uint32_t)selection->lates.count};
+            if (sample->time_ms >= selection->from_ms && sample->time_ms <= selection->to_ms &&
+                refs_have(refs, sample->ref))
+                VEC_PUSH(&selection->lates, late);
+        }
+    }
+    VEC_SORT(&selection->lates, compare_late);
+}
+
+/* The late samples of one series, as a source; run_count 0 when it has none. */
+static struct source late_source(const struct selection *selection, uint32_t ref)
+{
+    struct source source = {.file = SOURCE_LATE};
+    size_t low = 0, high = selection->lates.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (selection->lates.items[middle].ref < ref)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    source.key = low;
+    while (low < selection->lates.count && selection->lates.items[low].ref == ref)
+        low++;
+    source.run_count = (uint32_t)(low - source.key);
+    return source;
+}
+
+/* --- files --- */
 
 static int compare_bundle(const void *a, const void *b)
 {
@@ -141,9 +207,10 @@ static int compare_bundle(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
-static void select_bundles(const struct selection *selection, struct selected_partition *selected)
+static void select_bundles(const struct selection *selection, struct selected_file *selected)
 {
-    uint32_t count = atomic_load_explicit(&selected->dir->count, memory_order_acquire);
+    uint32_t count =
+        selected->dir ? atomic_load_explicit(&selected->dir->count, memory_order_acquire) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct bundle_entry *entry = &selected->dir->entries[i];
         if (entry->time_min_ms > selection->to_ms || entry->time_max_ms < selection->from_ms)
@@ -155,20 +222,204 @@ static void select_bundles(const struct selection *selection, struct selected_pa
     VEC_SORT(&selected->bundles, compare_bundle);
 }
 
-static void snapshot_partitions(struct selection *selection)
+void select_files(struct selection *selection)
 {
-    const struct partition_list *list = partition_list_now(selection->storage);
+    const struct file_list *list = file_list_now(selection->storage);
     for (uint32_t i = 0; list && i < list->count; i++) {
-        struct selected_partition selected = {.partition = list->items[i]};
-        if (selected.partition->from_ms > selection->to_ms ||
-            selected.partition->to_ms <= selection->from_ms)
+        struct selected_file selected = {.file = list->items[i]};
+        if (selected.file.from_ms > selection->to_ms || selected.file.to_ms <= selection->from_ms)
             continue;
-        selected.dir = atomic_load_explicit(&selected.partition->dir, memory_order_acquire);
-        if (!selected.dir)
-            continue;
-        select_bundles(selection, &selected);
-        VEC_PUSH(&selection->partitions, selected);
+        if (selected.file.open) {
+            selected.dir = atomic_load_explicit(&selected.file.open->dir, memory_order_acquire);
+            select_bundles(selection, &selected);
+        }
+        VEC_PUSH(&selection->files, selected);
     }
+}
+
+void select_files_free(struct selection *selection)
+{
+    VEC_EACH (selected, &selection->files) {
+        VEC_FREE(&selected->bundles);
+    }
+    VEC_FREE(&selection->files);
+}
+
+size_t selected_first_bundle(const struct selected_file *selected, uint64_t id)
+{
+    uint64_t lowest = id > selected->id_span_max ? id - selected->id_span_max : 0;
+    size_t low = 0, high = selected->bundles.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (selected->bundles.items[middle]->id_min < lowest)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* --- putting label sets together --- */
+
+struct gather {
+    struct selection *selection;
+    struct map by_labels;   /* labels hash -> position in selection->series */
+    struct kv_read **reads; /* By file; begun at first use. */
+    struct arena arena;
+};
+
+struct label_set {
+    const struct label *labels;
+    size_t count;
+};
+
+static bool set_equal(const void *ctx, const void *key, uint32_t position)
+{
+    const struct selection *selection = ctx;
+    const struct label_set *wanted = key;
+    const struct labels *have = selection->series.items[position].labels;
+    if (have->count != wanted->count)
+        return false;
+    for (size_t i = wanted->count; i-- > 0;) {
+        if (!str_eq(have->items[i].value, wanted->labels[i].value) ||
+            !str_eq(have->items[i].name, wanted->labels[i].name))
+            return false;
+    }
+    return true;
+}
+
+static void add_source(struct selection *selection, struct selected *selected, struct source source)
+{
+    for (uint32_t at = selected->source_first; at != SOURCE_NONE;) {
+        const struct source *have = &selection->sources.items[at];
+        if (have->file == source.file && have->key == source.key && source.file < SOURCE_LATE)
+            return;
+        at = have->next;
+    }
+    source.next = selected->source_first;
+    selected->source_first = (uint32_t)selection->sources.count;
+    VEC_PUSH(&selection->sources, source);
+}
+
+/* The entry of a label set; made when new. */
+static struct selected *gather_entry(struct gather *gather, const struct label *labels,
+                                     size_t count)
+{
+    struct selection *selection = gather->selection;
+    struct label_set key = {labels, count};
+    uint64_t hash = labels_hash(labels, count);
+    uint32_t found = map_find(&gather->by_labels, hash, &key, set_equal, selection);
+    if (found != MAP_NONE)
+        return &selection->series.items[found];
+    struct selected selected = {.labels = labels_new(labels, count), .source_first = SOURCE_NONE};
+    map_insert(&gather->by_labels, hash, (uint32_t)selection->series.count);
+    VEC_PUSH(&selection->series, selected);
+    return &selection->series.items[selection->series.count - 1];
+}
+
+/* True when an open file has samples of the id in the range, as far as its bundles' directories tell. */
+static bool has_bundle(struct gather *gather, uint32_t file, uint64_t id)
+{
+    const struct selected_file *selected = &gather->selection->files.items[file];
+    struct err ignored = {0};
+    for (size_t i = selected_first_bundle(selected, id); i < selected->bundles.count; i++) {
+        const struct bundle_entry *entry = selected->bundles.items[i];
+        struct bundle bundle;
+        struct str bytes;
+        bool found;
+        if (entry->id_min > id)
+            return false;
+        if (entry->id_max < id)
+            continue;
+        if (!gather->reads[file] &&
+            !kv_read_begin(selected->file.open->kv, &gather->reads[file], &ignored))
+            return true; /* The cursor will tell. */
+        if (!kv_get(gather->reads[file], PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) ||
+            !found || !bundle_open(&bundle, bytes))
+            return true;
+        uint32_t at = bundle_find(&bundle, id);
+        if (at < bundle.run_count && bundle_run_at(&bundle, at).id == id)
+            return true;
+    }
+    return false;
+}
+
+static void gather_memory(struct gather *gather, const struct ref_vec *refs,
+                          const struct source *sources)
+{
+    struct selection *selection = gather->selection;
+    const struct storage *storage = selection->storage;
+    for (size_t i = 0; i < refs->count; i++) {
+        const struct series *series = series_at(&storage->series, refs->items[i]);
+        struct label labels[SERIES_LABELS_MAX];
+        struct source late = late_source(selection, refs->items[i]);
+        bool shown = sources[i].run_count > 0 || late.run_count > 0;
+        /* What lives and is asked for the present needs no look at the files to be shown. */
+        for (uint32_t f = 0; !shown && f < selection->files.count; f++)
+            shown = selection->files.items[f].file.open && has_bundle(gather, f, series->id);
+        if (!shown)
+            continue;
+        uint32_t count = series_labels(storage, series, labels);
+        struct selected *selected = gather_entry(gather, labels, count);
+        if (sources[i].run_count > 0)
+            add_source(selection, selected, sources[i]);
+        if (late.run_count > 0)
+            add_source(selection, selected, late);
+        for (uint32_t f = 0; f < selection->files.count; f++) {
+            if (selection->files.items[f].file.open && selection->files.items[f].bundles.count > 0)
+                add_source(selection, selected, (struct source){.file = f, .key = series->id});
+        }
+    }
+}
+
+/* The series of an index that match: of a day file, or of a segment of an open one. */
+static bool gather_index(struct gather *gather, uint32_t file, const struct disk_index *index,
+                         const struct index_segment *segment, const struct matcher *matchers,
+                         size_t matcher_count, struct err *err)
+{
+    struct ordinal_vec ordinals = {0};
+    struct label labels[SERIES_LABELS_MAX];
+    bool good = disk_index_match(index, matchers, matcher_count, &ordinals, err);
+    for (size_t i = 0; good && i < ordinals.count; i++) {
+        uint32_t ordinal = ordinals.items[i];
+        struct source source = {.file = file,
+                                .key = segment ? index_segment_id(segment, ordinal) : ordinal};
+        size_t count;
+        if (segment && !has_bundle(gather, file, source.key))
+            continue;
+        arena_reset(&gather->arena);
+        good = disk_index_labels(index, ordinal, &gather->arena, labels, SERIES_LABELS_MAX, &count,
+                                 err);
+        if (good)
+            add_source(gather->selection, gather_entry(gather, labels, count), source);
+    }
+    VEC_FREE(&ordinals);
+    return good;
+}
+
+static bool gather_files(struct gather *gather, const struct matcher *matchers, size_t count,
+                         struct err *err)
+{
+    struct selection *selection = gather->selection;
+    for (uint32_t f = 0; f < selection->files.count; f++) {
+        const struct store_file *file = &selection->files.items[f].file;
+        if (file->day) {
+            const struct day_info *info = day_file_info(file->day);
+            if (info->time_min_ms > selection->to_ms || info->time_max_ms < selection->from_ms)
+                continue;
+            if (!gather_index(gather, f, day_file_index(file->day), NULL, matchers, count, err))
+                return err_wrap(err, "%s", day_file_path(file->day));
+            continue;
+        }
+        const struct segment_list *list =
+            atomic_load_explicit(&file->open->spilled, memory_order_acquire);
+        for (uint32_t i = 0; list && i < list->count; i++) {
+            if (!gather_index(gather, f, list->items[i]->index, list->items[i], matchers, count,
+                              err))
+                return err_wrap(err, "%s", file->open->path);
+        }
+    }
+    return true;
 }
 
 static int compare_selected(const void *a, const void *b)
@@ -177,59 +428,43 @@ static int compare_selected(const void *a, const void *b)
     return labels_cmp(x->labels, y->labels);
 }
 
-/* A label set can have two ids, when a partition that was away has come back: one entry shows both.
- */
-static void find_label_sets(struct selection *selection)
-{
-    size_t count = selection->series.count;
-    for (size_t i = 1; i < count; i++) {
-        if (labels_cmp(selection->series.items[i - 1].labels, selection->series.items[i].labels) ==
-            0)
-            selection->has_twins = true;
-    }
-    for (size_t i = 0; i < count && selection->has_twins; i++) {
-        if (i == 0 || labels_cmp(selection->series.items[i - 1].labels,
-                                 selection->series.items[i].labels) != 0)
-            VEC_PUSH(&selection->firsts, (uint32_t)i);
-    }
-}
-
-void selection_label_set(const struct selection *selection, size_t index, size_t *first,
-                         size_t *last)
-{
-    *first = selection->has_twins ? selection->firsts.items[index] : index;
-    *last = *first + 1;
-    if (selection->has_twins)
-        *last = index + 1 < selection->firsts.count ? selection->firsts.items[index + 1]
-                                                    : selection->series.count;
-}
-
 bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
                     int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
     struct selection *selection = MEM_NEW(struct selection);
+    struct gather gather = {.selection = selection};
     struct ref_vec refs = {0};
-    (void)err; /* Nothing fails here yet: files are read by cursors. */
+    bool good = true;
     selection->storage = storage;
     selection->pin = epoch_pin(&storage->epoch);
     selection->from_ms = from_ms;
     selection->to_ms = to_ms;
-    if (from_ms <= to_ms)
-        match_refs(storage, matchers, matcher_count, from_ms, to_ms, &refs);
-    VEC_RESERVE(&selection->series, refs.count);
-    selection->series.count = refs.count;
-    for (size_t i = 0; i < refs.count; i++) {
-        const struct series *series = series_at(&storage->series, refs.items[i]);
-        struct label items[SERIES_LABELS_MAX];
-        series_text_labels(storage, series, items);
-        selection->series.items[i] = (struct selected){.id = series->id};
-        selection->series.items[i].labels = labels_new(items, series->pair_count);
+    map_init(&gather.by_labels);
+    arena_init(&gather.arena, 0);
+    if (from_ms <= to_ms) {
+        match_refs(storage, matchers, matcher_count, &refs);
+        struct source *sources = mem_alloc((refs.count + 1) * sizeof(*sources));
+        for (size_t i = 0; i < refs.count; i++)
+            sources[i] = (struct source){.next = SOURCE_NONE, .file = SOURCE_MEMORY};
+        snapshot_head(selection, &refs, sources);
+        snapshot_late(selection, &refs);
+        select_files(selection);
+        gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));
+        gather_memory(&gather, &refs, sources);
+        good = gather_files(&gather, matchers, matcher_count, err);
+        mem_free(sources);
+        for (size_t f = 0; f < selection->files.count; f++)
+            kv_read_end(gather.reads[f]);
+        mem_free((void *)gather.reads);
     }
-    snapshot_head(selection, &refs);
-    snapshot_partitions(selection);
     VEC_SORT(&selection->series, compare_selected);
-    find_label_sets(selection);
+    map_deinit(&gather.by_labels);
+    arena_deinit(&gather.arena);
     VEC_FREE(&refs);
+    if (!good) {
+        selection_free(selection);
+        return false;
+    }
     *out = selection;
     return true;
 }
@@ -241,26 +476,22 @@ void selection_free(struct selection *selection)
     VEC_EACH (selected, &selection->series) {
         labels_unref(selected->labels);
     }
+    select_files_free(selection);
     epoch_unpin(&selection->storage->epoch, selection->pin);
-    VEC_FREE(&selection->firsts);
     VEC_FREE(&selection->series);
+    VEC_FREE(&selection->sources);
     VEC_FREE(&selection->runs);
-    VEC_EACH (selected, &selection->partitions) {
-        VEC_FREE(&selected->bundles);
-    }
-    VEC_FREE(&selection->partitions);
+    VEC_FREE(&selection->lates);
     mem_free(selection);
 }
 
 size_t selection_count(const struct selection *selection)
 {
-    return selection->has_twins ? selection->firsts.count : selection->series.count;
+    return selection->series.count;
 }
 
 struct labels *selection_labels(const struct selection *selection, size_t index)
 {
-    size_t first, last;
     ENSURE_SLOW(index < selection_count(selection));
-    selection_label_set(selection, index, &first, &last);
-    return selection->series.items[first].labels;
+    return selection->series.items[index].labels;
 }

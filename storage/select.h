@@ -1,26 +1,48 @@
-/* select: what a selection is, for the files that make and read it: match.c (matchers to refs), select.c (the snapshot),
- * cursor.c (samples), label_values.c (names and values). Any thread, under a pinned epoch. */
+/* select: what a selection is, for the files that make and read it: match.c (matchers to series in memory), select.c (the
+ * snapshot), cursor.c (samples), label_values.c (names and values). Any thread, under a pinned epoch.
+ *
+ *     selected (a label set) ---> sources: memory (runs), open file (series id), day file (ordinal) ... */
 #ifndef STORAGE_SELECT_H
 #define STORAGE_SELECT_H
 
 #include "store.h"
 
-/* One head chunk with as many samples as the snapshot shows. */
+/* One run with as much of it as the snapshot shows. */
 struct head_run {
-    const struct chunk *chunk;
-    uint32_t count;
+    const struct run *run;
+    uint32_t len, last_row;
     int64_t time_min_ms, time_max_ms;
+};
+
+#define SOURCE_NONE   UINT32_MAX
+#define SOURCE_MEMORY UINT32_MAX       /* As a file. */
+#define SOURCE_LATE   (UINT32_MAX - 1) /* Late samples: key and run_count in selection->lates. */
+
+/* A late sample of a series. */
+struct selected_late {
+    const struct late_sample *sample;
+    uint32_t ref;
+    uint32_t order; /* Of coming. */
+};
+
+/* Where a label set's samples are. */
+struct source {
+    uint32_t next; /* Of the same label set; SOURCE_NONE. */
+    uint32_t file; /* Position in selection->files, or SOURCE_MEMORY. */
+    uint64_t
+        key; /* Series id in an open file, ordinal in a day; in memory the first of its runs. */
+    uint32_t run_count; /* In memory: selection->runs, newest first. */
 };
 
 struct selected {
     struct labels *labels;
-    uint64_t id;
-    uint32_t run_first, run_count; /* In selection->runs, newest first. */
+    uint32_t source_first; /* In selection->sources. */
 };
 
-struct selected_partition {
-    struct partition *partition;
-    struct bundle_dir *dir;
+/* A file of the disk that the time range touches. */
+struct selected_file {
+    struct store_file file;
+    struct bundle_dir *dir; /* Of an open one. */
     /* The bundles that touch the time range, by their lowest id; no bundle spans more ids than id_span_max. */
     VEC(struct bundle_entry *) bundles;
     uint64_t id_span_max;
@@ -30,28 +52,22 @@ struct selection {
     struct storage *storage; /* Borrowed: outlives every selection. */
     uint32_t pin;
     int64_t from_ms, to_ms;
-    VEC(struct selected) series;
+    VEC(struct selected) series; /* By labels. */
+    VEC(struct source) sources;
     VEC(struct head_run) runs;
-    VEC(struct selected_partition) partitions;
-    bool has_twins;
-    VEC(uint32_t) firsts; /* When there are twins: the first entry of each label set. */
+    VEC(struct selected_late) lates; /* By ref, then time. */
+    VEC(struct selected_file) files;
 };
 
-/* Refs of series, in the arrays' order. Freed with VEC_FREE. */
-struct ref_vec {
-    uint32_t *items;
-    size_t count;
-    size_t capacity;
-};
-
-/* Refs of the series that match all, ascending, within the time range as far as the series' bounds tell; added to *out. */
+/* Refs of the series in memory that match all, ascending, each once; added to *out. */
 void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
-                int64_t from_ms, int64_t to_ms, struct ref_vec *out);
-int ref_compare(const void *a, const void *b); /* For qsort. */
-void refs_unique(struct ref_vec *refs);        /* Sorts, too. */
+                struct ref_vec *out);
 
-/* The entries [*first, *last) of one label set. */
-void selection_label_set(const struct selection *selection, size_t index, size_t *first,
-                         size_t *last);
+/* The files that touch the range, as the list is now. */
+void select_files(struct selection *selection);
+void select_files_free(struct selection *selection);
+
+/* The first of a file's bundles that could have the id; then those whose id_min is not above it. */
+size_t selected_first_bundle(const struct selected_file *selected, uint64_t id);
 
 #endif

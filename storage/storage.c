@@ -22,6 +22,8 @@ void storage_options_init(struct storage_options *options)
         .slot_ms = 30 * 60 * 1000,
         .partition_ms = 24 * 60 * 60 * 1000,
         .fsync_interval_ms = 5000,
+        .spill_min = 8192,
+        .build_delay_ms = 90 * 60 * 1000,
     };
 }
 
@@ -61,7 +63,7 @@ static bool open_files(struct storage *storage, struct err *err)
     note_foreign_tsdb(storage);
     if (!partition_open_all(storage, err) || !log_replay(storage, err))
         return false;
-    partition_save_labels(storage);
+    retention_save_labels(storage);
     return true;
 }
 
@@ -79,19 +81,23 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
     storage->index = index_new(&storage->epoch);
     segments_init(&storage->series, sizeof(struct series), 4096);
     segments_init(&storage->gates, sizeof(struct group_gate), 1024);
-    arena_init(&storage->pair_lists, 0);
+    segments_init(&storage->pair_units, sizeof(uint32_t), 1 << 15);
     map_init(&storage->by_labels);
     map_init(&storage->by_id);
     storage->opening = true;
     map_init(&storage->by_key);
     map_init(&storage->scratch);
+    map_init(&storage->histograms);
     list_init(&storage->seal_jobs);
     storage->next_id = storage->next_slot = 1;
     buf_init(&storage->log.pending, (size_t)1 << 30);
     file_init(&storage->log.file);
     atomic_init(&storage->time_max_ms, INT64_MIN);
     atomic_init(&storage->time_min_ms, INT64_MAX);
-    storage->retired_until_ms = INT64_MIN;
+    if (!storage->options.submit_build) {
+        storage->options.submit_build = options->submit_commit;
+        storage->options.build_ctx = options->submit_ctx;
+    }
     if (!open_files(storage, err)) {
         storage->log.segment = 0;
         storage_close(storage);
@@ -109,14 +115,19 @@ void storage_close(struct storage *storage)
     if (!storage)
         return;
     log_close(storage);
-    slot_free_all(storage);
-    head_free(storage);
+    publish_free(storage);
+    seal_free_all(storage);
+    late_free_all(storage);
+    group_free_all(storage);
+    head_free_histograms(storage);
     epoch_deinit(&storage->epoch);
+    retention_free(storage);
     partition_close_all(storage);
+    series_free_all(storage);
     index_free(storage->index);
     map_deinit(&storage->scratch);
+    VEC_FREE(&storage->order);
     VEC_FREE(&storage->touched_groups);
-    VEC_FREE(&storage->retired);
     if (storage->lock_fd >= 0)
         close(storage->lock_fd);
     mem_free((void *)(uintptr_t)storage->options.path.ptr);
@@ -127,30 +138,46 @@ void storage_close(struct storage *storage)
 int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
 {
     log_tick(storage, now_mono_ms);
-    slot_tick(storage, now_mono_ms);
-    partition_tick(storage);
+    seal_tick(storage, now_mono_ms);
+    late_tick(storage, now_mono_ms);
     if (now_mono_ms - storage->retention_checked_mono_ms >= RETENTION_CHECK_MS) {
         storage->retention_checked_mono_ms = now_mono_ms;
-        partition_retire_old(storage);
+        retention_apply(storage);
     }
+    spill_tick(storage);
+    publish_tick(storage, now_mono_ms);
+    retention_tick(storage);
     epoch_collect(&storage->epoch);
     int64_t next_log = log_next_ms(storage, now_mono_ms),
-            next_slot = slot_next_ms(storage, now_mono_ms);
-    return next_log < next_slot ? next_log : next_slot;
+            next_seal = seal_next_ms(storage, now_mono_ms);
+    return next_log < next_seal ? next_log : next_seal;
 }
 
-void storage_set_retention(struct storage *storage, int64_t retention_ms)
+void storage_set_out_of_order(struct storage *storage, int64_t out_of_order_ms)
+{
+    storage->options.out_of_order_ms = out_of_order_ms;
+}
+
+void storage_stop(struct storage *storage)
+{
+    storage->stopping = true;
+    publish_stop(storage);
+}
+
+void storage_set_retention(struct storage *storage, int64_t retention_ms, uint64_t retention_bytes)
 {
     storage->options.retention_ms = retention_ms;
-    partition_retire_old(storage);
+    storage->options.retention_bytes = retention_bytes;
+    retention_apply(storage);
 }
 
 void storage_get_stats(const struct storage *storage, struct storage_stats *out)
 {
-    const struct partition_list *list = partition_list_now(storage);
+    const struct file_list *list = file_list_now(storage);
     *out = storage->stats;
-    out->label_pairs = index_pair_count(storage->index);
-    out->chunks = storage->chunk_count;
+    out->series = storage->live;
+    out->series_in_memory = storage->series_used;
+    out->label_pairs = index_pair_total(storage->index);
     out->time_min_ms = atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed);
     out->time_max_ms = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
     out->log_segment_current = storage->log.segment;
@@ -162,10 +189,17 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
         out->log_bytes += file_bytes(path);
     }
     for (uint32_t i = 0; list && i < list->count; i++)
-        out->partition_bytes += file_bytes(list->items[i]->path);
+        out->partition_bytes += store_file_bytes(&list->items[i]);
     out->partitions = list ? list->count : 0;
-    out->head_bytes = storage->chunk_bytes + index_bytes(storage->index) +
-                      segments_bytes(&storage->series) + storage->pair_lists.bytes +
+    uint64_t slots = storage->slot_bytes, runs = 0;
+    for (size_t i = 0; i < storage->groups.count; i++) {
+        const struct storage_group *group = storage->groups.items[i];
+        slots += group && group->slot ? group->slot->bytes : 0;
+        runs += group && group->slot ? group->slot->member_count : 0;
+    }
+    out->chunks = runs;
+    out->head_bytes = slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
+                      segments_bytes(&storage->pair_units) +
                       (storage->by_labels.mask + storage->by_id.mask + 2) * sizeof(struct map_slot);
 }
 
@@ -190,40 +224,48 @@ static void top_init(struct storage_top *top, struct arena *arena, size_t count_
     top->count = 0;
 }
 
+static void count_pairs(const struct index *index, uint32_t name, uint32_t metric_name,
+                        struct arena *arena, struct storage_cardinality *out)
+{
+    struct ref_vec pairs = {0};
+    uint64_t bytes = 0, values = 0;
+    struct str text = index_name_text(index, name);
+    index_name_pairs(index, name, &pairs);
+    VEC_EACH (pair, &pairs) {
+        struct str value = index_pair_value(index, *pair);
+        uint32_t count = index_postings_count(index, *pair);
+        if (count == 0)
+            continue;
+        bytes += value.len;
+        values++;
+        if (name == metric_name)
+            out->series_by_metric.items[out->series_by_metric.count++] =
+                (struct storage_top_entry){value, count};
+        struct storage_top_entry entry = {.value = count};
+        entry.name = arena_strf(arena, STR_FMT "=" STR_FMT, STR_ARG(text), STR_ARG(value));
+        out->series_by_pair.items[out->series_by_pair.count++] = entry;
+    }
+    VEC_FREE(&pairs);
+    if (values == 0)
+        return;
+    out->values_by_label.items[out->values_by_label.count++] =
+        (struct storage_top_entry){text, values};
+    out->bytes_by_label.items[out->bytes_by_label.count++] =
+        (struct storage_top_entry){text, bytes};
+}
+
 void storage_get_cardinality(struct storage *storage, size_t limit, struct arena *arena,
                              struct storage_cardinality *out)
 {
     const struct index *index = storage->index;
-    uint32_t names = index_name_count(index), pairs = index_pair_count(index);
+    uint32_t names = index_name_bound(index), pairs = index_pair_bound(index);
     uint32_t metric_name = index_name_find(index, LABEL_NAME);
     top_init(&out->values_by_label, arena, names);
     top_init(&out->bytes_by_label, arena, names);
     top_init(&out->series_by_metric, arena, pairs);
     top_init(&out->series_by_pair, arena, pairs);
-    for (uint32_t i = 0; i < names; i++) {
-        const struct name_entry *name = index_name(index, i);
-        struct id_view view = id_list_view(&name->pairs);
-        uint64_t bytes = 0;
-        for (uint32_t k = 0; k < view.count; k++)
-            bytes += index_pair(index, view.items[k])->value.len;
-        out->values_by_label.items[out->values_by_label.count++] =
-            (struct storage_top_entry){name->text, view.count};
-        out->bytes_by_label.items[out->bytes_by_label.count++] =
-            (struct storage_top_entry){name->text, bytes};
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        const struct pair_entry *pair = index_pair(index, i);
-        uint32_t count = id_list_view(&pair->postings).count;
-        if (count == 0)
-            continue;
-        if (pair->name == metric_name)
-            out->series_by_metric.items[out->series_by_metric.count++] =
-                (struct storage_top_entry){pair->value, count};
-        struct storage_top_entry entry = {.value = count};
-        entry.name = arena_strf(arena, STR_FMT "=" STR_FMT,
-                                STR_ARG(index_name(index, pair->name)->text), STR_ARG(pair->value));
-        out->series_by_pair.items[out->series_by_pair.count++] = entry;
-    }
+    for (uint32_t name = 0; name < names; name++)
+        count_pairs(index, name, metric_name, arena, out);
     top_keep(&out->values_by_label, limit);
     top_keep(&out->bytes_by_label, limit);
     top_keep(&out->series_by_metric, limit);

@@ -1,11 +1,11 @@
 /* store: what the parts of storage/ share. Private: only files of this folder include it.
  *
  *     struct storage
- *       index      names, pairs, postings                       index.c
- *       series     every series of the head and of the partitions  head.c
- *       groups     slots: who is sealed when                    head.c, slot.c
- *       log        pending records -> segment files             log.c
- *       partitions files <from>-<to>.open.mdb                   partition.c
+ *       index      names, pairs, postings of the series in memory       index.c
+ *       series     the live ones and those not yet spilled              head.c, series.c
+ *       groups     -> open slot -> columns of times, runs of values     slot.c
+ *       log        pending records -> segment files                     log.c
+ *       partitions open files (sealed slots), published files (days)    partition.c, seal.c, spill.c, publish.c
  *
  * Loop thread unless a field says otherwise. "lane" is the commit lane. */
 #ifndef STORAGE_STORE_H
@@ -16,41 +16,41 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/epoch.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/vec.h"
-#include "chunk.h"
+#include "bundle.h"
+#include "day_file.h"
+#include "disk_index.h"
 #include "file.h"
 #include "index.h"
+#include "index_segment.h"
 #include "kv.h"
+#include "late.h"
 #include "segments.h"
+#include "series_labels.h"
+#include "slot.h"
 #include "storage.h"
+#include "stream.h"
 
-#define STORE_VERSION                                                                              \
-    0 /* Of every file; version 1 comes with the day build and refuses this one. */
+#define STORE_VERSION 1 /* Of every file. */
 
-enum sealed_known { SEALED_NOTHING, SEALED_TIME, SEALED_TIME_AND_BITS };
+/* --- series --- */
 
-/* One label set that the head or a partition knows. Never moves; its ref is its position. */
+/* One label set in memory: live, or dead and not yet spilled. Never moves while it is used; its ref is its position. */
 struct series {
-    uint64_t id; /* On disk; monotone, never reused. */
-    uint64_t labels_hash;
-    const uint32_t *pairs; /* In name order; in storage->pair_lists. Immutable. */
-    uint32_t pair_count;
+    uint64_t id;                  /* On disk; monotone, never reused. */
+    _Atomic(struct run *) newest; /* Its runs in memory, newest first; NULL: none. */
+    uint64_t bits;                /* Of its newest sample (of a histogram: a hash). */
+    int64_t last_ms;              /* Its newest sample's time; INT64_MIN: not known. */
+    uint32_t pairs;               /* Its label set: series_pairs(). Immutable. */
+    uint32_t group;               /* Whose slot it is in. */
+    uint32_t registered;     /* The newest partition with its labels: partition_number; 0: none. */
+    uint32_t logged_segment; /* The newest log segment with its labels; 0: none. */
     uint32_t pins;
-    struct chunk *open; /* The newest chunk while its slot is open. Writer only. */
-    _Atomic(struct chunk *)
-        newest; /* Head of the chain to older chunks; NULL: nothing in the head. */
-    _Atomic int64_t time_first_ms; /* Bounds of what is stored anywhere; wide rather than narrow. */
-    _Atomic int64_t time_last_ms;
-    uint32_t group;       /* Whose slot it is in. */
-    uint8_t sealed_known; /* enum sealed_known: what is told of the newest sample below. */
-    _Atomic bool gone;    /* Retention has taken all of it. */
-    int64_t
-        labels_until_ms; /* The newest partition that has its labels ends here; INT64_MIN: none. */
-    int64_t sealed_time_ms; /* Its newest sample when none is in the head: later ones are judged by
-                               it. */
-    uint64_t sealed_bits;
-    uint64_t logged_segment; /* Where the log has its labels, when no partition has. */
+    _Atomic bool gone; /* Not to be shown to new readers. */
+    bool bits_known;
+    bool is_spilling;
 };
 
 /* A scrape target or (job, instance): its series are sealed together. */
@@ -59,14 +59,11 @@ struct storage_group {
     uint64_t key;
     uint32_t index;
     uint32_t opens;
-    uint64_t slot; /* Sequence number of the open slot; 0: none. */
-    int64_t slot_until_mono_ms;
-    uint64_t slot_segment; /* First log segment with records of it. */
-    uint64_t slot_samples;
-    bool touched; /* In the append that runs now. */
-    VEC(series_ref) slot_refs;
+    struct slot *slot; /* The open one, or NULL. */
+    bool touched;      /* In the append that runs now. */
     struct seal_job
         *seal_front; /* The one that is being sealed, or is tried again before any later one. */
+    uint64_t broken_slot; /* Replay: what is left of it in the log makes no sense. */
 };
 
 /* Readers see a group's batch whole: odd while an append runs. */
@@ -74,9 +71,12 @@ struct group_gate {
     _Atomic uint32_t sequence;
 };
 
+/* --- partitions --- */
+
 struct bundle_entry {
     uint64_t key;
     uint64_t id_min, id_max;
+    uint64_t slot;
     int64_t time_min_ms, time_max_ms;
     _Atomic uint8_t verified; /* Its CRC was right once. */
 };
@@ -86,29 +86,59 @@ struct bundle_dir {
     struct bundle_entry entries[];
 };
 
-enum { PARTITION_META, PARTITION_SERIES, PARTITION_BUNDLES, PARTITION_TABLES };
-enum { HEAD_META, HEAD_SEALED, HEAD_TABLES };
-enum { META_VERSION = 1, META_FROM, META_TO, META_NEXT_ID, META_NEXT_SLOT };
+struct segment_list {
+    uint32_t count;
+    struct index_segment *items[];
+};
 
-/* One file of sealed slots. Made on the lane; published by the loop thread. */
+enum {
+    PARTITION_META,
+    PARTITION_SERIES,
+    PARTITION_BUNDLES,
+    PARTITION_DIR, /* What a commit of bundles added: a start reads this and not the bundles. */
+    PARTITION_TABLES
+};
+enum { HEAD_META, HEAD_SEALED, HEAD_TOMBSTONES, HEAD_TABLES };
+enum { META_VERSION = 1, META_FROM, META_TO, META_NEXT_ID, META_NEXT_SLOT, META_SEQUENCE };
+
+/* One file of sealed slots. Made on the lane; published by the loop thread. An overlay is the same thing beside a published
+ * day, or one that is being built: late samples. */
 struct partition {
     int64_t from_ms, to_ms;
     char *path;
-    struct kv *kv;                    /* Set before the first bundle is published. */
-    _Atomic(struct bundle_dir *) dir; /* Loop writes, readers read. NULL: no bundle yet. */
-    bool published;                   /* In storage->partitions. Loop. */
-    bool retired;                     /* Loop. */
+    bool is_overlay;
+    struct kv *kv;                          /* Set before the first bundle is published. */
+    _Atomic(struct bundle_dir *) dir;       /* Loop writes, readers read. NULL: no bundle yet. */
+    _Atomic(struct segment_list *) spilled; /* As above. */
+    uint64_t segment_next;                  /* Number of the next index segment. Lane. */
+    bool published;                         /* In storage->files. Loop. */
+    bool retired;                           /* Loop. */
+    bool frozen;                            /* No seal writes to it any more. Loop. */
+    int64_t touched_mono_ms;                /* Last write. Loop. */
+    uint64_t payload_bytes;                 /* Loop. */
 };
-struct partition_list {
+
+/* What readers see of the disk, by from_ms; days before the open file or overlay of the same span. */
+struct store_file {
+    int64_t from_ms, to_ms;
+    struct partition *open; /* One of the two. */
+    struct day_file *day;   /* A reference of the list's. */
+};
+struct span {
+    int64_t from_ms, to_ms;
+};
+struct file_list {
     uint32_t count;
-    struct partition *items[]; /* By from_ms. */
+    struct store_file items[];
 };
 
 /* Its file may go once the labels that only it had are in the log. */
-struct retired_partition {
-    struct partition *partition;
+struct retired_file {
+    struct store_file file;
     uint64_t log_sequence;
 };
+
+/* --- log --- */
 
 struct log_waiter {
     uint64_t sequence; /* Bytes appended to the log when it asked. */
@@ -136,73 +166,158 @@ struct log {
     VEC(struct log_waiter) waiters;
 };
 
+/* The record that an append is writing: rows of one group's slot. */
+struct log_record {
+    struct storage_group *group; /* NULL: none is open. */
+    size_t start;
+    const struct column *column;
+    uint32_t row;
+    int64_t time_last_ms;
+    uint32_t member;     /* The member that the next token speaks of. */
+    uint64_t id_last;    /* Of the last that joined. */
+    size_t unchanged_at; /* Where a token of unchanged members can grow; 0: none. */
+};
+
+/* The record of the late samples of the append that runs. */
+struct late_record {
+    bool open;
+    size_t start;
+    uint64_t id_last;
+    int64_t time_last_ms;
+};
+
 struct storage {
     struct storage_options options;
     char *dir; /* <path>/narthex */
     int lock_fd;
     struct epoch epoch;
     struct index *index;
-    struct segments series; /* struct series */
-    struct segments gates;  /* struct group_gate, by group index */
-    struct arena pair_lists;
-    struct map by_labels; /* labels_hash -> ref */
+    struct segments series;     /* struct series */
+    struct segments gates;      /* struct group_gate, by group index */
+    struct segments pair_units; /* uint32_t: label sets, see series.c */
+    VEC(uint32_t)
+    pair_lists_free[65]; /* By length; the last: longer ones, by first fit of equal length. */
+    VEC(series_ref) series_free;
+    uint64_t series_used; /* Places taken in `series`. */
+    struct map by_labels; /* labels hash -> ref */
     struct map by_id;     /* id -> ref, while the store is opened: later nobody asks. */
-    bool opening;
+    bool opening, stopping;
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
     VEC(uint32_t) groups_free;
     struct map by_key; /* group key -> index */
     uint64_t next_id, next_slot;
+    uint64_t batch; /* Number of the append that runs. */
     struct log log;
     struct kv *head; /* Lane. */
-    _Atomic(struct partition_list *) partitions;
-    VEC(struct partition *) lane_partitions; /* Lane. */
-    VEC(struct retired_partition) retired;   /* Out of sight, their files not yet unlinked. */
-    int64_t retired_until_ms; /* The newest `to` of any that went; INT64_MIN: none. */
-    bool labels_lost;         /* A partition was set aside at the start. */
-    struct list seal_jobs;    /* struct seal_job, oldest first; until sealed. */
+    _Atomic(struct file_list *) files;
+    VEC(struct partition *) lane_partitions; /* Lane. Those that seals may write to. */
+    VEC(struct span)
+    lane_spans; /* Lane. Of frozen partitions and of days: late samples go to overlays. */
+    uint64_t overlay_next;   /* Lane. Number of the next overlay. */
+    struct publish *publish; /* publish.c; NULL: nothing to build. */
+    int64_t publish_checked_mono_ms;
+    VEC(struct retired_file) retired; /* Out of sight, not yet unlinked. */
+    uint32_t retired_number;          /* partition_number of the newest that went. */
+    bool labels_lost;                 /* A partition was set aside at the start. */
+    struct list seal_jobs;            /* struct seal_job, oldest first; until sealed. */
     int64_t seal_retry_mono_ms;
     int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
-    struct map scratch; /* all_or_nothing: ref -> its last sample in the batch */
+    struct map scratch;  /* ref -> its last sample in the batch */
+    VEC(uint32_t) order; /* Samples of a batch with several times, by time. */
     VEC(uint32_t) touched_groups;
+    struct map histograms; /* ref -> position below: the last histogram of an open run */
+    VEC(struct histogram_last *) histogram_lasts;
+    VEC(series_ref) dead;                   /* Without runs and pins: to be spilled or dropped. */
+    struct spill_job *spill;                /* In flight, or NULL. */
+    bool files_went;                        /* Dead series may have nothing left. */
+    _Atomic(struct late_list *) late_slots; /* Oldest first; the last may be open. */
+    struct late_job *late_job;              /* Of the oldest. */
+    struct late_record late_record;
+    uint64_t live;               /* Series with pins or runs. */
     _Atomic int64_t time_max_ms; /* Newest sample ever taken; INT64_MIN when empty. */
     _Atomic int64_t time_min_ms;
     struct storage_stats stats;
-    uint64_t chunk_bytes, chunk_count;
+    uint64_t slot_bytes, run_count;
 };
 
 SEGMENTS_TYPED(series, struct series)
 SEGMENTS_TYPED(gate, struct group_gate)
 
-/* head.c */
-struct series *head_series(struct storage *storage, series_ref ref);
-series_ref head_find(struct storage *storage, const struct label *labels, size_t count,
-                     uint64_t hash);
+/* Whole partitions as small numbers: their `to` in units of two hours since 1970, at least 1. */
+static inline uint32_t partition_number(int64_t to_ms)
+{
+    int64_t number = to_ms / (2 * 60 * 60 * 1000);
+    return number < 1 ? 1 : number > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t)number;
+}
+
+/* series.c */
+struct series_set {
+    uint32_t count;
+    const uint32_t *pairs; /* In name order. */
+};
+struct series_set series_pairs(const struct storage *storage, const struct series *series);
+uint32_t series_labels(const struct storage *storage, const struct series *series,
+                       struct label *out); /* SERIES_LABELS_MAX places; texts of the index. */
+uint64_t series_hash(const struct storage *storage, const struct series *series);
+series_ref series_find(struct storage *storage, const struct label *labels, size_t count,
+                       uint64_t hash);
+series_ref series_find_id(struct storage *storage, uint64_t id);
 /* Makes a series under an id (replay, partitions) or a new one (id 0). */
-series_ref head_add_series(struct storage *storage, uint64_t id, const struct label *labels,
-                           size_t count, uint64_t hash);
-series_ref head_find_id(struct storage *storage, uint64_t id);
-struct storage_group *head_group(struct storage *storage, uint64_t key);
-void head_group_drop_unused(struct storage *storage, struct storage_group *group);
-/* The series' open chunk with room for one more sample in the group's open slot. */
-struct chunk *head_open_chunk(struct storage *storage, struct series *series, series_ref ref,
-                              uint64_t slot, bool *started);
-void head_stored(struct storage *storage, struct series *series, int64_t time_ms);
-void head_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot,
-                     int64_t now_mono_ms);
-/* Drops the chunks of a sealed slot from a series' chain; they go to the epoch. */
-void head_drop_sealed(struct storage *storage, struct series *series, uint64_t slot);
-void head_free(struct storage *storage);
+series_ref series_add(struct storage *storage, uint64_t id, const struct label *labels,
+                      size_t count, uint64_t hash);
+/* Takes series out of memory: those that have `gone` set. */
+void series_sweep(struct storage *storage, const series_ref *refs, size_t count);
+bool series_is_live(const struct series *series);
+void series_note_live(struct storage *storage, series_ref ref, bool was_live);
 /* True when a start would find its labels in a partition. */
 bool series_has_labels(const struct storage *storage, const struct series *series);
-bool series_text_labels(const struct storage *storage, const struct series *series,
-                        struct label *out);
+void series_free_all(struct storage *storage);
+static inline struct series *head_series(struct storage *storage, series_ref ref)
+{
+    ENSURE_SLOW(ref < segments_count(&storage->series));
+    return series_at(&storage->series, ref);
+}
+
+/* group.c */
+struct storage_group *group_for(struct storage *storage, uint64_t key);
+void group_drop_unused(struct storage *storage, struct storage_group *group);
+void group_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot,
+                      int64_t now_mono_ms);
+void group_free_all(struct storage *storage);
+
+/* slot.h's, for publish.c and seal.c. */
+static inline bool slot_touches(const struct slot *slot, int64_t from_ms, int64_t to_ms)
+{
+    for (size_t i = 0; i < slot->columns.count; i++) {
+        const struct column *column = slot->columns.items[i];
+        if (column->base_ms < to_ms && column->last_ms >= from_ms)
+            return true;
+    }
+    return false;
+}
+
+/* append.c */
+void head_note_time(struct storage *storage, int64_t time_ms);
+/* Unlinks the runs of a sealed slot from a series' chain. */
+void head_drop_slot(struct storage *storage, series_ref ref, const struct slot *slot);
+/* The last histogram of the open run of a series; NULL. histogram_forget when the run ends. */
+const struct histogram *head_last_histogram(struct storage *storage, series_ref ref);
+void head_set_histogram(struct storage *storage, series_ref ref, const struct histogram *histogram);
+void head_forget_histogram(struct storage *storage, series_ref ref);
+void head_free_histograms(struct storage *storage);
 
 /* log.c */
-void log_add_series(struct storage *storage, struct series *series, uint64_t group_key);
-size_t log_begin_samples(struct storage *storage,
-                         const struct storage_group *group); /* Where the record starts. */
-void log_end_samples(struct storage *storage, size_t start);
+size_t log_record_begin(struct storage *storage, uint8_t kind);
+void log_record_finish(struct storage *storage, size_t start);
+void log_add_series(struct storage *storage, series_ref ref, uint64_t group_key);
+void log_row(struct storage *storage, struct log_record *record, struct storage_group *group,
+             const struct column *column, uint32_t row);
+void log_member(struct storage *storage, struct log_record *record, const struct run *run,
+                const struct series *series, bool joins);
+void log_unchanged(struct storage *storage, struct log_record *record);
+void log_entry(struct storage *storage, struct log_record *record, struct str entry);
+void log_end(struct storage *storage, struct log_record *record);
 bool log_has_room(const struct storage *storage);
 void log_tick(struct storage *storage, int64_t now_mono_ms);
 int64_t log_next_ms(const struct storage *storage, int64_t now_mono_ms);
@@ -210,52 +325,66 @@ void log_close(struct storage *storage);
 void log_drop_sealed_segments(struct storage *storage);
 MUST_CHECK bool log_replay(struct storage *storage, struct err *err); /* log_replay.c */
 
-/* slot.c */
-void slot_tick(struct storage *storage, int64_t now_mono_ms);
-void slot_cut(struct storage *storage, struct storage_group *group);
-int64_t slot_next_ms(const struct storage *storage, int64_t now_mono_ms);
-void slot_free_all(struct storage *storage);
-uint64_t slot_oldest_segment(const struct storage *storage);
+/* seal.c */
+void seal_tick(struct storage *storage, int64_t now_mono_ms);
+void seal_cut(struct storage *storage, struct storage_group *group);
+int64_t seal_next_ms(const struct storage *storage, int64_t now_mono_ms);
+void seal_free_all(struct storage *storage);
+uint64_t seal_oldest_segment(const struct storage *storage);
+/* True for a file that has bundles of a slot which is not yet known to be sealed. */
+bool seal_uses(const struct storage *storage, const struct partition *partition);
+/* True while a slot with samples of this span waits to be sealed. */
+bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms);
 
 /* partition.c */
-struct partition_list *partition_list_now(const struct storage *storage);
-MUST_CHECK bool partition_open_all(struct storage *storage, struct err *err);
-/* Lane: the partition of a time, made when missing. */
+extern const char *const PARTITION_TABLE_NAMES[PARTITION_TABLES];
+char *partition_path(const struct storage *storage, int64_t from_ms, int64_t to_ms,
+                     uint64_t overlay);
+struct file_list *file_list_now(const struct storage *storage);
+/* Lane: the file that takes samples of this time, made when missing. */
 MUST_CHECK bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
                               struct err *err);
 void partition_free(void *partition); /* For the epoch. */
-/* Publishes the list with `added` (may be NULL) and without the retired. */
-void partition_list_update(struct storage *storage, struct partition *added);
+/* Publishes the list with `added` (may be NULL) and without what is retired; a day in `added` is the list's then. */
+void file_list_update(struct storage *storage, const struct store_file *added);
 void partition_publish(struct storage *storage, struct partition *partition,
                        const struct bundle_entry *entries, size_t count);
-/* Retention: where samples are too old; false when there is no such edge. */
-bool partition_edge(const struct storage *storage, int64_t *edge_ms);
-void partition_retire_old(struct storage *storage);
-/* Unlinks what has been retired, when the log allows it. */
-void partition_tick(struct storage *storage);
-/* After the replay: labels of live series go to the log when a partition that had them was set
- * aside. */
-void partition_save_labels(struct storage *storage);
+bool bundle_entry_of(struct str bytes, struct bundle_entry *out);
+/* The value of PARTITION_DIR for these bundles, and back. */
+void bundle_dir_encode(const struct bundle_entry *entries, size_t count, struct buf *out);
+MUST_CHECK bool bundle_dir_decode(struct str bytes, struct bundle_entry *out, size_t *count);
 void partition_close_all(struct storage *storage);
-void series_encode_labels(const struct storage *storage, const struct series *series,
-                          struct buf *out);
-MUST_CHECK bool series_decode_labels(struct reader *in, struct label *out, size_t count_max,
-                                     size_t *count, struct err *err);
+void partition_show_segment(struct storage *storage, struct partition *partition,
+                            struct index_segment *segment);
 
-/* Bundles: see docs/formats.md. */
-#define BUNDLE_MAGIC       UINT32_C(0x3042584e) /* "NXB0" */
-#define BUNDLE_HEAD_BYTES  28
-#define BUNDLE_ENTRY_BYTES 40
-#define BUNDLE_SERIES_MAX  256
-#define BUNDLE_BYTES_AIM   65536
-struct bundle_row {
-    uint64_t id;
-    uint32_t offset, len, count;
-    int64_t time_min_ms, time_max_ms;
-};
-MUST_CHECK bool bundle_head(struct str bytes, struct bundle_entry *out, uint32_t *row_count);
-MUST_CHECK bool bundle_verify(struct str bytes);
-bool bundle_find(struct str bytes, uint64_t id, struct bundle_row *out, struct str *payload);
+/* partition_open.c */
+MUST_CHECK bool partition_open_all(struct storage *storage, struct err *err);
+
+/* publish.c */
+void publish_tick(struct storage *storage, int64_t now_mono_ms);
+bool publish_blocks_spill(const struct storage *storage);
+void publish_stop(struct storage *storage); /* The build that runs is to end soon. */
+void publish_free(struct storage *storage);
+/* True for a file that a build reads. */
+bool publish_uses(const struct storage *storage, const struct store_file *file);
+
+/* spill.c */
+void spill_tick(struct storage *storage);
+
+/* retention.c */
+/* Where samples are too old; false when there is no such edge. */
+bool retention_edge(const struct storage *storage, int64_t *edge_ms);
+void retention_apply(struct storage *storage);
+/* Takes files off the list, `added` (may be NULL) onto it, in one step. */
+void retention_retire(struct storage *storage, const struct store_file *files, size_t count,
+                      const struct store_file *added);
+/* Unlinks what has been retired, when the log allows it. */
+void retention_tick(struct storage *storage);
+/* After the replay: labels of live series go to the log when no open file has them. */
+void retention_save_labels(struct storage *storage);
+void retention_free(struct storage *storage);
+uint64_t store_file_bytes(const struct store_file *file);
+uint64_t storage_disk_bytes(const struct storage *storage);
 
 #define SERIES_LABELS_MAX 1024
 #define SERIES_BYTES_MAX  ((size_t)16 << 20) /* Of all names and values of one series. */

@@ -29,4 +29,23 @@ struct str regex_pattern(const struct regex *regex);
 bool regex_literals(const struct regex *regex, struct arena *arena, struct str **literals,
                     size_t *count);
 
+/* What plain text says about one alternative of a pattern: web-.*|.*-(a|b)[0-9]+-db is {prefix "web-", exact} and
+ * {inner "-", suffix "-db"}. */
+struct regex_piece {
+    struct str text;
+    bool gap; /* At least one character stands in front of it. */
+};
+struct regex_shape {
+    struct str prefix, suffix;
+    struct regex_piece *inner; /* In this order between prefix and suffix, not overlapping. */
+    size_t inner_count;
+    bool suffix_gap; /* At least one character stands in front of the suffix. */
+    bool open;       /* False: the text is the prefix. */
+    bool exact;      /* All that fits matches; else: all that matches fits. */
+};
+/* False when nothing is known (flags, or no text in an alternative). Shapes and texts are in the arena. */
+bool regex_shapes(const struct regex *regex, struct arena *arena, struct regex_shape **shapes,
+                  size_t *count);
+bool regex_shape_fits(const struct regex_shape *shape, struct str subject);
+
 #endif

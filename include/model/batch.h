@@ -27,6 +27,7 @@ enum sample_outcome {
     SAMPLE_OUT_OF_ORDER,     /* Older than the series' newest. */
     SAMPLE_OUT_OF_BOUNDS,    /* Older than storage accepts, or too far in the future. */
     SAMPLE_TOO_OLD,          /* Older than the out-of-order window. */
+    SAMPLE_LATE,             /* Stored: older than the newest, inside the out-of-order window. */
     SAMPLE_OUTCOME_COUNT,
 };
 

@@ -13,7 +13,7 @@ def partition_files(server):
 
 def test_retention__drops_old_partitions():
     server = Server("", args=["--storage.narthex.slot-duration=2s", "--storage.narthex.partition-duration=2h",
-                              "--storage.tsdb.retention.time=30d"])
+                              "--storage.tsdb.retention.time=30d", "--storage.narthex.build-delay=10d"])
     now = int(time.time() * 1000)
     times = list(range(now - 14 * 3600_000, now, 60_000))
     series = [{"__name__": "kept", "job": "j", "instance": "i", "n": str(i)} for i in range(5)]

@@ -141,7 +141,8 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
     (void)err;
     *out = (struct sample_block){0};
     if (!cursor->read)
-        *out = (struct sample_block){series->count, series->time_ms, series->value};
+        *out = (struct sample_block){
+            .count = series->count, .time_ms = series->time_ms, .value = series->value};
     cursor->read = true;
     return true;
 }

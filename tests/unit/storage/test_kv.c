@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "kv.h"
 
 static const char *const TABLES[2] = {"one", "two"};
@@ -168,6 +169,131 @@ static void test_kv_read_begin__says_when_there_are_too_many(void **state)
     kv_close(kv);
 }
 
+/* The readers of a file that changes are counted, and how far the oldest is behind. */
+static void test_kv_watch_readers__tells_who_holds_pages(void **state)
+{
+    struct kv_read *read;
+    struct kv_readers readers;
+    struct err err = {0};
+    (void)state;
+    struct kv *kv = open_kv();
+    put(kv, 1, STR("x"), true);
+    assert_true(kv_watch_readers(kv, &readers, &err));
+    assert_int_equal(readers.count, 0);
+    assert_int_equal(readers.commits_behind, 0);
+    assert_true(kv_read_begin(kv, &read, &err));
+    for (uint64_t key = 2; key < 7; key++)
+        put(kv, key, STR("x"), true);
+    assert_true(kv_watch_readers(kv, &readers, &err));
+    assert_int_equal(readers.count, 1);
+    assert_int_equal(readers.dead, 0);
+    assert_int_equal(readers.commits_behind, 5);
+    kv_read_end(read);
+    assert_true(kv_watch_readers(kv, &readers, &err));
+    assert_int_equal(readers.count, 0);
+    kv_close(kv);
+}
+
+/* A builder's file, read as a published one: floor is the way into it. */
+static void test_kv_floor__finds_the_entry_at_or_below(void **state)
+{
+    struct kv *kv;
+    struct kv_write *write;
+    struct kv_read *read;
+    struct str value;
+    struct err err = {0};
+    uint64_t pages, len, key;
+    uint32_t page_bytes;
+    const void *base;
+    bool found;
+    (void)state;
+    char *large = calloc(1, 100000);
+    assert_true(kv_open_builder(&kv, path, TABLES, 2, 1 << 24, &err));
+    assert_true(kv_write_begin(kv, &write, &err));
+    for (key = 10; key <= 1000; key += 10)
+        assert_true(kv_append(write, 1, key, str_from(large, key % 100 ? 5 : 100000), &err));
+    assert_false(kv_append(write, 1, 990, STR("not the highest"), &err));
+    kv_abort(write);
+    assert_true(kv_write_begin(kv, &write, &err));
+    for (key = 10; key <= 1000; key += 10)
+        assert_true(kv_append(write, 1, key, str_from(large, key % 100 ? 5 : 100000), &err));
+    assert_true(kv_commit(write, &err));
+    kv_close(kv);
+    assert_false(kv_open_builder(&kv, path, TABLES, 2, 1 << 24, &err));
+    assert_true(kv_file_pages(path, &pages, &page_bytes, &len, &err));
+    assert_int_equal(pages * page_bytes, len);
+    assert_true(kv_open_published(&kv, path, TABLES, 2, pages, page_bytes, &err));
+    assert_true(kv_map(kv, &base, &len, &err));
+    assert_int_equal(len, pages * page_bytes);
+    assert_true(kv_read_begin(kv, &read, &err));
+    for (uint64_t wanted = 0; wanted < 1100; wanted++) {
+        assert_true(kv_floor(read, 1, wanted, &found, &key, &value, &err));
+        assert_int_equal(found, wanted >= 10);
+        if (!found)
+            continue;
+        assert_int_equal(key, wanted > 1000 ? 1000 : wanted / 10 * 10);
+        assert_int_equal(value.len, key % 100 ? 5 : 100000);
+        assert_true(value.ptr > (const char *)base &&
+                    value.ptr + value.len <= (const char *)base + len);
+    }
+    assert_true(kv_floor(read, 0, 5, &found, &key, &value, &err));
+    assert_false(found);
+    kv_read_end(read);
+    kv_close(kv);
+    free(large);
+}
+
+/* A copy shows one moment, and is a file like any other; one that is there is not written over. */
+static void test_kv_copy__makes_a_file_of_its_own(void **state)
+{
+    struct kv *copy;
+    struct kv_read *read;
+    struct err err = {0};
+    char copy_path[160];
+    (void)state;
+    struct kv *kv = open_kv();
+    put(kv, 7, STR("seven"), true);
+    for (int compact = 0; compact < 2; compact++) {
+        snprintf(copy_path, sizeof(copy_path), "%s/copy-%d.mdb", dir, compact);
+        assert_true(kv_copy(kv, copy_path, compact, &err));
+        assert_false(kv_copy(kv, copy_path, compact, &err));
+        put(kv, 8, STR("later"), true);
+        assert_true(kv_open(&copy, copy_path, TABLES, 2, &err));
+        assert_true(kv_read_begin(copy, &read, &err));
+        assert_true(has(read, 7, STR("seven")));
+        if (!compact)
+            assert_false(has(read, 8, STR("later")));
+        kv_read_end(read);
+        kv_close(copy);
+    }
+    kv_close(kv);
+}
+
+static int fail_write(enum file_op op, const char *name, size_t *len)
+{
+    (void)name;
+    (void)len;
+    return op == FILE_WRITE ? 28 : 0;
+}
+
+/* The faults of tests reach a builder's commits, and no other file's. */
+static void test_kv_commit__asks_for_faults_when_building(void **state)
+{
+    struct kv *kv;
+    struct kv_write *write;
+    struct err err = {0};
+    (void)state;
+    assert_true(kv_open_builder(&kv, path, TABLES, 2, 1 << 24, &err));
+    assert_true(kv_write_begin(kv, &write, &err));
+    assert_true(kv_append(write, 0, 1, STR("x"), &err));
+    file_faults = fail_write;
+    bool good = kv_commit(write, &err);
+    file_faults = NULL;
+    assert_false(good);
+    assert_int_equal(err.code, ERR_NO_SPACE);
+    kv_close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +302,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kv_open__refuses_a_file_that_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(test_kv_read_begin__says_when_there_are_too_many, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_kv_watch_readers__tells_who_holds_pages, begin, end),
+        cmocka_unit_test_setup_teardown(test_kv_floor__finds_the_entry_at_or_below, begin, end),
+        cmocka_unit_test_setup_teardown(test_kv_copy__makes_a_file_of_its_own, begin, end),
+        cmocka_unit_test_setup_teardown(test_kv_commit__asks_for_faults_when_building, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

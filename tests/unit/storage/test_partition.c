@@ -77,17 +77,17 @@ static void test_load__does_not_believe_wild_times(void **state)
     store_close(&f);
     assert_true(store_last_file(&f, "", ".open.mdb", path));
     char *bytes = read_file(path, &len);
-    char *bundle = memmem(bytes, len, "NXB0", 4);
+    char *bundle = memmem(bytes, len, "NXB1", 4);
     assert_non_null(bundle);
     for (int bit = 24; bit < 63; bit += 3) {
         uint64_t time_max;
-        memcpy(&time_max, bundle + 20, 8);
+        memcpy(&time_max, bundle + 32, 8);
         uint64_t wild = time_max ^ UINT64_C(1) << bit;
-        memcpy(bundle + 20, &wild, 8);
+        memcpy(bundle + 32, &wild, 8);
         write_file(path, bytes, len);
-        memcpy(bundle + 20, &time_max, 8);
+        memcpy(bundle + 32, &time_max, 8);
         store_open(&f);
-        storage_set_retention(f.storage, 10 * DAY);
+        storage_set_retention(f.storage, 10 * DAY, 0);
         store_tick(&f, 2 * HOUR);
         storage_get_stats(f.storage, &stats);
         assert_int_equal(stats.partitions, 2);
@@ -112,7 +112,7 @@ static void test_cursor_next__shows_no_wrong_value_of_a_damaged_bundle(void **st
     store_close(&f);
     assert_true(store_last_file(&f, "", ".open.mdb", path));
     char *bytes = read_file(path, &len);
-    char *bundle = memmem(bytes, len, "NXB0", 4);
+    char *bundle = memmem(bytes, len, "NXB1", 4);
     assert_non_null(bundle);
     size_t errors = 0;
     for (size_t at = 0; at < 1500; at += 37) {
@@ -270,7 +270,7 @@ static void retire_under_a_waiting_slot(struct store_fixture *f)
     STORE_REQUIRE(mkdir(path, 0755) == 0);
     store_add(f, a, T0 + 20 * DAY, 2);
     store_tick(f, 14 * HOUR); /* The slot is cut and cannot be sealed. */
-    storage_set_retention(f->storage, 5 * DAY);
+    storage_set_retention(f->storage, 5 * DAY, 0);
     store_tick(f, 14 * HOUR);
     store_tick(f, 14 * HOUR + 100);
     STORE_REQUIRE(rmdir(path) == 0);
@@ -307,9 +307,9 @@ static void test_retention__leaves_open_selections_alone(void **state)
         assert_true(storage_select(f.storage, NULL, 0, FOREVER, &selections[i], &err));
     struct cursor *early = cursor_new(selections[0]);
     cursor_seek(early, 0);
-    storage_set_retention(f.storage, 1);
+    storage_set_retention(f.storage, 1, 0);
     store_add(&f, store_series(&f, "b", 1), T0 + 30 * DAY, 1);
-    storage_set_retention(f.storage, HOUR);
+    storage_set_retention(f.storage, HOUR, 0);
     store_tick(&f, 6 * HOUR);
     store_tick(&f, 8 * HOUR);
     check_count(&f, "a", 1, 0);
@@ -326,7 +326,7 @@ static void test_retention__leaves_open_selections_alone(void **state)
         cursor_free(cursor);
         selection_free(selections[i]);
     }
-    storage_set_retention(f.storage, 0);
+    storage_set_retention(f.storage, 0, 0);
     store_tick(&f, 10 * HOUR);
     check_count(&f, "b", 1, 1);
     char path[512];

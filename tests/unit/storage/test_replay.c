@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "log_format.h"
+#include "stream.h"
 #include "store_fixture.h"
 
 #define T0      INT64_C(1700000000000)
@@ -92,13 +93,13 @@ static void test_log_replay__refuses_another_version(void **state)
     begin(&f);
     add_rows_killed(&f, 0, 10);
     assert_true(store_last_file(&f, "log", "", path));
-    store_poke(path, 4, "\x01\0\0\0", 4);
+    store_poke(path, 4, "\x02\0\0\0", 4);
     assert_int_equal(stat(path, &before), 0);
     assert_false(store_try_open(&f, &err));
-    assert_non_null(strstr(err.text, "format version 1"));
+    assert_non_null(strstr(err.text, "format version 2"));
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(before.st_size, after.st_size);
-    store_poke(path, 4, "\0\0\0\0", 4);
+    store_poke(path, 4, "\x01\0\0\0", 4);
     store_open(&f);
     check_rows(&f, 10);
     store_teardown(&f);
@@ -183,7 +184,7 @@ static void test_log_replay__survives_wild_ids_and_slots(void **state)
         assert_true(store_last_file(&f, "log", "", path));
         buf_init(&payload, 1000);
         buf_init(&bytes, 1000);
-        write_u8(&payload, kind == 0 ? LOG_SERIES : LOG_SAMPLES);
+        write_u8(&payload, kind == 0 ? LOG_SERIES : LOG_ROWS);
         if (kind == 0) {
             write_varint(&payload, UINT64_MAX);
             write_u64(&payload, 42);
@@ -193,8 +194,13 @@ static void test_log_replay__survives_wild_ids_and_slots(void **state)
         } else {
             write_u64(&payload, 4711);
             write_varint(&payload, kind == 1 ? UINT64_MAX : UINT64_MAX - 1);
+            write_varint(&payload, 0);
+            write_u8(&payload, LOG_ROW);
+            write_varint(&payload, 0);
+            write_zigzag(&payload, T0);
+            write_u8(&payload, LOG_JOIN);
             write_zigzag(&payload, 1);
-            buf_add(&payload, "\x7e\x80\x02", 3);
+            write_u8(&payload, STREAM_STEP_FIRST);
         }
         record_write(&bytes, &payload);
         append_bytes(path, bytes.ptr, bytes.len);
@@ -227,12 +233,12 @@ static void test_log_replay__shows_nothing_wrong_after_a_hole(void **state)
     for (off_t at = 20; at < 600; at += 29) {
         store_setup(&f);
         add_from = 0;
-        add_to = 100;
+        add_to = 50;
         add_rows(&f);
         assert_true(store_last_file(&f, "log", "", first));
         store_tick(&f, 6 * 60 * 1000);
-        add_from = 100;
-        add_to = 400;
+        add_from = 50;
+        add_to = 110;
         add_rows(&f);
         store_tick(&f, 12 * 60 * 1000);
         store_close(&f);

@@ -153,7 +153,7 @@ static void test_storage_append__survives_wild_times(void **state)
         bool stored = store_add(&f, store_series(&f, "wild", 1), times[i], 1) == SAMPLE_STORED;
         store_tick(&f, 100);
         store_tick(&f, 2 * HOUR);
-        storage_set_retention(f.storage, HOUR);
+        storage_set_retention(f.storage, HOUR, 0);
         check_count(&f, "wild", 1, stored);
         store_close(&f);
         store_open(&f);
@@ -169,7 +169,7 @@ static void test_seal__splits_a_slot_over_many_partitions(void **state)
     (void)state;
     struct store_fixture f = {0};
     store_setup(&f);
-    storage_set_retention(f.storage, 0);
+    storage_set_retention(f.storage, 0, 0);
     series_ref a = store_series(&f, "a", 1), b = store_series(&f, "b", 1);
     for (int i = 0; i < 60; i++) {
         assert_int_equal(store_add(&f, a, i * 100 * DAY + i, i), SAMPLE_STORED);

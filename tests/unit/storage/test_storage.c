@@ -227,7 +227,7 @@ static void test_retention__drops_partitions(void **state)
     for (int day = 1; day <= 20; day++)
         store_add(&f, fresh, T0 + day * DAY, day);
     store_tick(&f, 4 * HOUR);
-    storage_set_retention(f.storage, 10 * DAY);
+    storage_set_retention(f.storage, 10 * DAY, 0);
     store_tick(&f, 6 * HOUR);
     storage_get_stats(f.storage, &stats);
     assert_in_range(stats.partitions, 10, 12);

@@ -1,0 +1,204 @@
+/* codec_private: what the codec's files share. Layers, each knowing only those below:
+ *
+ *     codec.c            values: which source of integers, odd values, verification
+ *     codec_decimal.c    doubles <-> integers of a decimal exponent
+ *     codec_ints.c       columns of integers <-> residuals: differences, common divisor, bias
+ *     codec_pack.c       residuals in blocks of 128 of equal width; the few others as a list
+ *     codec_rans.c       residuals by the entropy of their lengths
+ *     codec_kernels.c    the inner loops, for any machine and for AVX2
+ *
+ * All decoders take suspect bytes: they return false, or some values, but never touch what is not theirs. */
+#ifndef STORAGE_CODEC_PRIVATE_H
+#define STORAGE_CODEC_PRIVATE_H
+
+#include "codec.h"
+
+#define CODEC_BLOCK        128
+#define CODEC_EXPONENT_MAX 12
+#define CODEC_RANS_LANES   8
+#define CODEC_RANS_BITS    12 /* At most, of a table of frequencies. */
+#define CODEC_RANS_LOW     (UINT32_C(1) << 16)
+#define CODEC_COST_NONE    UINT64_MAX
+
+/* Low nibble of a chunk's first byte; the high one is the exponent of decimal modes. */
+enum codec_mode {
+    CODEC_RAW = 1,    /* 8 bytes a value. */
+    CODEC_XOR,        /* Bytes of the XOR with the value before: the fallback of a failed check. */
+    CODEC_REPEAT,     /* The column before, bit for bit. */
+    CODEC_CONST_BITS, /* One value, 8 bytes. */
+    CODEC_CONST_INTEGER, /* One decimal integer. */
+    CODEC_DECIMAL,       /* Decimal integers. */
+    CODEC_DECIMAL_ODD,   /* Same, and a list of values that are none. */
+    CODEC_BITS,          /* The bits of true floats, as integers in the order of the floats. */
+    CODEC_FAMILY,        /* Decimal integers, less those of the column before. */
+    CODEC_FAMILY_ODD,
+};
+
+/* How an integer column's residuals are written. */
+enum codec_coder { CODEC_ZERO, CODEC_LIST, CODEC_PACK, CODEC_RANS };
+
+/* The mode of a chunk, for tests. 0 for no bytes. */
+enum codec_mode codec_mode(struct str bytes);
+/* Of a decimal, bits or family chunk without odd values. */
+enum codec_coder codec_coder(struct str bytes);
+/* A test's way to the fallback: the encoder spoils so many of its next attempts before it checks them. */
+void codec_encoder_spoil(struct codec_encoder *encoder, uint32_t attempts);
+
+struct codec_class {
+    uint64_t base, mask; /* residual = base + (raw & mask) */
+    uint32_t raw_bits;
+};
+
+/* Ranged ANS in the middle of decoding. */
+struct codec_rans {
+    uint32_t table_bits;
+    uint32_t states[CODEC_RANS_LANES];
+    const uint8_t *words, *raw;
+    size_t raw_bit; /* Of `raw`: how far it is read. */
+    /* Class in the low 8 bits, frequency in the next 12, place within the class in the high 12. */
+    uint32_t table[1 << CODEC_RANS_BITS];
+    struct codec_class classes[256];
+};
+
+/* The next raw bits on top of the class. */
+static inline uint64_t codec_rans_raw(const uint8_t *raw, size_t *bit,
+                                      const struct codec_class *class)
+{
+    uint64_t word;
+    memcpy(&word, raw + (*bit >> 3), sizeof(word));
+    word >>= *bit & 7;
+    if (UNLIKELY(class->raw_bits > 56))
+        word |= (uint64_t)raw[(*bit >> 3) + 8] << 1 << (63 - (*bit & 7));
+    *bit += class->raw_bits;
+    return class->base + (word & class->mask);
+}
+
+/* Residual `index` by its lane. */
+static inline uint64_t codec_rans_next(struct codec_rans *rans, uint32_t index)
+{
+    uint32_t state = rans->states[index % CODEC_RANS_LANES];
+    uint32_t entry = rans->table[state & ((UINT32_C(1) << rans->table_bits) - 1)];
+    state = (entry >> 8 & 0xfff) * (state >> rans->table_bits) + (entry >> 20);
+    if (state < CODEC_RANS_LOW) {
+        state = state << 16 | (uint32_t)rans->words[0] | (uint32_t)rans->words[1] << 8;
+        rans->words += 2;
+    }
+    rans->states[index % CODEC_RANS_LANES] = state;
+    return codec_rans_raw(rans->raw, &rans->raw_bit, &rans->classes[entry & 0xff]);
+}
+
+/* Inner loops. All variants give the same bits. */
+struct codec_kernels {
+    /* 128 values of width 1..32 from 16 * width bytes: four lanes, value i in lane i % 4, each lane's 32-bit words in
+     * every fourth place. */
+    void (*unpack)(const uint8_t *in, uint32_t width, uint64_t *out);
+    void (*to_doubles)(const int64_t *in, uint32_t count, uint32_t exponent, double *out);
+    /* In place: v[i] = first + the sum of (v[0..i], each through the zigzag if so, + bias) << shift. */
+    void (*sum)(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first, uint64_t bias,
+                uint32_t shift);
+    /* A block of residuals by ranged ANS. Reads up to 16 bytes past the words it takes, which are 256 at most, and up to
+     * 9 past the raw bits, which are 1,008 bytes at most. */
+    void (*rans)(struct codec_rans *rans, uint64_t *residuals);
+};
+extern const struct codec_kernels codec_kernels_portable;
+/* NULL where the machine has none. */
+const struct codec_kernels *codec_kernels_fast(void);
+const struct codec_kernels *codec_kernels(void);
+/* For tests: all threads decode so from now on. */
+void codec_kernels_force_portable(bool portable);
+
+/* Powers of ten that doubles hold exactly. */
+extern const double CODEC_POWERS[CODEC_EXPONENT_MAX + 1];
+
+/* The exponent that suits most of the values, and how many have none with it (they may be odd). */
+uint32_t codec_decimal_exponent(const double *values, uint32_t count);
+/* Fills integers; at values that are not integer / 10^exponent, bit for bit, the integer before goes on and is_odd is
+ * set. Returns the number of odd ones. */
+uint32_t codec_decimal_convert(const double *values, uint32_t count, uint32_t exponent,
+                               int64_t *integers, bool *is_odd);
+
+/* Bits of a double as an integer in the same order, and back. */
+static inline int64_t codec_bits_order(uint64_t bits)
+{
+    return (int64_t)(bits ^ ((uint64_t)((int64_t)bits >> 63) >> 1));
+}
+static inline uint64_t codec_bits_restore(int64_t ordered)
+{
+    return (uint64_t)ordered ^ ((uint64_t)(ordered >> 63) >> 1);
+}
+
+/* An integer column to the end of its bytes. */
+struct codec_ints_scratch {
+    uint64_t candidate[CODEC_VALUES_MAX];
+    uint64_t residuals[CODEC_VALUES_MAX];
+    int64_t reduced[CODEC_VALUES_MAX];
+    uint8_t classes[CODEC_VALUES_MAX];
+    uint16_t words[CODEC_VALUES_MAX];
+};
+void codec_ints_encode(struct codec_ints_scratch *scratch, const int64_t *integers, uint32_t count,
+                       struct buf *out);
+MUST_CHECK bool codec_ints_decode(struct reader *in, uint32_t count, int64_t *integers);
+
+/* Residuals. Costs are estimates in bits. */
+uint64_t codec_pack_cost(const uint64_t *residuals, uint32_t count, bool framed);
+void codec_pack_encode(const uint64_t *residuals, uint32_t count, bool framed, struct buf *out);
+MUST_CHECK bool codec_pack_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+
+uint64_t codec_list_cost(const uint64_t *residuals, uint32_t count);
+void codec_list_encode(const uint64_t *residuals, uint32_t count, struct buf *out);
+MUST_CHECK bool codec_list_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+
+uint64_t codec_rans_cost(const uint64_t *residuals, uint32_t count);
+/* False (and nothing written) when the residuals do not suit. */
+bool codec_rans_encode(struct codec_ints_scratch *scratch, const uint64_t *residuals,
+                       uint32_t count, struct buf *out);
+MUST_CHECK bool codec_rans_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+
+/* Bit fields, low bit first. */
+struct codec_bits {
+    struct buf *out;
+    uint64_t word;
+    uint32_t fill;
+};
+static inline uint32_t codec_length(uint64_t value)
+{
+    return value ? 64 - (uint32_t)__builtin_clzll(value) : 0;
+}
+static inline uint64_t codec_mask(uint32_t width)
+{
+    return width ? UINT64_MAX >> (64 - width) : 0;
+}
+static inline void codec_bits_put(struct codec_bits *bits, uint64_t value, uint32_t width)
+{
+    value &= codec_mask(width);
+    bits->word |= value << bits->fill;
+    if (bits->fill + width < 64) {
+        bits->fill += width;
+        return;
+    }
+    write_u64(bits->out, bits->word);
+    uint32_t used = 64 - bits->fill;
+    bits->word = used < 64 ? value >> used : 0;
+    bits->fill = bits->fill + width - 64;
+}
+static inline void codec_bits_flush(struct codec_bits *bits)
+{
+    for (; bits->fill > 0; bits->fill = bits->fill > 8 ? bits->fill - 8 : 0) {
+        write_u8(bits->out, (uint8_t)bits->word);
+        bits->word >>= 8;
+    }
+    bits->word = 0;
+}
+/* Reads 9 bytes at most from `in` + at / 8: the caller has padded. */
+static inline uint64_t codec_bits_get(const uint8_t *in, size_t at, uint32_t width)
+{
+    uint64_t word;
+    uint32_t shift = (uint32_t)(at & 7);
+    memcpy(&word, in + (at >> 3), sizeof(word));
+    word >>= shift;
+    if (width + shift > 64)
+        word |= (uint64_t)in[(at >> 3) + 8] << (64 - shift);
+    return word & codec_mask(width);
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* samples: see samples.h. */
+#include "samples.h"
+
+#include <string.h>
+
+void samples_init(struct samples *samples)
+{
+    *samples = (struct samples){0};
+    arena_init(&samples->histograms, 0);
+}
+
+void samples_deinit(struct samples *samples)
+{
+    mem_free(samples->time_ms);
+    mem_free(samples->value);
+    mem_free((void *)samples->histogram);
+    arena_deinit(&samples->histograms);
+    *samples = (struct samples){0};
+}
+
+void samples_clear(struct samples *samples)
+{
+    samples->count = 0;
+    if (samples->histogram) {
+        mem_free((void *)samples->histogram);
+        samples->histogram = NULL;
+        arena_reset(&samples->histograms);
+    }
+}
+
+void samples_reserve(struct samples *samples, size_t more)
+{
+    size_t wanted = samples->count + more;
+    if (wanted <= samples->capacity)
+        return;
+    size_t capacity = samples->capacity * 2;
+    capacity = capacity < wanted ? wanted : capacity;
+    capacity = capacity < 256 ? 256 : capacity;
+    samples->time_ms = mem_realloc(samples->time_ms, capacity * sizeof(samples->time_ms[0]));
+    samples->value = mem_realloc(samples->value, capacity * sizeof(samples->value[0]));
+    if (samples->histogram)
+        samples->histogram =
+            mem_realloc((void *)samples->histogram, capacity * sizeof(samples->histogram[0]));
+    samples->capacity = capacity;
+}
+
+void samples_add_histogram(struct samples *samples, int64_t time_ms,
+                           const struct histogram *histogram)
+{
+    samples_reserve(samples, 1);
+    if (!samples->histogram)
+        samples->histogram = mem_zalloc(samples->capacity * sizeof(samples->histogram[0]));
+    samples->time_ms[samples->count] = time_ms;
+    samples->value[samples->count] = 0;
+    samples->histogram[samples->count] = histogram;
+    samples->count++;
+}
+
+void samples_clip(struct samples *samples, int64_t from_ms, int64_t to_ms)
+{
+    size_t from = 0, to = samples->count;
+    while (from < to && samples->time_ms[from] < from_ms)
+        from++;
+    while (to > from && samples->time_ms[to - 1] > to_ms)
+        to--;
+    if (from > 0) {
+        memmove(samples->time_ms, samples->time_ms + from, (to - from) * sizeof(int64_t));
+        memmove(samples->value, samples->value + from, (to - from) * sizeof(double));
+        if (samples->histogram)
+            memmove((void *)samples->histogram, (const void *)(samples->histogram + from),
+                    (to - from) * sizeof(samples->histogram[0]));
+    }
+    samples->count = to - from;
+}

@@ -1,0 +1,349 @@
+/* seal: a slot from memory to a file.
+ *
+ *     open --due or full: seal_cut--> frozen, in a job
+ *     --commit lane: seal_run--> bundles in partition files, then the slot's number in head.mdb
+ *     --loop: seal_done--> published, its runs dropped from memory, old log removed
+ *
+ * A run's bytes go to the file as they are; one that straddles the edge of a partition or of retention is decoded and
+ * written anew. Until seal_done memory still shows the runs, from then on the file does; a select takes the
+ * head first and the files second, so it may see both (equal samples are merged) but never neither.
+ * A seal that fails (disk full) is tried again; the log keeps its records until it has worked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "seal_target.h"
+#include "store.h"
+
+#define SEAL_RETRY_MS 5000
+#define SLOT_CHECK_MS 500 /* Ticks come with each append; groups may be thousands. */
+
+struct seal_member {
+    const struct series *series;
+    series_ref ref;
+    const struct run *run;
+    uint32_t target; /* Of its newest samples, 1 + position in job->targets; 0: none was written. */
+};
+
+struct seal_job {
+    struct job job;
+    struct list_node node; /* In storage->seal_jobs. */
+    struct storage *storage;
+    struct storage_group *group;
+    struct slot *slot;
+    uint64_t group_key;
+    uint64_t next_id, next_slot;
+    int64_t cutoff_ms; /* Older samples are past retention. */
+    bool submitted;
+    VEC(struct seal_member) members; /* By id, then time. */
+    struct seal_targets targets;
+    /* Lane scratch: */
+    struct time_vec times; /* Of one column. */
+    const struct column *times_of;
+    struct samples samples;
+    struct buf bytes;
+    bool written; /* The bundles are in their files: only the mark is missing. */
+    bool failed;
+    struct err err;
+};
+
+static int compare_member(const void *a, const void *b)
+{
+    const struct seal_member *x = a, *y = b;
+    if (x->series->id != y->series->id)
+        return x->series->id < y->series->id ? -1 : 1;
+    return (x->run->member > y->run->member) - (x->run->member < y->run->member);
+}
+
+static void seal_run(struct job *base);
+static void seal_done(struct job *base);
+
+void seal_cut(struct storage *storage, struct storage_group *group)
+{
+    struct slot *slot = group->slot;
+    ENSURE(slot != NULL);
+    if (slot->member_count == 0) { /* Replay found nothing that makes sense. */
+        group->slot = NULL;
+        slot_free(slot);
+        return;
+    }
+    struct seal_job *job = MEM_NEW(struct seal_job);
+    job->job.run = seal_run;
+    job->job.done = seal_done;
+    job->storage = storage;
+    job->group = group;
+    job->group_key = group->key;
+    job->slot = slot;
+    samples_init(&job->samples);
+    buf_init(&job->bytes, (size_t)1 << 30);
+    seal_targets_init(&job->targets, storage, group->key, slot->number, slot->columns.count);
+    group->opens++; /* Until seal_done. */
+    for (uint32_t i = 0; i < slot->member_count; i++) {
+        series_ref ref = slot_member_ref(slot, i);
+        if (slot_member(slot, i)->flags & RUN_IS_HISTOGRAM)
+            head_forget_histogram(storage, ref);
+    }
+    group->slot = NULL;
+    storage->slot_bytes += slot->bytes;
+    list_push_back(&storage->seal_jobs, &job->node);
+}
+
+/* --- commit lane --- */
+
+/* Members in the order of their series' ids. Made here and not when the slot is cut, to spare the loop thread. */
+static void gather_members(struct seal_job *job)
+{
+    struct storage *storage = job->storage;
+    VEC_CLEAR(&job->members);
+    VEC_RESERVE(&job->members, job->slot->member_count);
+    for (uint32_t i = 0; i < job->slot->member_count; i++) {
+        struct seal_member member = {.ref = slot_member_ref(job->slot, i),
+                                     .run = slot_member(job->slot, i)};
+        member.series = head_series(storage, member.ref);
+        VEC_PUSH(&job->members, member);
+    }
+    VEC_SORT(&job->members, compare_member);
+}
+
+/* A run that one partition does not hold: piece by piece. */
+static bool seal_split(struct seal_job *job, struct seal_member *member, struct str bytes,
+                       uint32_t last_row, struct err *err)
+{
+    struct samples *samples = &job->samples;
+    samples_clear(samples);
+    bool good = stream_read(bytes, member->run->first_row, last_row, job->times.items,
+                            (uint32_t)job->times.count, samples);
+    ENSURE(good); /* Our own memory. */
+    for (size_t from = 0, to; from < samples->count; from = to) {
+        struct seal_target *target;
+        struct buf piece;
+        uint32_t first, last;
+        to = from + 1;
+        if (samples->time_ms[from] < job->cutoff_ms)
+            continue;
+        if (!seal_target_for(&job->targets, samples->time_ms[from], &target, err) ||
+            !seal_target_labels(&job->targets, target, member->series, err))
+            return false;
+        while (to < samples->count && samples->time_ms[to] < target->partition->to_ms)
+            to++;
+        uint16_t column = seal_target_column(target, member->run->column->number, &job->times);
+        buf_init(&piece, (size_t)1 << 30);
+        stream_write(samples, from, to - from, job->times.items, (uint32_t)job->times.count, &piece,
+                     &first, &last);
+        bundle_writer_run(&target->bundle, member->series->id, column, first, last,
+                          samples->time_ms[from], samples->time_ms[to - 1], buf_str(&piece));
+        buf_deinit(&piece);
+        member->target = (uint32_t)(target - job->targets.items.items) + 1;
+        if (!seal_target_after_run(&job->targets, target, err))
+            return false;
+    }
+    return true;
+}
+
+static bool seal_member(struct seal_job *job, struct seal_member *member, struct err *err)
+{
+    const struct run *run = member->run;
+    uint32_t len = atomic_load_explicit(&run->len, memory_order_acquire);
+    uint32_t last_row = atomic_load_explicit(&run->last_row, memory_order_acquire);
+    struct seal_target *target;
+    member->target = 0;
+    if (job->times_of != run->column) {
+        VEC_CLEAR(&job->times);
+        column_read(run->column, run->column->rows - 1, &job->times);
+        job->times_of = run->column;
+    }
+    buf_clear(&job->bytes);
+    run_read(run, len, (uint8_t *)buf_reserve(&job->bytes, len));
+    buf_commit(&job->bytes, len);
+    int64_t first_ms = job->times.items[run->first_row], last_ms = job->times.items[last_row];
+    if (first_ms < job->cutoff_ms)
+        return seal_split(job, member, buf_str(&job->bytes), last_row, err);
+    if (!seal_target_for(&job->targets, first_ms, &target, err))
+        return false;
+    if (last_ms >= target->partition->to_ms)
+        return seal_split(job, member, buf_str(&job->bytes), last_row, err);
+    if (!seal_target_labels(&job->targets, target, member->series, err))
+        return false;
+    bundle_writer_run(&target->bundle, member->series->id,
+                      seal_target_column(target, run->column->number, &job->times), run->first_row,
+                      last_row, first_ms, last_ms, buf_str(&job->bytes));
+    member->target = (uint32_t)(target - job->targets.items.items) + 1;
+    return seal_target_after_run(&job->targets, target, err);
+}
+
+static void seal_run(struct job *base)
+{
+    struct seal_job *job = CONTAINER_OF(base, struct seal_job, job);
+    bool good = true;
+    job->failed = false;
+    ensure_set_job("seal a slot");
+    if (!job->written) {
+        job->times_of = NULL;
+        gather_members(job);
+        for (size_t i = 0; i < job->members.count && good; i++)
+            good = seal_member(job, &job->members.items[i], &job->err);
+        good = good && seal_targets_commit(&job->targets, &job->err);
+        job->written = good;
+    }
+    /* A commit of the mark that fails may have reached the disk all the same: what it speaks of has to stay. */
+    job->failed = !good || !seal_mark(job->storage, job->group_key, job->slot->number, job->next_id,
+                                      job->next_slot, &job->err);
+    if (!job->written)
+        seal_targets_take_back(&job->targets);
+    ensure_set_job("commit lane");
+}
+
+/* --- loop thread --- */
+
+static void seal_free(struct seal_job *job)
+{
+    seal_targets_deinit(&job->targets);
+    VEC_FREE(&job->members);
+    VEC_FREE(&job->times);
+    samples_deinit(&job->samples);
+    buf_deinit(&job->bytes);
+    mem_free(job);
+}
+
+static void seal_done(struct job *base)
+{
+    struct seal_job *job = CONTAINER_OF(base, struct seal_job, job);
+    struct storage *storage = job->storage;
+    job->submitted = false;
+    if (job->failed) {
+        LOG_E("Slot could not be sealed and is tried again", "err", job->err.text);
+        storage->stats.seal_failures++;
+        storage->seal_retry_mono_ms = clock_mono_ms() + SEAL_RETRY_MS;
+        err_clear(&job->err);
+        if (!job->written)
+            seal_targets_clear(&job->targets);
+        return;
+    }
+    VEC_EACH (target, &job->targets.items) {
+        partition_publish(storage, target->partition, target->entries.items, target->entries.count);
+    }
+    VEC_EACH (member, &job->members) {
+        struct series *series = head_series(storage, member->ref);
+        const struct partition *newest =
+            member->target ? job->targets.items.items[member->target - 1].partition : NULL;
+        if (newest && !newest->retired && partition_number(newest->to_ms) > series->registered)
+            series->registered = partition_number(newest->to_ms);
+        head_drop_slot(storage, member->ref, job->slot);
+    }
+    storage->slot_bytes -= job->slot->bytes;
+    epoch_retire(&storage->epoch, slot_free, job->slot);
+    storage->stats.slots_sealed++;
+    list_remove(&job->node);
+    job->group->seal_front = NULL;
+    storage_group_close(job->group);
+    epoch_collect(&storage->epoch);
+    log_drop_sealed_segments(storage);
+    seal_free(job);
+    if (storage->options.wake) /* The group's next slot may wait. */
+        storage->options.wake(storage->options.wake_ctx);
+}
+
+/* Whole partitions go at once: what shares one with retained samples stays. */
+static int64_t cutoff(const struct storage *storage)
+{
+    int64_t edge, partition_ms = storage->options.partition_ms;
+    if (!retention_edge(storage, &edge))
+        return INT64_MIN;
+    return (edge / partition_ms - (edge % partition_ms < 0)) * partition_ms;
+}
+
+/* head.mdb tells a group's newest sealed slot only: its slots are sealed in order, however often
+ * one fails. */
+static bool may_be_sealed(const struct seal_job *job)
+{
+    return !job->submitted && (!job->group->seal_front || job->group->seal_front == job);
+}
+
+void seal_tick(struct storage *storage, int64_t now_mono_ms)
+{
+    bool look = now_mono_ms - storage->slots_checked_mono_ms >= SLOT_CHECK_MS;
+    if (look)
+        storage->slots_checked_mono_ms = now_mono_ms;
+    for (size_t i = 0; look && i < storage->groups.count; i++) {
+        struct storage_group *group = storage->groups.items[i];
+        if (group && group->slot && now_mono_ms >= group->slot->until_mono_ms)
+            seal_cut(storage, group);
+    }
+    if (now_mono_ms < storage->seal_retry_mono_ms)
+        return;
+    LIST_EACH (node, &storage->seal_jobs) {
+        struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
+        if (!may_be_sealed(job))
+            continue;
+        job->group->seal_front = job;
+        job->submitted = true;
+        job->cutoff_ms = cutoff(storage);
+        job->next_id = storage->next_id;
+        job->next_slot = storage->next_slot;
+        storage->options.submit_commit(storage->options.submit_ctx, &job->job);
+    }
+}
+
+int64_t seal_next_ms(const struct storage *storage, int64_t now_mono_ms)
+{
+    int64_t next = 1000;
+    LIST_EACH (node, &storage->seal_jobs) {
+        if (may_be_sealed(CONTAINER_OF(node, struct seal_job, node)) &&
+            storage->seal_retry_mono_ms <= now_mono_ms)
+            next = 0;
+    }
+    return next;
+}
+
+uint64_t seal_oldest_segment(const struct storage *storage)
+{
+    uint64_t oldest = storage->log.segment;
+    for (size_t i = 0; i < storage->groups.count; i++) {
+        const struct storage_group *group = storage->groups.items[i];
+        if (group && group->slot && group->slot->segment < oldest)
+            oldest = group->slot->segment;
+    }
+    oldest = late_oldest_segment(storage, oldest);
+    LIST_EACH (node, &storage->seal_jobs) {
+        const struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
+        oldest = job->slot->segment < oldest ? job->slot->segment : oldest;
+    }
+    return oldest;
+}
+
+bool seal_uses(const struct storage *storage, const struct partition *partition)
+{
+    LIST_EACH (node, &storage->seal_jobs) {
+        const struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
+        if (job->submitted)
+            return true; /* The lane knows which. */
+        for (size_t i = 0; i < job->targets.items.count; i++) {
+            if (job->targets.items.items[i].partition == partition)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
+{
+    LIST_EACH (node, &storage->seal_jobs) {
+        const struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
+        if (slot_touches(job->slot, from_ms, to_ms))
+            return true;
+    }
+    return false;
+}
+
+void seal_free_all(struct storage *storage)
+{
+    LIST_EACH (node, &storage->seal_jobs) {
+        struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
+        ENSURE(!job->submitted);
+        list_remove(&job->node);
+        slot_free(job->slot);
+        seal_free(job);
+    }
+}

@@ -1,0 +1,323 @@
+/* series: the label sets in memory.
+ *
+ *     series_add -> live (pinned, or with runs) <-> dead -> spilled to disk (spill.c) -> series_sweep -> its place is used
+ *     again when no older reader is left
+ *
+ * A label set is a list of pair numbers: one unit for the count, then the numbers, in arrays that never move; lists
+ * that are given back are kept by length for the next series of as many labels. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "store.h"
+
+#define LIST_KINDS 65 /* Lengths 0..63, and one for all longer ones. */
+
+struct label_key {
+    struct storage *storage;
+    const struct label *labels;
+    size_t count;
+};
+
+static const uint32_t *units_at(const struct storage *storage, uint32_t handle)
+{
+    return segments_at(&storage->pair_units, handle);
+}
+
+struct series_set series_pairs(const struct storage *storage, const struct series *series)
+{
+    const uint32_t *units = units_at(storage, series->pairs);
+    return (struct series_set){.count = units[0], .pairs = units + 1};
+}
+
+uint32_t series_labels(const struct storage *storage, const struct series *series,
+                       struct label *out)
+{
+    struct series_set set = series_pairs(storage, series);
+    for (uint32_t i = 0; i < set.count; i++) {
+        out[i].name =
+            index_name_text(storage->index, index_pair_name(storage->index, set.pairs[i]));
+        out[i].value = index_pair_value(storage->index, set.pairs[i]);
+    }
+    return set.count;
+}
+
+uint64_t series_hash(const struct storage *storage, const struct series *series)
+{
+    struct label labels[SERIES_LABELS_MAX];
+    uint32_t count = series_labels(storage, series, labels);
+    return labels_hash(labels, count);
+}
+
+static bool labels_equal(const void *ctx, const void *key, uint32_t ref)
+{
+    const struct label_key *wanted = key;
+    const struct storage *storage = ctx;
+    struct series_set set = series_pairs(storage, series_at(&storage->series, ref));
+    if (set.count != wanted->count)
+        return false;
+    /* The last labels differ most often. */
+    for (size_t i = wanted->count; i-- > 0;) {
+        if (!str_eq(index_pair_value(storage->index, set.pairs[i]), wanted->labels[i].value) ||
+            !str_eq(index_name_text(storage->index, index_pair_name(storage->index, set.pairs[i])),
+                    wanted->labels[i].name))
+            return false;
+    }
+    return true;
+}
+
+series_ref series_find(struct storage *storage, const struct label *labels, size_t count,
+                       uint64_t hash)
+{
+    struct label_key key = {.storage = storage, .labels = labels, .count = count};
+    return map_find(&storage->by_labels, hash, &key, labels_equal, storage);
+}
+
+static bool id_equal(const void *ctx, const void *key, uint32_t ref)
+{
+    const struct storage *storage = ctx;
+    return series_at(&storage->series, ref)->id == *(const uint64_t *)key;
+}
+
+series_ref series_find_id(struct storage *storage, uint64_t id)
+{
+    return map_find(&storage->by_id, hash64_mix(id, 1), &id, id_equal, storage);
+}
+
+bool series_is_live(const struct series *series)
+{
+    return series->pins > 0 || atomic_load_explicit(&series->newest, memory_order_relaxed);
+}
+
+void series_note_live(struct storage *storage, series_ref ref, bool was_live)
+{
+    struct series *series = head_series(storage, ref);
+    bool is_live = series_is_live(series);
+    if (was_live == is_live)
+        return;
+    if (is_live)
+        series->is_spilling = false; /* The spill that runs knows nothing of what comes now. */
+    storage->live += is_live ? 1 : UINT64_MAX;
+    if (!is_live)
+        VEC_PUSH(&storage->dead, ref);
+}
+
+/* --- lists of pairs --- */
+
+static uint32_t list_kind(uint32_t count)
+{
+    return count < LIST_KINDS - 1 ? count : LIST_KINDS - 1;
+}
+
+static uint32_t *list_reuse(struct storage *storage, uint32_t count, uint32_t *handle)
+{
+    uint32_t kind = list_kind(count);
+    size_t free_count = storage->pair_lists_free[kind].count;
+    uint32_t *items = storage->pair_lists_free[kind].items;
+    for (size_t i = free_count; i-- > 0;) {
+        uint32_t *units = segments_at(&storage->pair_units, items[i]);
+        if (units[0] != count)
+            continue;
+        *handle = items[i];
+        items[i] = items[--storage->pair_lists_free[kind].count];
+        return units;
+    }
+    return NULL;
+}
+
+static uint32_t *list_new(struct storage *storage, uint32_t count, uint32_t *handle)
+{
+    struct segments *segments = &storage->pair_units;
+    uint32_t *units = list_reuse(storage, count, handle);
+    if (units)
+        return units;
+    uint32_t at = atomic_load_explicit(&segments->count, memory_order_relaxed);
+    uint32_t left = segments->per_segment - (at & (segments->per_segment - 1));
+    if (left < count + 1) /* Lists do not straddle two segments. */
+        atomic_store_explicit(&segments->count, at += left, memory_order_release);
+    units = segments_next(segments);
+    units[0] = count;
+    *handle = at;
+    atomic_store_explicit(&segments->count, at + count + 1, memory_order_release);
+    return units;
+}
+
+/* --- life --- */
+
+static series_ref place_new(struct storage *storage)
+{
+    if (storage->series_free.count > 0)
+        return VEC_POP(&storage->series_free);
+    series_ref ref = segments_count(&storage->series);
+    (void)segments_next(&storage->series);
+    segments_publish(&storage->series);
+    return ref;
+}
+
+series_ref series_add(struct storage *storage, uint64_t id, const struct label *labels,
+                      size_t count, uint64_t hash)
+{
+    ENSURE(count > 0 && count <= SERIES_LABELS_MAX);
+    series_ref ref = place_new(storage);
+    struct series *series = head_series(storage, ref);
+    uint32_t handle, *units = list_new(storage, (uint32_t)count, &handle);
+    for (size_t i = 0; i < count; i++)
+        units[1 + i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
+    if (id == 0)
+        id = storage->next_id++;
+    else if (id >= storage->next_id)
+        storage->next_id = id + 1;
+    series->id = id;
+    atomic_store_explicit(&series->newest, NULL, memory_order_relaxed);
+    series->bits = 0;
+    series->last_ms = INT64_MIN;
+    series->pairs = handle;
+    series->group = 0;
+    series->registered = series->logged_segment = series->pins = 0;
+    series->bits_known = series->is_spilling = false;
+    atomic_store_explicit(&series->gone, false, memory_order_release);
+    map_insert(&storage->by_labels, hash, ref);
+    if (storage->opening)
+        map_insert(&storage->by_id, hash64_mix(id, 1), ref);
+    index_add_series(storage->index, units + 1, count, ref);
+    storage->series_used++;
+    return ref;
+}
+
+bool series_has_labels(const struct storage *storage, const struct series *series)
+{
+    return series->registered > storage->retired_number;
+}
+
+struct swept {
+    struct storage *storage;
+    size_t count;
+    series_ref refs[];
+};
+
+/* No reader knows them any more. */
+static void swept_free(void *ptr)
+{
+    struct swept *swept = ptr;
+    struct storage *storage = swept->storage;
+    for (size_t i = 0; i < swept->count; i++) {
+        uint32_t handle = head_series(storage, swept->refs[i])->pairs;
+        VEC_PUSH(&storage->pair_lists_free[list_kind(units_at(storage, handle)[0])], handle);
+        VEC_PUSH(&storage->series_free, swept->refs[i]);
+    }
+    mem_free(swept);
+}
+
+static bool is_gone(void *ctx, uint32_t ref)
+{
+    return atomic_load_explicit(&head_series(ctx, ref)->gone, memory_order_relaxed);
+}
+
+void series_sweep(struct storage *storage, const series_ref *refs, size_t count)
+{
+    struct swept *swept = mem_alloc(sizeof(*swept) + count * sizeof(refs[0]));
+    if (count == 0) {
+        mem_free(swept);
+        return;
+    }
+    swept->storage = storage;
+    swept->count = count;
+    memcpy(swept->refs, refs, count * sizeof(refs[0]));
+    for (size_t i = 0; i < count; i++) {
+        struct series *series = head_series(storage, refs[i]);
+        ENSURE(is_gone(storage, refs[i]) && !series_is_live(series));
+        bool removed = map_remove(&storage->by_labels, series_hash(storage, series), refs[i]);
+        ENSURE(removed);
+    }
+    index_sweep(storage->index, is_gone, storage);
+    storage->series_used -= count;
+    storage->stats.series_removed += count;
+    epoch_retire(&storage->epoch, swept_free, swept);
+}
+
+void series_free_all(struct storage *storage)
+{
+    for (size_t i = 0; i < COUNT_OF(storage->pair_lists_free); i++)
+        VEC_FREE(&storage->pair_lists_free[i]);
+    VEC_FREE(&storage->series_free);
+    VEC_FREE(&storage->dead);
+    map_deinit(&storage->by_id);
+    map_deinit(&storage->by_labels);
+    segments_deinit(&storage->series);
+    segments_deinit(&storage->pair_units);
+}
+
+/* --- the interface --- */
+
+/* What the log and the partitions cannot hold must not get in: a start would stumble over it. */
+static bool check_new_series(const struct storage *storage, const struct label *labels,
+                             size_t count, struct err *err)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += labels[i].name.len + labels[i].value.len;
+        int order = i == 0 ? -1 : str_cmp(labels[i - 1].name, labels[i].name);
+        if (order == 0)
+            return err_set(err, ERR_BAD_DATA,
+                           "label name \"" STR_FMT "\" is not unique: invalid sample",
+                           STR_ARG(labels[i].name));
+        if (order > 0)
+            return err_set(err, ERR_BAD_DATA, "labels are not sorted: invalid sample");
+    }
+    if (bytes > SERIES_BYTES_MAX)
+        return err_set(err, ERR_BAD_DATA, "series has %zu bytes of labels, more than %zu", bytes,
+                       SERIES_BYTES_MAX);
+    if (storage->options.series_max && storage->live >= storage->options.series_max)
+        return err_set(err, ERR_LIMIT, "series limit of %u is reached: new series are refused",
+                       storage->options.series_max);
+    if (!segments_have_room(&storage->series, 1) || !index_has_room(storage->index, count) ||
+        !segments_have_room(&storage->pair_units, 2 * SERIES_LABELS_MAX))
+        return err_set(err, ERR_LIMIT,
+                       "storage holds as many series as it can: new series are refused");
+    if (!log_has_room(storage))
+        return err_set(err, ERR_NO_SPACE, "the log cannot be written: new series are refused");
+    return true;
+}
+
+series_ref storage_series(struct storage *storage, struct storage_group *group,
+                          const struct label *labels, size_t label_count, uint64_t labels_hash,
+                          struct err *err)
+{
+    if (label_count == 0 || label_count > SERIES_LABELS_MAX) {
+        err_set(err, ERR_BAD_DATA,
+                label_count ? "series has more than %d labels" : "empty labelset: invalid sample",
+                SERIES_LABELS_MAX);
+        return SERIES_REF_NONE;
+    }
+    series_ref ref = series_find(storage, labels, label_count, labels_hash);
+    if (ref == MAP_NONE) {
+        if (!check_new_series(storage, labels, label_count, err)) {
+            storage->stats.series_refused++;
+            return SERIES_REF_NONE;
+        }
+        ref = series_add(storage, 0, labels, label_count, labels_hash);
+        storage->stats.series_created++;
+    }
+    struct series *series = head_series(storage, ref);
+    if (!atomic_load_explicit(&series->newest, memory_order_relaxed))
+        series->group = group->index;
+    bool was_live = series_is_live(series);
+    series->pins++;
+    series_note_live(storage, ref, was_live);
+    return ref;
+}
+
+void storage_series_release(struct storage *storage, series_ref ref)
+{
+    struct series *series = head_series(storage, ref);
+    ENSURE(series->pins > 0);
+    series->pins--;
+    series_note_live(storage, ref, true);
+}
+
+struct labels *storage_series_labels(struct storage *storage, series_ref ref)
+{
+    struct label items[SERIES_LABELS_MAX];
+    uint32_t count = series_labels(storage, head_series(storage, ref), items);
+    return labels_new(items, count);
+}

@@ -1,0 +1,16 @@
+/* series_labels: a label set on disk: varint count, then (varint length, bytes) of each name and value, sorted by name.
+ * Reading is suspicious. */
+#ifndef STORAGE_SERIES_LABELS_H
+#define STORAGE_SERIES_LABELS_H
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "model/labels.h"
+
+void series_labels_encode(const struct label *labels, size_t count, struct buf *out);
+/* Texts are borrowed from the bytes. */
+MUST_CHECK bool series_labels_decode(struct reader *in, struct label *out, size_t count_max,
+                                     size_t *count, struct err *err);
+
+#endif

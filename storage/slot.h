@@ -1,0 +1,110 @@
+/* slot: half an hour of one group in memory: columns of times and runs of values over them.
+ *
+ *     slot_new -> slot_place + run_add_* ... -> cut (frozen) -> sealed -> slot_free through the epoch
+ *
+ *     slot ---> columns: base, offsets ...        one a scrape; series with times of their own get more columns
+ *          ---> members: runs in order of joining, 64 bytes each, with their series' refs
+ *          ---> blocks of bytes, bump-allocated: all memory of a slot goes at once
+ *
+ * One writer, the loop thread. Published bytes and rows never change and nothing moves: a reader under a pinned epoch
+ * takes a run's len and last_row between two looks at its group's gate and may read so far. */
+#ifndef STORAGE_SLOT_H
+#define STORAGE_SLOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/epoch.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "bundle.h"
+#include "model/batch.h"
+#include "stream.h"
+
+#define SLOT_ROWS_AIM 120 /* A slot that has so many is cut after the batch. */
+
+struct slot;
+
+struct column_times {
+    uint32_t capacity;
+    uint32_t offset_ms[]; /* Against the column's base. */
+};
+
+struct column {
+    struct slot *slot;
+    _Atomic(struct column_times *) times;
+    int64_t base_ms;
+    int64_t last_ms; /* Writer: the newest row's. */
+    uint64_t batch;  /* Writer: the append that made the newest row. */
+    uint32_t rows;   /* Writer; readers go by runs' last_row. */
+    uint32_t number;
+};
+
+struct run_block {
+    _Atomic(struct run_block *) next;
+    uint16_t capacity;
+    uint8_t bytes[];
+};
+
+#define RUN_INLINE 14
+enum { RUN_IS_HISTOGRAM = 1, RUN_NO_EXPONENT = 2 };
+
+struct run {
+    _Atomic(struct run *) older; /* The series' run before this one, while that is in memory. */
+    struct column *column;
+    _Atomic(struct run_block *) next; /* After the inline bytes. */
+    struct run_block *tail;           /* Writer; NULL: the inline bytes. */
+    _Atomic uint32_t len;             /* Published bytes. */
+    uint32_t member;
+    uint16_t first_row;
+    _Atomic uint16_t last_row;
+    uint16_t next_row; /* Writer: the first row that no entry speaks of. */
+    uint16_t tail_used;
+    uint8_t exponent, flags; /* Writer. */
+    uint8_t bytes[RUN_INLINE];
+};
+_Static_assert(sizeof(struct run) == 64, "one cache line a series");
+
+struct slot {
+    uint64_t number; /* Over the whole store. */
+    uint32_t group;
+    uint32_t member_count;
+    int64_t until_mono_ms;
+    uint64_t segment;  /* First log segment with records of it. */
+    uint64_t sequence; /* Records in the log. */
+    uint64_t samples;
+    uint64_t bytes; /* Of memory. */
+    VEC(struct column *) columns;
+    VEC(struct run *) pages; /* Members; each followed by the refs. */
+    struct column *hint;     /* Where the sample before went. */
+    struct slot_block *blocks;
+    char *at, *end;
+};
+
+struct slot *slot_new(uint32_t group, uint64_t number);
+void slot_free(void *slot); /* For the epoch. */
+struct run *slot_member(const struct slot *slot, uint32_t member);
+series_ref slot_member_ref(const struct slot *slot, uint32_t member);
+
+/* Where a sample goes: the column and row of this time, both made when needed. `run` is the series' open run or NULL; when
+ * *column is another than run's, the sample begins a new run. False when the slot is full: cut it first. */
+MUST_CHECK bool slot_place(struct slot *slot, struct epoch *epoch, const struct run *run,
+                           int64_t time_ms, uint64_t batch, struct column **column, uint32_t *row);
+/* As slot_place, for replay: this column (== count: a new one), this time. */
+MUST_CHECK bool slot_place_at(struct slot *slot, struct epoch *epoch, uint32_t number,
+                              int64_t time_ms, struct column **column, uint32_t *row);
+/* A new member; not yet in its series' chain, without an entry. */
+struct run *slot_add_run(struct slot *slot, struct column *column, uint32_t row, series_ref ref);
+/* The value of the row before goes on. */
+void run_repeat(struct run *run, uint32_t row);
+/* An entry for `row`: control without gap, and payload. */
+void run_add(struct run *run, uint32_t row, struct str entry);
+
+int64_t column_time(const struct column *column, uint32_t row);
+/* The times of rows 0..last_row, appended. Any thread. */
+void column_read(const struct column *column, uint32_t last_row, struct time_vec *times);
+/* The first `len` bytes, copied one after the other. Any thread. */
+void run_read(const struct run *run, uint32_t len, uint8_t *out);
+
+#endif
