@@ -79,9 +79,25 @@ struct rows {
     struct column *column;
     uint32_t row;
     uint32_t member;
+    struct slot_walk walk; /* Stands on `member` while walk.left > 0. */
     int64_t time_ms;
     uint64_t id_last;
 };
+
+static void rows_go_to(struct rows *rows, uint32_t member)
+{
+    rows->member = member;
+    rows->walk.left = 0;
+    if (member < rows->slot->member_count)
+        slot_walk_to(&rows->walk, rows->slot, member);
+}
+
+static void rows_next(struct rows *rows)
+{
+    rows->member++;
+    if (rows->walk.left > 0)
+        slot_walk_next(&rows->walk, rows->slot);
+}
 
 static bool rows_select(struct rows *rows, struct reader *in)
 {
@@ -91,7 +107,7 @@ static bool rows_select(struct rows *rows, struct reader *in)
         __builtin_add_overflow(rows->time_ms, step, &rows->time_ms) ||
         rows->time_ms > TIME_MS_MAX || rows->time_ms < -TIME_MS_MAX)
         return false;
-    rows->member = 0;
+    rows_go_to(rows, 0);
     return slot_place_at(rows->slot, &rows->replay->storage->epoch, (uint32_t)number, rows->time_ms,
                          &rows->column, &rows->row);
 }
@@ -99,38 +115,37 @@ static bool rows_select(struct rows *rows, struct reader *in)
 /* A member's newest row must be before this one, in the same column. */
 static struct run *rows_member(const struct rows *rows)
 {
-    if (!rows->column || rows->member >= rows->slot->member_count)
+    if (!rows->column || rows->member >= rows->slot->member_count || rows->walk.left == 0)
         return NULL;
-    struct run *run = slot_member(rows->slot, rows->member);
+    struct run *run = rows->walk.run;
     bool fits = run->column == rows->column &&
                 rows->row > atomic_load_explicit(&run->last_row, memory_order_relaxed);
     return fits ? run : NULL;
 }
 
-static void rows_stored(struct rows *rows, series_ref ref, uint64_t bits)
+static void rows_stored(struct rows *rows, struct series *series, uint64_t bits)
 {
-    struct storage *storage = rows->replay->storage;
-    struct series *series = head_series(storage, ref);
     /* The next entry is coded against these bits, even if a file has newer samples already. */
     series->bits = bits;
     series->bits_known = rows->time_ms >= series->last_ms;
     if (series->bits_known)
         series->last_ms = rows->time_ms;
-    rows->slot->samples++;
-    rows->replay->samples++;
 }
 
 static bool rows_unchanged(struct rows *rows, uint32_t count)
 {
     struct storage *storage = rows->replay->storage;
-    for (uint32_t i = 0; i < count; i++, rows->member++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct run *run = rows_member(rows);
         if (!run || run->flags & RUN_IS_HISTOGRAM)
             return false;
+        struct series *series = head_series(storage, *rows->walk.ref);
         run_repeat(run, (uint16_t)rows->row);
-        series_ref ref = slot_member_ref(rows->slot, rows->member);
-        rows_stored(rows, ref, head_series(storage, ref)->bits);
+        rows_stored(rows, series, series->bits);
+        rows_next(rows);
     }
+    rows->slot->samples += count;
+    rows->replay->samples += count;
     return true;
 }
 
@@ -153,19 +168,20 @@ static bool rows_histogram(struct rows *rows, struct run *run, series_ref ref, b
         run->flags |= RUN_IS_HISTOGRAM;
         run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
         head_set_histogram(storage, ref, histogram);
-        rows_stored(rows, ref, hash64(buf_str(&whole)));
+        rows_stored(rows, head_series(storage, ref), hash64(buf_str(&whole)));
         buf_deinit(&whole);
     }
     arena_deinit(&arena);
     return good;
 }
 
-static bool rows_entry(struct rows *rows, struct run *run, bool joins, uint8_t code,
+static bool rows_entry(struct rows *rows, struct run *run, series_ref ref, bool joins, uint8_t code,
                        struct reader *in)
 {
     const uint8_t *begin = in->at - 1;
-    series_ref ref = slot_member_ref(rows->slot, run->member);
     struct series *series = head_series(rows->replay->storage, ref);
+    rows->slot->samples++;
+    rows->replay->samples++;
     if (code == STREAM_HISTOGRAM)
         return rows_histogram(rows, run, ref, joins, in, begin);
     struct stream_state state = {.bits = joins ? 0 : series->bits, .exponent = run->exponent};
@@ -174,7 +190,7 @@ static bool rows_entry(struct rows *rows, struct run *run, bool joins, uint8_t c
         return false;
     run->exponent = state.exponent;
     run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
-    rows_stored(rows, ref, state.bits);
+    rows_stored(rows, series, state.bits);
     return true;
 }
 
@@ -189,9 +205,8 @@ static bool rows_join(struct rows *rows, struct reader *in)
     struct series *series = head_series(storage, ref);
     struct run *run = slot_add_run(rows->slot, rows->column, rows->row, ref);
     bool was_live = series_is_live(series);
-    rows->member = run->member + 1;
     series->group = rows->group->index;
-    if (!rows_entry(rows, run, true, code, in)) {
+    if (!rows_entry(rows, run, ref, true, code, in)) {
         rows->slot->member_count--; /* Nothing of it may be sealed. */
         memset(run, 0, sizeof(*run));
         return false;
@@ -199,6 +214,7 @@ static bool rows_join(struct rows *rows, struct reader *in)
     atomic_init(&run->older, atomic_load_explicit(&series->newest, memory_order_relaxed));
     atomic_store_explicit(&series->newest, run, memory_order_release);
     series_note_live(storage, ref, was_live);
+    rows_go_to(rows, run->member + 1);
     return true;
 }
 
@@ -216,7 +232,7 @@ static bool rows_token(struct rows *rows, struct reader *in)
         number = read_varint(in) + (token == LOG_SKIP ? rows->member : 0);
         if (in->bad || number >= rows->slot->member_count)
             return false;
-        rows->member = (uint32_t)number;
+        rows_go_to(rows, (uint32_t)number);
         return true;
     default:
         break;
@@ -226,8 +242,9 @@ static bool rows_token(struct rows *rows, struct reader *in)
     struct run *run = rows_member(rows);
     if (!run)
         return false;
-    rows->member++;
-    return rows_entry(rows, run, false, token, in);
+    series_ref ref = *rows->walk.ref;
+    rows_next(rows);
+    return rows_entry(rows, run, ref, false, token, in);
 }
 
 static uint64_t sealed_number(const struct replay *replay, uint64_t group_key)
@@ -311,9 +328,23 @@ static bool check_head(struct str bytes, uint64_t number, struct err *err)
     return true;
 }
 
-/* The records of a segment up to the first torn one; *good_len is where that is. Records that are
- * whole but make no sense are stepped over. */
-static bool replay_segment(struct replay *replay, struct str bytes, bool samples, size_t *good_len)
+/* Where a record of rows is. */
+struct record_place {
+    uint64_t group_key;
+    struct str payload;
+};
+
+static int compare_place(const void *a, const void *b)
+{
+    const struct record_place *x = a, *y = b;
+    if (x->group_key != y->group_key)
+        return x->group_key < y->group_key ? -1 : 1;
+    return (x->payload.ptr > y->payload.ptr) - (x->payload.ptr < y->payload.ptr);
+}
+
+/* First pass: the records of a segment up to the first torn one; *good_len is where that is. Records that are whole but
+ * make no sense are stepped over. */
+static bool check_segment(struct replay *replay, struct str bytes, size_t *good_len)
 {
     struct reader in = reader_over(str_after(bytes, LOG_SEGMENT_HEAD));
     *good_len = bytes.len < LOG_SEGMENT_HEAD ? 0 : LOG_SEGMENT_HEAD;
@@ -325,20 +356,47 @@ static bool replay_segment(struct replay *replay, struct str bytes, bool samples
             return false;
         struct str payload = read_bytes(&in, len);
         struct reader body = reader_over(payload);
-        if (!samples && hash_crc32c(0, payload) != crc)
+        if (hash_crc32c(0, payload) != crc)
             return false;
         uint8_t kind = read_u8(&body);
-        bool good = kind == LOG_SERIES ? samples || replay_series(replay, &body)
-                    : kind == LOG_ROWS ? !samples || replay_rows(replay, &body)
-                    : kind == LOG_LATE
-                        ? !samples || late_replay(replay->storage, &body, replay->late_sealed,
-                                                  &replay->samples)
-                        : false;
-        if (!good)
+        if ((kind == LOG_SERIES && !replay_series(replay, &body)) || kind < LOG_SERIES ||
+            kind > LOG_LATE)
             replay->storage->stats.log_corruptions++;
         *good_len = LOG_SEGMENT_HEAD + (size_t)(in.at - in.begin);
     }
     return true;
+}
+
+/* Second pass, over what the first has found good. Group by group: what a slot has in memory stays in the processor's
+ * cache for all of its rows. */
+static void replay_samples(struct replay *replay, struct str bytes)
+{
+    struct storage *storage = replay->storage;
+    struct reader in = reader_over(str_after(bytes, LOG_SEGMENT_HEAD));
+    VEC(struct record_place) places = {0};
+    while (in.at < in.end) {
+        uint32_t len = read_u32(&in);
+        (void)read_u32(&in);
+        struct str payload = read_bytes(&in, len);
+        struct reader body = reader_over(payload);
+        uint8_t kind = read_u8(&body);
+        if (in.bad)
+            break;
+        if (kind == LOG_ROWS) {
+            struct record_place place = {.payload = payload, .group_key = read_u64(&body)};
+            VEC_PUSH(&places, place);
+        } else if (kind == LOG_LATE &&
+                   !late_replay(storage, &body, replay->late_sealed, &replay->samples)) {
+            storage->stats.log_corruptions++;
+        }
+    }
+    VEC_SORT(&places, compare_place);
+    VEC_EACH (place, &places) {
+        struct reader body = reader_over(str_after(place->payload, 1));
+        if (!replay_rows(replay, &body))
+            storage->stats.log_corruptions++;
+    }
+    VEC_FREE(&places);
 }
 
 struct segment_file {
@@ -379,7 +437,9 @@ static bool replay_pass(struct replay *replay, struct segment_file *files, size_
         }
         if (samples)
             text.len = files[i].good_len < text.len ? files[i].good_len : text.len;
-        bool whole = text.len == 0 || replay_segment(replay, text, samples, &good_len);
+        bool whole = text.len == 0 || samples || check_segment(replay, text, &good_len);
+        if (samples && text.len > LOG_SEGMENT_HEAD)
+            replay_samples(replay, text);
         if (!samples) {
             files[i].whole = whole;
             files[i].good_len = text.len == 0 ? 0 : good_len;

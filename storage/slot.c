@@ -90,6 +90,15 @@ static uint32_t page_of(uint32_t member, uint32_t *at, uint32_t *size)
     return 3 + (member - first) / 64;
 }
 
+void slot_walk_to(struct slot_walk *walk, const struct slot *slot, uint32_t member)
+{
+    uint32_t at, size;
+    struct run *page = slot->pages.items[page_of(member, &at, &size)];
+    walk->run = page + at;
+    walk->ref = (const series_ref *)(page + size) + at;
+    walk->left = size - at;
+}
+
 struct run *slot_member(const struct slot *slot, uint32_t member)
 {
     uint32_t at, size;
@@ -260,33 +269,41 @@ bool slot_place_at(struct slot *slot, struct epoch *epoch, uint32_t number, int6
 
 /* --- runs --- */
 
-static void run_put(struct run *run, const void *bytes, size_t len)
+/* A new tail of about as many bytes as there are already: a quarter of it is wasted on average. */
+static void run_grow(struct run *run, size_t len)
 {
-    const uint8_t *from = bytes;
     struct run_block *tail = run->tail;
-    uint8_t *to = tail ? tail->bytes : run->bytes;
-    uint16_t capacity = tail ? tail->capacity : RUN_INLINE;
-    while (len > 0) {
-        size_t room = (size_t)(capacity - run->tail_used);
+    size_t used = atomic_load_explicit(&run->len, memory_order_relaxed) + 16;
+    size_t next = used < 40 ? 22 : used < 90 ? 46 : used < 200 ? 94 : used < 400 ? 190 : 382;
+    next = next < len && len < 4000 ? len + 6 : next;
+    struct run_block *block =
+        slot_alloc(run->column->slot, offsetof(struct run_block, bytes) + next);
+    atomic_init(&block->next, NULL);
+    block->capacity = (uint16_t)next;
+    atomic_store_explicit(tail ? &tail->next : &run->next, block, memory_order_release);
+    run->tail = block;
+    run->tail_used = 0;
+}
+
+static void run_put(struct run *run, const uint8_t *from, size_t len)
+{
+    for (;;) {
+        struct run_block *tail = run->tail;
+        uint8_t *to = (tail ? tail->bytes : run->bytes) + run->tail_used;
+        size_t room = (tail ? tail->capacity : (size_t)RUN_INLINE) - run->tail_used;
         size_t part = len < room ? len : room;
-        memcpy(to + run->tail_used, from, part);
+        if (part <= 4) { /* Most entries: a call costs more than the bytes. */
+            for (size_t i = 0; i < part; i++)
+                to[i] = from[i];
+        } else {
+            memcpy(to, from, part);
+        }
         run->tail_used = (uint16_t)(run->tail_used + part);
         from += part;
         len -= part;
         if (len == 0)
             return;
-        /* About as much again as there is: a quarter of it is wasted on average. */
-        size_t used = atomic_load_explicit(&run->len, memory_order_relaxed) + 16;
-        size_t next = used < 40 ? 22 : used < 90 ? 46 : used < 200 ? 94 : used < 400 ? 190 : 382;
-        next = next < len && len < 4000 ? len + 6 : next;
-        struct run_block *block =
-            slot_alloc(run->column->slot, offsetof(struct run_block, bytes) + next);
-        atomic_init(&block->next, NULL);
-        block->capacity = capacity = (uint16_t)next;
-        atomic_store_explicit(tail ? &tail->next : &run->next, block, memory_order_release);
-        run->tail = tail = block;
-        run->tail_used = 0;
-        to = block->bytes;
+        run_grow(run, len);
     }
 }
 
@@ -335,11 +352,18 @@ void run_add(struct run *run, uint32_t row, struct str entry)
     uint32_t len = atomic_load_explicit(&run->len, memory_order_relaxed);
     uint8_t head[8];
     run_skip_to(run, row, &len);
-    size_t put = put_control(head, (uint8_t)entry.ptr[0], row - run->next_row);
-    run_put(run, head, put);
-    run_put(run, entry.ptr + 1, entry.len - 1);
+    if (row == run->next_row) {
+        run_put(run, (const uint8_t *)entry.ptr, entry.len);
+        len += (uint32_t)entry.len;
+    } else {
+        size_t put = put_control(head, (uint8_t)entry.ptr[0], row - run->next_row);
+        run_put(run, head, put);
+        if (entry.len > 1)
+            run_put(run, (const uint8_t *)entry.ptr + 1, entry.len - 1);
+        len += (uint32_t)(put + entry.len - 1);
+    }
     run->next_row = (uint16_t)(row + 1);
-    atomic_store_explicit(&run->len, len + (uint32_t)(put + entry.len - 1), memory_order_release);
+    atomic_store_explicit(&run->len, len, memory_order_release);
     atomic_store_explicit(&run->last_row, (uint16_t)row, memory_order_release);
 }
 

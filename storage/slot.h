@@ -84,6 +84,24 @@ struct slot {
 
 struct slot *slot_new(uint32_t group, uint64_t number);
 void slot_free(void *slot); /* For the epoch. */
+/* Members one after the other, cheaply: slot_walk_to, then slot_walk_next. */
+struct slot_walk {
+    struct run *run;
+    const series_ref *ref;
+    uint32_t left; /* In this page, with the one that is stood on. */
+};
+void slot_walk_to(struct slot_walk *walk, const struct slot *slot, uint32_t member);
+static inline void slot_walk_next(struct slot_walk *walk, const struct slot *slot)
+{
+    uint32_t next = walk->run->member + 1;
+    if (--walk->left == 0) {
+        if (next < slot->member_count)
+            slot_walk_to(walk, slot, next);
+        return;
+    }
+    walk->run++;
+    walk->ref++;
+}
 struct run *slot_member(const struct slot *slot, uint32_t member);
 series_ref slot_member_ref(const struct slot *slot, uint32_t member);
 

@@ -200,7 +200,7 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
     out->chunks = runs;
     out->head_bytes = slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
                       segments_bytes(&storage->pair_units) +
-                      (storage->by_labels.mask + storage->by_id.mask + 2) * sizeof(struct map_slot);
+                      (storage->by_labels.slot_count + storage->by_id.slot_count) * sizeof(struct map_slot);
 }
 
 static int compare_top(const void *a, const void *b)

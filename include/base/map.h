@@ -1,7 +1,7 @@
 /* map: open addressing from a 64-bit hash to a u32 value, equality by the caller.
  *
  * The map stores (hash, value) only: values index an array of the owner's, which holds the keys.
- * Linear probing, load at most 3/4, tombstones swept at growth. One thread at a time. */
+ * Linear probing, load at most 13/16, tombstones swept at growth. One thread at a time. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 
@@ -16,7 +16,7 @@ struct map_slot {
 
 struct map {
     struct map_slot *slots; /* Owned; NULL while empty. */
-    size_t mask;            /* Slot count - 1. */
+    size_t slot_count;
     size_t used;
     size_t removed;
 };
