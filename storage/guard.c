@@ -132,13 +132,31 @@ bool guard_map_is_damaged(const struct guard_map *map)
     return atomic_load_explicit(&map->damaged, memory_order_relaxed);
 }
 
+void guard_escape(struct guard_map *map)
+{
+    for (struct guard_frame *frame = frames; frame; frame = frame->outer) {
+        if (frame->map != map)
+            continue;
+        atomic_store(&map->damaged, true);
+        frames = frame->outer;
+        siglongjmp(frame->jump, 1);
+    }
+}
+
 bool guard_run(struct guard_map *map, void (*fn)(void *ctx), void *ctx)
 {
     struct guard_frame frame;
     frame.outer = frames;
     frame.map = map;
-    if (sigsetjmp(frame.jump, 1) != 0)
+    /* The mask is not saved, which would be a system call each time: what the handler blocked is unblocked here. */
+    if (sigsetjmp(frame.jump, 0) != 0) {
+        sigset_t faults;
+        sigemptyset(&faults);
+        sigaddset(&faults, SIGBUS);
+        sigaddset(&faults, SIGSEGV);
+        ENSURE(pthread_sigmask(SIG_UNBLOCK, &faults, NULL) == 0);
         return false;
+    }
     frames = &frame;
     fn(ctx);
     ENSURE(frames == &frame);

@@ -32,6 +32,9 @@ void guard_map_add(struct guard_map *map, const void *base, size_t len);
 void guard_map_remove(struct guard_map *map); /* One that was never added is fine. */
 bool guard_map_is_damaged(const struct guard_map *map);
 
+/* For a library's assertion about the map's bytes: as a fault inside of guard_run. Returns when there is no guard_run. */
+void guard_escape(struct guard_map *map);
+
 /* False when the map faulted while fn ran. May be nested, also for several maps. */
 bool guard_run(struct guard_map *map, void (*fn)(void *ctx), void *ctx);
 

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "file.h"
+#include "guard.h"
 
 #ifdef __SANITIZE_THREAD__
 #define MAP_BYTES (UINT64_C(1) << 30)
@@ -29,6 +31,7 @@ struct kv {
     char *path;
     uint64_t map_bytes;
     bool is_builder;
+    struct guard_map guard; /* Of what kv_open has mapped. */
     _Atomic(struct kv *)
         spare; /* To read from once LMDB has given the first env up; made on the lane. */
 };
@@ -49,6 +52,11 @@ static int kv_fault(const struct kv *kv, enum file_op op)
 {
     size_t len = 0;
     return kv->is_builder && file_faults ? file_faults(op, kv->path, &len) : 0;
+}
+
+static bool kv_fault_err(struct err *err, const struct kv *kv)
+{
+    return err_set(err, ERR_CORRUPT, "read %s: a page is damaged or cannot be read", kv->path);
 }
 
 static bool kv_err(struct err *err, const struct kv *kv, int code, const char *what)
@@ -196,6 +204,44 @@ static int open_env(struct kv *kv, unsigned flags)
     return code;
 }
 
+/* LMDB finds bytes that cannot be: a read in progress ends like one of a bad page. */
+static void on_assert(MDB_env *env, const char *text)
+{
+    struct kv *kv = mdb_env_get_userctx(env);
+    (void)text;
+    guard_escape(&kv->guard);
+}
+
+/* Where the file is mapped: LMDB does not tell, and its pages are not to be believed yet. */
+static const void *map_base(const char *path)
+{
+    struct stat info;
+    char line[512];
+    const void *base = NULL;
+    FILE *maps = stat(path, &info) == 0 ? fopen("/proc/self/maps", "re") : NULL;
+    while (maps && !base && fgets(line, sizeof(line), maps)) {
+        unsigned long long begin, end, offset, inode;
+        unsigned major_number, minor_number;
+        if (sscanf(line, "%llx-%llx %*4s %llx %x:%x %llu", &begin, &end, &offset, &major_number,
+                   &minor_number, &inode) == 6 &&
+            offset == 0 && inode == info.st_ino &&
+            makedev(major_number, minor_number) == info.st_dev)
+            base = (const void *)(uintptr_t)begin;
+    }
+    if (maps)
+        fclose(maps);
+    return base;
+}
+
+static void guard_begin(struct kv *kv)
+{
+    const void *base = map_base(kv->path);
+    (void)mdb_env_set_userctx(kv->env, kv);
+    (void)mdb_env_set_assert(kv->env, on_assert);
+    if (base)
+        guard_map_add(&kv->guard, base, kv->map_bytes);
+}
+
 bool kv_open(struct kv **out, const char *path, const char *const *tables, unsigned table_count,
              struct err *err)
 {
@@ -204,6 +250,8 @@ bool kv_open(struct kv **out, const char *path, const char *const *tables, unsig
         return false;
     struct kv *kv = kv_new(path, tables, table_count, MAP_BYTES);
     int code = open_env(kv, 0);
+    if (!code)
+        guard_begin(kv);
     if (!code)
         code = mdb_reader_check(kv->env, &dead);
     if (!code)
@@ -241,6 +289,7 @@ void kv_close(struct kv *kv)
     if (!kv)
         return;
     kv_close(atomic_load(&kv->spare));
+    guard_map_remove(&kv->guard);
     if (kv->env)
         mdb_env_close(kv->env);
     mem_free(kv->path);
@@ -328,19 +377,35 @@ void kv_read_end(struct kv_read *read)
     mem_free(read);
 }
 
+/* One look-up, guarded: a damaged tree page may send LMDB anywhere in its map. */
+struct guarded_get {
+    struct kv_read *read;
+    unsigned table;
+    MDB_val key, data;
+    int code;
+};
+
+static void run_get(void *ctx)
+{
+    struct guarded_get *get = ctx;
+    get->code = mdb_get(get->read->txn, get->read->kv->tables[get->table], &get->key, &get->data);
+}
+
 bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, struct str *value,
             struct err *err)
 {
     uint8_t bytes[8];
-    MDB_val key_val, data;
+    struct guarded_get get = {.read = read, .table = table};
     key_encode(key, bytes);
-    key_val = key_value(bytes);
-    int code = mdb_get(read->txn, read->kv->tables[table], &key_val, &data);
-    *found = code == 0;
-    if (code && code != MDB_NOTFOUND)
-        return kv_err(err, read->kv, code, "read");
+    get.key = key_value(bytes);
+    *found = false;
+    if (!guard_run(&read->kv->guard, run_get, &get))
+        return kv_fault_err(err, read->kv);
+    *found = get.code == 0;
+    if (get.code && get.code != MDB_NOTFOUND)
+        return kv_err(err, read->kv, get.code, "read");
     if (*found)
-        *value = str_from(data.mv_data, data.mv_size);
+        *value = str_from(get.data.mv_data, get.data.mv_size);
     return true;
 }
 
@@ -377,24 +442,46 @@ bool kv_floor(struct kv_read *read, unsigned table, uint64_t key, bool *found, u
     return code && code != MDB_NOTFOUND ? kv_err(err, read->kv, code, "read") : true;
 }
 
+/* One step of a walk, guarded. */
+struct guarded_step {
+    struct kv_read *read;
+    unsigned table;
+    bool first;
+    MDB_val key, data;
+    int code;
+};
+
+static void run_step(void *ctx)
+{
+    struct guarded_step *step = ctx;
+    step->code = step->first ? cursor_open(step->read, step->table, &step->read->walk) : 0;
+    if (!step->code)
+        step->code = mdb_cursor_get(step->read->walk, &step->key, &step->data,
+                                    step->first ? MDB_FIRST : MDB_NEXT);
+}
+
 bool kv_each(struct kv_read *read, unsigned table, kv_each_fn fn, void *ctx, struct err *err)
 {
     MDB_cursor *outer = read->walk; /* fn may walk as well. */
-    MDB_val key, data;
-    bool good = true;
-    int code = cursor_open(read, table, &read->walk);
-    if (code)
-        return kv_err(err, read->kv, code, "read");
-    MDB_cursor *cursor = read->walk;
-    for (code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST); !code && good;) {
-        good = fn(ctx, key_decode(&key), str_from(data.mv_data, data.mv_size), err);
-        if (good)
-            code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+    struct guarded_step step = {.read = read, .table = table, .first = true};
+    bool good = true, fault = false;
+    read->walk = NULL;
+    while (good) {
+        fault = !guard_run(&read->kv->guard, run_step, &step);
+        if (fault || step.code)
+            break;
+        step.first = false;
+        MDB_cursor *walk = read->walk;
+        good = fn(ctx, key_decode(&step.key), str_from(step.data.mv_data, step.data.mv_size), err);
+        read->walk = walk;
     }
-    mdb_cursor_close(cursor);
+    if (read->walk)
+        mdb_cursor_close(read->walk);
     read->walk = outer;
-    if (good && code && code != MDB_NOTFOUND)
-        return kv_err(err, read->kv, code, "read");
+    if (fault)
+        return kv_fault_err(err, read->kv);
+    if (good && step.code && step.code != MDB_NOTFOUND)
+        return kv_err(err, read->kv, step.code, "read");
     return good;
 }
 
