@@ -30,16 +30,40 @@ struct config_param { /* params: {name: [values]} */
     struct str_list values;
 };
 
+struct config_http_header {
+    struct str name;
+    struct str_list values, files; /* Of a file the whole content, trimmed. */
+};
+
+struct config_oauth2;
+
 /* HTTP client options of a block. Secrets are texts here, also in `key`;
  * only config.printed masks them. */
 struct config_http_client {
     struct str basic_user, basic_password, basic_user_file, basic_password_file;
     struct str authorization_type, credentials, credentials_file;
     struct str ca_file, cert_file, key_file, server_name;
+    struct str ca_pem, cert_pem, key_pem;
+    struct str tls_min, tls_max; /* TLS10 ... TLS13; empty: defaults. */
     bool insecure_skip_verify;
     bool follow_redirects; /* true */
     bool enable_http2;     /* true */
-    struct str proxy_url;
+    bool secret_ref;       /* A *_ref is set: there is nobody who could look it up. */
+    struct str proxy_url, no_proxy;
+    bool proxy_from_environment;
+    struct config_param *proxy_headers; /* proxy_connect_header */
+    size_t proxy_header_count;
+    struct config_http_header *headers; /* http_headers */
+    size_t header_count;
+    struct config_oauth2 *oauth2; /* NULL: none. */
+};
+
+struct config_oauth2 {
+    struct str client_id, client_secret, client_secret_file, token_url, grant_type;
+    struct str_list scopes;
+    struct config_param *params; /* endpoint_params; one value each. */
+    size_t param_count;
+    struct config_http_client http; /* TLS and proxy of the token request. */
 };
 
 /* Each `key` is a text that is equal exactly when the block is. */
@@ -91,6 +115,8 @@ struct config_scrape_limits {
     uint64_t body_bytes;
     uint64_t samples, labels, label_name_len, label_value_len, targets;
     uint64_t keep_dropped_targets;
+    uint64_t histogram_buckets;     /* native_histogram_bucket_limit */
+    double histogram_bucket_factor; /* native_histogram_min_bucket_factor */
 };
 
 struct config_scrape {
@@ -99,6 +125,7 @@ struct config_scrape {
     struct str metrics_path, scheme;
     bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression,
         extra_scrape_metrics;
+    bool native_histograms, always_classic_histograms, classic_to_native; /* Unless labels differ. */
     bool legacy_names;                   /* metric_name_validation_scheme: legacy */
     struct str fallback_scrape_protocol; /* Empty: none. */
     struct str_list scrape_protocols;
@@ -135,6 +162,7 @@ struct config {
     int64_t retention_ms;       /* storage.tsdb.retention.time; -1 when not set. */
     uint64_t retention_bytes;
     int64_t out_of_order_ms;
+    int64_t exemplars_max;    /* storage.exemplars.max_exemplars; the default when not set. */
     struct str_list inactive; /* One line each: what is accepted and not active yet. */
     struct str path;          /* As given. */
     struct str printed; /* The whole configuration with defaults, secrets masked: /status/config. */
@@ -172,15 +200,14 @@ struct config_kubeconfig {
 MUST_CHECK bool config_kubeconfig_parse(struct config_kubeconfig *out, struct str text,
                                         struct str path, struct arena *arena, struct err *err);
 
-/* What a request of a block carries. Texts are the arena's and the config's. */
-struct config_http_auth {
-    struct str user, password; /* Basic auth when user is not empty. */
-    struct str bearer_token;
-    struct str header; /* The whole line, for other types of authorization. */
-};
-/* Reads the files with secrets. */
-MUST_CHECK bool config_http_auth_read(struct config_http_auth *out,
-                                      const struct config_http_client *http, struct arena *arena,
-                                      struct err *err);
+struct http_fetch_options;
+
+/* What the block says about its requests: authorization, headers, TLS, proxy, redirects. *out has the
+ * caller's `headers` (with a User-Agent, which the token request gets, too) and is else filled here
+ * but for URL, method, body, timeout and callbacks. Reads the files with secrets; texts are the
+ * arena's and the config's. */
+MUST_CHECK bool config_http_fill(struct http_fetch_options *out,
+                                 const struct config_http_client *http, struct arena *arena,
+                                 struct err *err);
 
 #endif

@@ -37,24 +37,56 @@ typedef bool (*http_bytes_fn)(void *ctx, struct str bytes, struct err *err);
  * Get "http://x/metrics": dial tcp 127.0.0.1:9: connect: connection refused; context deadline exceeded. */
 typedef void (*http_done_fn)(void *ctx, const struct err *err);
 
+enum http_tls_version { HTTP_TLS_DEFAULT, HTTP_TLS10, HTTP_TLS11, HTTP_TLS12, HTTP_TLS13 };
+
+struct http_oauth2;
+
+/* All is copied. Files are looked at when they are used: what has changed in them holds from the
+ * next fetch on, which then takes no old connection. */
 struct http_fetch_options {
     struct str url;
     struct str method;                 /* Empty: GET. */
     const struct str *headers;         /* "Name: value", copied. */
     size_t header_count;
+    const struct str *private_headers; /* The same, but not for another host after a redirect. */
+    size_t private_header_count;
     struct str body;                   /* Copied. */
     int64_t timeout_ms;                /* 0: none. ERR_TIMEOUT "context deadline exceeded". */
-    bool follow_redirects;             /* At most 10; credentials do not follow to another host. */
+    bool follow_redirects;             /* At most 10 requests. Credentials and private headers go
+                                        * to the first host and its subdomains only. */
+    bool http1_only;                   /* Else HTTP/2 where TLS agrees on it. */
     bool insecure_skip_verify;
     struct str ca_file, cert_file, key_file, server_name; /* Empty: defaults. */
     struct str ca_pem, cert_pem, key_pem; /* The same as texts, copied; they win over the files. */
-    struct str user, password;         /* Basic auth when user is not empty. */
+    enum http_tls_version tls_min, tls_max; /* Defaults: 1.2 and 1.3. */
+    struct str user, password;         /* Basic auth when one is not empty. */
     struct str bearer_token;
-    struct str proxy_url;
+    const struct http_oauth2 *oauth2;  /* Else NULL. */
+    struct str proxy_url;              /* Empty: none. */
+    struct str no_proxy;               /* Hosts, domains, networks that the proxy is not for. */
+    bool proxy_from_environment;       /* HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
+    const struct str *proxy_headers;   /* "Name: value", of CONNECT requests. */
+    size_t proxy_header_count;
     http_head_fn on_head;              /* May be NULL. */
     http_bytes_fn on_bytes;            /* May be NULL. */
     http_done_fn on_done;
     void *ctx;
+};
+
+struct http_oauth2_param {
+    struct str name, value;
+};
+
+/* Client credentials grant. Fetches that mean the same token share it, and one request for it. Its
+ * failure ends them as the failure of a request of their own. */
+struct http_oauth2 {
+    struct str client_id, client_secret, token_url;
+    const struct str *scopes;
+    size_t scope_count;
+    const struct http_oauth2_param *params;
+    size_t param_count;
+    /* TLS, proxy, headers and http1_only of the token request; the rest is not looked at. */
+    const struct http_fetch_options *request;
 };
 
 struct http_fetch *http_fetch(struct http_client *client, const struct http_fetch_options *options);

@@ -2,40 +2,6 @@
  */
 #include "sections.h"
 
-static struct str text_at(const struct section *section, size_t index)
-{
-    return section ? section->values[index].as.text : STR_EMPTY;
-}
-
-/* The HTTP fields stand in one run and one order in every block (HTTP_FIELDS in fields.def). */
-#define HTTP_AT(values, field) ((values)[SCRAPE_##field - SCRAPE_basic_auth].as)
-
-/* `v` begins at basic_auth. */
-static void http_build(struct config_http_client *out, const struct value *v)
-{
-    const struct section *basic = HTTP_AT(v, basic_auth).section;
-    const struct section *authorization = HTTP_AT(v, authorization).section;
-    const struct section *tls = HTTP_AT(v, tls_config).section;
-
-    *out = (struct config_http_client){
-        .basic_user = text_at(basic, BASIC_AUTH_username),
-        .basic_password = text_at(basic, BASIC_AUTH_password),
-        .basic_user_file = text_at(basic, BASIC_AUTH_username_file),
-        .basic_password_file = text_at(basic, BASIC_AUTH_password_file),
-        .authorization_type = text_at(authorization, AUTHORIZATION_type),
-        .credentials = text_at(authorization, AUTHORIZATION_credentials),
-        .credentials_file = text_at(authorization, AUTHORIZATION_credentials_file),
-        .ca_file = text_at(tls, TLS_ca_file),
-        .cert_file = text_at(tls, TLS_cert_file),
-        .key_file = text_at(tls, TLS_key_file),
-        .server_name = text_at(tls, TLS_server_name),
-        .insecure_skip_verify = tls->values[TLS_insecure_skip_verify].as.boolean,
-        .follow_redirects = HTTP_AT(v, follow_redirects).boolean,
-        .enable_http2 = HTTP_AT(v, enable_http2).boolean,
-        .proxy_url = HTTP_AT(v, proxy_url).text,
-    };
-}
-
 static void params_build(struct arena *arena, struct config_scrape *out, const struct value *params)
 {
     size_t count = params->as.pairs.count;
@@ -133,7 +99,7 @@ static void http_sd_build(struct arena *arena, struct config_scrape *out, const 
             .refresh_ms = v[HTTP_SD_refresh_interval].as.integer,
             .key = printed_fields(arena, list->as.sections.items[i], 0, HTTP_SD_COUNT),
         };
-        http_build(&out->http_sd[i].http, &v[HTTP_SD_basic_auth]);
+        http_build(arena, &out->http_sd[i].http, &v[HTTP_SD_basic_auth]);
     }
 }
 
@@ -192,7 +158,7 @@ static void kubernetes_sd_build_one(struct arena *arena, struct config_kubernete
         .client_key = arena_strf(arena, STR_FMT STR_FMT, STR_ARG(server), STR_ARG(rest)),
         .key = printed_fields(arena, block, 0, KUBERNETES_SD_COUNT),
     };
-    http_build(&out->http, &v[KUBERNETES_SD_basic_auth]);
+    http_build(arena, &out->http, &v[KUBERNETES_SD_basic_auth]);
     selectors_build(arena, out, &v[KUBERNETES_SD_selectors]);
 }
 
@@ -220,6 +186,9 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
         .track_timestamps_staleness = v[SCRAPE_track_timestamps_staleness].as.boolean,
         .enable_compression = v[SCRAPE_enable_compression].as.boolean,
         .extra_scrape_metrics = v[SCRAPE_extra_scrape_metrics].as.boolean,
+        .native_histograms = v[SCRAPE_scrape_native_histograms].as.boolean,
+        .always_classic_histograms = v[SCRAPE_always_scrape_classic_histograms].as.boolean,
+        .classic_to_native = v[SCRAPE_convert_classic_histograms_to_nhcb].as.boolean,
         .legacy_names = str_eq(v[SCRAPE_metric_name_validation_scheme].as.text, STR("legacy")),
         .fallback_scrape_protocol = v[SCRAPE_fallback_scrape_protocol].as.text,
         .scrape_protocols = v[SCRAPE_scrape_protocols].as.texts,
@@ -233,6 +202,8 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
                 .label_value_len = v[SCRAPE_label_value_length_limit].as.number,
                 .targets = v[SCRAPE_target_limit].as.number,
                 .keep_dropped_targets = v[SCRAPE_keep_dropped_targets].as.number,
+                .histogram_buckets = v[SCRAPE_native_histogram_bucket_limit].as.number,
+                .histogram_bucket_factor = v[SCRAPE_native_histogram_min_bucket_factor].as.real,
             },
     };
     params_build(arena, out, &v[SCRAPE_params]);
@@ -243,6 +214,6 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
     http_sd_build(arena, out, &v[SCRAPE_http_sd_configs]);
     dns_sd_build(arena, out, &v[SCRAPE_dns_sd_configs]);
     kubernetes_sd_build(arena, out, &v[SCRAPE_kubernetes_sd_configs]);
-    http_build(&out->http, &v[SCRAPE_basic_auth]);
+    http_build(arena, &out->http, &v[SCRAPE_basic_auth]);
     out->key = printed_fields(arena, scrape, 0, SCRAPE_COUNT);
 }

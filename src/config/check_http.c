@@ -170,6 +170,25 @@ static const char *authorization_problem(struct section *authorization)
     return NULL;
 }
 
+/* Of a block of its own, and of oauth2. */
+static const char *proxy_problem(const struct value *url, const struct value *no_proxy,
+                                 const struct value *environment, const struct value *headers)
+{
+    bool has_url = url->as.text.len > 0, has_list = no_proxy->as.text.len > 0;
+    bool from_environment = environment->as.boolean;
+
+    if (headers->as.pairs.count > 0 && !from_environment && !has_url)
+        return "if proxy_connect_header is configured, proxy_url or proxy_from_environment must "
+               "also be configured";
+    if (from_environment && has_url)
+        return "if proxy_from_environment is configured, proxy_url must not be configured";
+    if (from_environment && has_list)
+        return "if proxy_from_environment is configured, no_proxy must not be configured";
+    if (!has_url && has_list)
+        return "if no_proxy is configured, proxy_url must also be configured";
+    return NULL;
+}
+
 static const char *oauth2_problem(const struct section *oauth2)
 {
     const struct value *v = oauth2->values;
@@ -193,24 +212,6 @@ static const char *oauth2_problem(const struct section *oauth2)
     if (algorithm.len > 0 && !str_eq(algorithm, STR("RS256")) && !str_eq(algorithm, STR("RS384")) &&
         !str_eq(algorithm, STR("RS512")))
         return "valid signature algorithms are RS256, RS384 and RS512";
-    return NULL;
-}
-
-static const char *proxy_problem(const struct value *values)
-{
-    bool url = HTTP_AT(values, proxy_url)->as.text.len > 0;
-    bool environment = HTTP_AT(values, proxy_from_environment)->as.boolean;
-    bool no_proxy = HTTP_AT(values, no_proxy)->as.text.len > 0;
-
-    if (HTTP_AT(values, proxy_connect_header)->as.pairs.count > 0 && !environment && !url)
-        return "if proxy_connect_header is configured, proxy_url or proxy_from_environment must "
-               "also be configured";
-    if (environment && url)
-        return "if proxy_from_environment is configured, proxy_url must not be configured";
-    if (environment && no_proxy)
-        return "if proxy_from_environment is configured, no_proxy must not be configured";
-    if (!url && no_proxy)
-        return "if no_proxy is configured, proxy_url must also be configured";
     return NULL;
 }
 
@@ -285,7 +286,13 @@ bool http_check(struct decoder *decoder, struct value *values)
     if (!text && oauth2)
         text = oauth2_problem(oauth2);
     if (!text)
-        text = proxy_problem(values);
+        text = proxy_problem(HTTP_AT(values, proxy_url), HTTP_AT(values, no_proxy),
+                             HTTP_AT(values, proxy_from_environment),
+                             HTTP_AT(values, proxy_connect_header));
+    if (!text && oauth2)
+        text = proxy_problem(&oauth2->values[OAUTH2_proxy_url], &oauth2->values[OAUTH2_no_proxy],
+                             &oauth2->values[OAUTH2_proxy_from_environment],
+                             &oauth2->values[OAUTH2_proxy_connect_header]);
     if (text)
         return err_set(decoder->err, ERR_BAD_DATA, "%s", text);
     bearer_become_authorization(decoder, values);

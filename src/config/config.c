@@ -155,12 +155,17 @@ static bool global_build(struct owner *owner, struct section *section, struct er
                                  &global->external_labels, err);
 }
 
+#define EXEMPLARS_MAX_DEFAULT 100000
+
 static void storage_build(struct config *config, const struct section *storage)
 {
     const struct section *tsdb = storage->values[STORAGE_tsdb].as.section;
     const struct section *retention = tsdb->values[TSDB_retention].as.section;
+    const struct section *exemplars = storage->values[STORAGE_exemplars].as.section;
     int64_t time_ms = retention->values[RETENTION_time].as.integer;
 
+    config->exemplars_max =
+        exemplars ? exemplars->values[EXEMPLARS_max_exemplars].as.integer : EXEMPLARS_MAX_DEFAULT;
     config->out_of_order_ms = tsdb->values[TSDB_out_of_order_time_window].as.integer;
     config->retention_ms = time_ms > 0 ? time_ms : -1;
     config->retention_bytes = retention->values[RETENTION_size].as.number;

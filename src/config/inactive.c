@@ -44,46 +44,27 @@ static const struct row global_rows[] = {
     {GLOBAL_rule_query_offset, "global.rule_query_offset: rules are not evaluated yet"},
     {GLOBAL_query_log_file, "global.query_log_file: not active yet"},
     {GLOBAL_scrape_failure_log_file, "global.scrape_failure_log_file: not active yet"},
-    {GLOBAL_scrape_native_histograms, "scrape_native_histograms: not active yet"},
-    {GLOBAL_convert_classic_histograms_to_nhcb,
-     "convert_classic_histograms_to_nhcb: not active yet"},
-    {GLOBAL_always_scrape_classic_histograms,
-     "always_scrape_classic_histograms: has no effect yet"},
 };
-
-#define HTTP_ROWS(S)                                                                               \
-    {S##_oauth2, "oauth2: not active yet"}, {S##_http_headers, "http_headers: not active yet"},    \
-        {S##_no_proxy, "no_proxy: not active yet"},                                                \
-        {S##_proxy_from_environment, "proxy_from_environment: not active yet"},                    \
-    {                                                                                              \
-        S##_proxy_connect_header, "proxy_connect_header: not active yet"                           \
-    }
 
 static const struct row scrape_rows[] = {
-    {SCRAPE_scrape_native_histograms, "scrape_native_histograms: not active yet"},
-    {SCRAPE_convert_classic_histograms_to_nhcb,
-     "convert_classic_histograms_to_nhcb: not active yet"},
-    {SCRAPE_always_scrape_classic_histograms,
-     "always_scrape_classic_histograms: has no effect yet"},
-    {SCRAPE_native_histogram_bucket_limit, "native_histogram_bucket_limit: not active yet"},
-    {SCRAPE_native_histogram_min_bucket_factor,
-     "native_histogram_min_bucket_factor: not active yet"},
     {SCRAPE_scrape_failure_log_file, "scrape_failure_log_file: not active yet"},
-    HTTP_ROWS(SCRAPE),
 };
 
-static const struct row http_sd_rows[] = {HTTP_ROWS(HTTP_SD)};
-static const struct row kubernetes_sd_rows[] = {HTTP_ROWS(KUBERNETES_SD)};
+/* There is no store of secrets, here as in Prometheus' own server. */
+#define REF(section, field)                                                                        \
+    {                                                                                              \
+        section##_##field, #field ": there is no secret manager to ask"                            \
+    }
 
-static const struct row tls_rows[] = {
-    {TLS_ca, "tls_config.ca: not active yet, use ca_file"},
-    {TLS_cert, "tls_config.cert: not active yet, use cert_file"},
-    {TLS_key, "tls_config.key: not active yet, use key_file"},
-    {TLS_ca_ref, "tls_config.ca_ref: not active yet"},
-    {TLS_cert_ref, "tls_config.cert_ref: not active yet"},
-    {TLS_key_ref, "tls_config.key_ref: not active yet"},
-    {TLS_min_version, "tls_config.min_version: not active yet"},
-    {TLS_max_version, "tls_config.max_version: not active yet"},
+static const struct row tls_rows[] = {REF(TLS, ca_ref), REF(TLS, cert_ref), REF(TLS, key_ref)};
+static const struct row basic_rows[] = {REF(BASIC_AUTH, username_ref),
+                                        REF(BASIC_AUTH, password_ref)};
+static const struct row authorization_rows[] = {REF(AUTHORIZATION, credentials_ref)};
+static const struct row oauth2_rows[] = {
+    REF(OAUTH2, client_secret_ref),
+    {OAUTH2_client_certificate_key_id, "oauth2: the grant type jwt-bearer is not supported"},
+    {OAUTH2_client_certificate_key, "oauth2: the grant type jwt-bearer is not supported"},
+    {OAUTH2_client_certificate_key_file, "oauth2: the grant type jwt-bearer is not supported"},
 };
 
 static const struct row tsdb_rows[] = {
@@ -111,11 +92,30 @@ static void rows_collect(struct notes *notes, const struct section *section, con
 
 #define ROWS(rows) rows, COUNT_OF(rows)
 
+/* The HTTP fields stand in one run and one order in every block (HTTP_FIELDS in fields.def). */
+#define HTTP_AT(values, field) (&(values)[SCRAPE_##field - SCRAPE_basic_auth])
+
+/* `values` begins at basic_auth. */
+static void http_collect(struct notes *notes, const struct value *values)
+{
+    const struct section *basic = HTTP_AT(values, basic_auth)->as.section;
+    const struct section *authorization = HTTP_AT(values, authorization)->as.section;
+    const struct section *oauth2 = HTTP_AT(values, oauth2)->as.section;
+
+    rows_collect(notes, HTTP_AT(values, tls_config)->as.section, ROWS(tls_rows));
+    if (basic)
+        rows_collect(notes, basic, ROWS(basic_rows));
+    if (authorization)
+        rows_collect(notes, authorization, ROWS(authorization_rows));
+    if (!oauth2)
+        return;
+    rows_collect(notes, oauth2, ROWS(oauth2_rows));
+    rows_collect(notes, oauth2->values[OAUTH2_tls_config].as.section, ROWS(tls_rows));
+}
+
 static void storage_collect(struct notes *notes, const struct section *storage)
 {
     const struct section *tsdb = storage->values[STORAGE_tsdb].as.section;
-    if (storage->values[STORAGE_exemplars].as.section)
-        note(notes, STR("storage.exemplars: exemplars are not stored yet"));
     rows_collect(notes, tsdb, ROWS(tsdb_rows));
     rows_collect(notes, tsdb->values[TSDB_retention].as.section, ROWS(retention_rows));
 }
@@ -132,19 +132,13 @@ void inactive_collect(struct arena *arena, struct str_list *out, const struct se
     for (size_t i = 0; i < scrapes->as.sections.count; i++) {
         const struct section *scrape = scrapes->as.sections.items[i];
         rows_collect(&notes, scrape, ROWS(scrape_rows));
-        rows_collect(&notes, scrape->values[SCRAPE_tls_config].as.section, ROWS(tls_rows));
+        http_collect(&notes, &scrape->values[SCRAPE_basic_auth]);
         const struct value *http_sd = &scrape->values[SCRAPE_http_sd_configs];
-        for (size_t k = 0; k < http_sd->as.sections.count; k++) {
-            const struct section *block = http_sd->as.sections.items[k];
-            rows_collect(&notes, block, ROWS(http_sd_rows));
-            rows_collect(&notes, block->values[HTTP_SD_tls_config].as.section, ROWS(tls_rows));
-        }
+        for (size_t k = 0; k < http_sd->as.sections.count; k++)
+            http_collect(&notes, &http_sd->as.sections.items[k]->values[HTTP_SD_basic_auth]);
         const struct value *kubernetes_sd = &scrape->values[SCRAPE_kubernetes_sd_configs];
-        for (size_t k = 0; k < kubernetes_sd->as.sections.count; k++) {
-            const struct section *block = kubernetes_sd->as.sections.items[k];
-            rows_collect(&notes, block, ROWS(kubernetes_sd_rows));
-            rows_collect(&notes, block->values[KUBERNETES_SD_tls_config].as.section,
-                         ROWS(tls_rows));
-        }
+        for (size_t k = 0; k < kubernetes_sd->as.sections.count; k++)
+            http_collect(&notes,
+                         &kubernetes_sd->as.sections.items[k]->values[KUBERNETES_SD_basic_auth]);
     }
 }

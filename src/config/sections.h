@@ -235,7 +235,8 @@ void section_print(struct buf *out, const struct section *section, bool mask);
 void section_print_fields(struct buf *out, const struct section *section, size_t from, size_t to,
                           bool mask);
 
-/* From sections to the public struct. */
+/* From sections to the public struct. `values` begins at basic_auth. */
+void http_build(struct arena *arena, struct config_http_client *out, const struct value *values);
 void scrape_build(struct arena *arena, struct config_scrape *out, const struct section *scrape);
 /* The meta label says where the group comes from; its value wins over one of the group's own. */
 struct target_group *static_group_build(const struct section *group, struct str source,

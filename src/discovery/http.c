@@ -11,7 +11,7 @@
 
 #define BODY_BYTES_MAX     ((size_t)32 << 20)
 #define REFRESH_MS_DEFAULT 60000
-#define HEADERS_MAX        4
+#define HEADER_COUNT       3
 
 struct request {
     struct http_sd *sd; /* NULL: closed meanwhile. */
@@ -155,41 +155,26 @@ static void on_done(void *ctx, const struct err *err)
 static bool options_build(struct http_fetch_options *out, const struct http_sd *sd,
                           struct request *request, struct err *err)
 {
-    const struct config_http_client *http = &sd->config->http;
     struct arena *arena = &request->arena;
-    struct str *headers = arena_alloc_array(arena, HEADERS_MAX, sizeof(*headers));
-    struct config_http_auth auth;
+    struct str *headers = arena_alloc_array(arena, HEADER_COUNT, sizeof(*headers));
     char seconds[NUMBER_TEXT_MAX];
     size_t seconds_len = number_format(seconds, (double)sd->refresh_ms / 1000, NUMBER_F);
 
-    if (!config_http_auth_read(&auth, http, arena, err))
-        return false;
     headers[0] = arena_strf(arena, "User-Agent: %s", sd->env->user_agent);
     headers[1] = STR("Accept: application/json");
     headers[2] = arena_strf(arena, "X-Prometheus-Refresh-Interval-Seconds: " STR_FMT,
                             (int)seconds_len, seconds);
-    headers[3] = auth.header;
     *out = (struct http_fetch_options){
         .url = sd->config->url,
         .headers = headers,
-        .header_count = auth.header.len > 0 ? 4 : 3,
+        .header_count = HEADER_COUNT,
         .timeout_ms = sd->refresh_ms,
-        .follow_redirects = http->follow_redirects,
-        .insecure_skip_verify = http->insecure_skip_verify,
-        .ca_file = http->ca_file,
-        .cert_file = http->cert_file,
-        .key_file = http->key_file,
-        .server_name = http->server_name,
-        .user = auth.user,
-        .password = auth.password,
-        .bearer_token = auth.bearer_token,
-        .proxy_url = http->proxy_url,
         .on_head = on_head,
         .on_bytes = on_bytes,
         .on_done = on_done,
         .ctx = request,
     };
-    return true;
+    return config_http_fill(out, &sd->config->http, arena, err);
 }
 
 static void on_refresh(void *ctx)

@@ -14,7 +14,7 @@
 
 #define ACCOUNT_DIR    "/var/run/secrets/kubernetes.io/serviceaccount"
 #define FILE_BYTES_MAX ((size_t)4 << 20)
-#define HEADERS_MAX    3
+#define HEADER_COUNT 2
 
 static const char *account_dir = ACCOUNT_DIR; /* Of the loop thread. */
 
@@ -124,42 +124,21 @@ static bool from_kubeconfig(struct http_fetch_options *out, struct str path, str
     return file.token_file.len == 0 || secret_read(file.token_file, arena, &out->bearer_token, err);
 }
 
-static bool from_block(struct http_fetch_options *out, const struct config_kubernetes_sd *block,
-                       struct arena *arena, struct str *header, struct err *err)
-{
-    const struct config_http_client *http = &block->http;
-    struct config_http_auth auth;
-
-    if (!config_http_auth_read(&auth, http, arena, err))
-        return false;
-    out->insecure_skip_verify = http->insecure_skip_verify;
-    out->ca_file = http->ca_file;
-    out->cert_file = http->cert_file;
-    out->key_file = http->key_file;
-    out->server_name = http->server_name;
-    out->proxy_url = http->proxy_url;
-    out->follow_redirects = http->follow_redirects;
-    out->user = auth.user;
-    out->password = auth.password;
-    out->bearer_token = auth.bearer_token;
-    *header = auth.header;
-    return true;
-}
-
 bool kube_api_request(const struct kube_api *api, struct str path, struct http_fetch_options *out,
                       struct arena *arena, struct err *err)
 {
     const struct config_kubernetes_sd *block = api->block;
-    struct str *headers = arena_alloc_array(arena, HEADERS_MAX, sizeof(*headers));
+    struct str *headers = arena_alloc_array(arena, HEADER_COUNT, sizeof(*headers));
     struct str base = block->api_server;
     bool good;
 
     *out = (struct http_fetch_options){0};
     headers[0] = arena_strf(arena, "User-Agent: " STR_FMT, STR_ARG(api->user_agent));
     headers[1] = STR("Accept: application/json");
-    headers[2] = STR_EMPTY;
+    out->headers = headers;
+    out->header_count = HEADER_COUNT;
     if (base.len > 0)
-        good = from_block(out, block, arena, &headers[2], err);
+        good = config_http_fill(out, &block->http, arena, err);
     else if (block->kubeconfig_file.len > 0)
         good = from_kubeconfig(out, block->kubeconfig_file, arena, &base, err);
     else
@@ -169,8 +148,6 @@ bool kube_api_request(const struct kube_api *api, struct str path, struct http_f
     while (base.len > 0 && base.ptr[base.len - 1] == '/')
         base.len--;
     out->url = arena_strf(arena, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(path));
-    out->headers = headers;
-    out->header_count = headers[2].len > 0 ? 3 : 2;
     return true;
 }
 

@@ -1,6 +1,9 @@
 /* http_client: libcurl's multi interface on libuv's loop.
  *
  *   http_fetch -> (deferred) fetch_start -> on_header, on_body ... -> client_reap -> on_done
+ *                     ^ ^                                                |
+ *                     | +-- fetch_on_token, when there is no token yet   |
+ *                     +---- fetch_redirect, to the next hop <------------+
  *
  * curl forbids most calls from inside its own callbacks, and ours promise never to fire inside the
  * call that caused them. So whatever changes a transfer from outside (start, cancel, resume) only
@@ -22,7 +25,6 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "http_client_err.h"
 #include "http_fetch.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
@@ -30,6 +32,7 @@
 
 #define CONNECTIONS_DEFAULT 128
 #define HEAD_TEXT_MAX       (16 * 1024)
+#define REDIRECT_BODY_MAX   2048
 #define IDLE_EASY_MAX                                                                              \
     32 /* Handles kept for the next fetches: making one costs tens of microseconds. */
 
@@ -49,6 +52,7 @@ struct http_client {
     struct list fetches;
     struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
     struct list sockets; /* Those that curl has not let go of. */
+    struct list tokens;  /* OAuth2. */
     CURL *idle[IDLE_EASY_MAX];
     unsigned idle_count;
     unsigned depth; /* Entry points on the stack. */
@@ -91,13 +95,13 @@ static void easy_give_back(struct http_client *client, CURL *easy)
 static void fetch_free(struct http_fetch *fetch)
 {
     easy_give_back(fetch->client, fetch->easy);
-    curl_slist_free_all(fetch->headers);
-    curl_slist_free_all(fetch->connect_to);
+    fetch_hop_free(fetch);
+    fetch_options_free(fetch);
+    token_unref(fetch->token);
     buf_deinit(&fetch->content_type);
     buf_deinit(&fetch->content_encoding);
     buf_deinit(&fetch->reason);
-    mem_free(fetch->url);
-    mem_free(fetch->method);
+    buf_deinit(&fetch->location);
     mem_free(fetch);
 }
 
@@ -110,79 +114,13 @@ static void fetch_finish(struct http_fetch *fetch)
     fetch->added = false;
     list_remove(&fetch->node);
     list_remove(&fetch->due_node);
+    token_waiter_leave(&fetch->waiter);
+    timer_free(fetch->wait_timer);
     if (fetch->canceled)
         err_set(&fetch->err, ERR_CANCELED, "context canceled");
     fetch->done_called = true;
     fetch->on_done(fetch->ctx, &fetch->err);
     fetch_free(fetch);
-}
-
-static enum fetch_failure failure_of(const struct http_fetch *fetch, CURLcode code)
-{
-    curl_off_t connect_us = 0;
-    switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-        curl_easy_getinfo(fetch->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
-        if (connect_us == 0 &&
-            (fetch->timeout_ms <= 0 || fetch->timeout_ms > FETCH_CONNECT_TIMEOUT_MS))
-            return FETCH_CONNECT_TIMEOUT;
-        return FETCH_TIMEOUT;
-    case CURLE_COULDNT_CONNECT:
-        return FETCH_CONNECT;
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return FETCH_RESOLVE;
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return FETCH_RESOLVE_PROXY;
-    case CURLE_GOT_NOTHING:
-        return FETCH_EMPTY_ANSWER;
-    case CURLE_PARTIAL_FILE:
-        return FETCH_CUT_SHORT;
-    case CURLE_RECV_ERROR:
-        return FETCH_RECEIVE;
-    case CURLE_SEND_ERROR:
-        return FETCH_SEND;
-    case CURLE_TOO_MANY_REDIRECTS:
-        return FETCH_REDIRECTS;
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return FETCH_BAD_SCHEME;
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return FETCH_CERTIFICATE;
-    default:
-        return FETCH_OTHER;
-    }
-}
-
-static char *host_of_url(const char *url)
-{
-    char *host = NULL;
-    CURLU *parts = curl_url();
-    if (parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK)
-        curl_url_get(parts, CURLUPART_HOST, &host, 0);
-    curl_url_cleanup(parts);
-    return host;
-}
-
-static void fetch_set_err(struct http_fetch *fetch, CURLcode code)
-{
-    char *last_url = NULL;
-    long errno_value = 0;
-    curl_easy_getinfo(fetch->easy, CURLINFO_EFFECTIVE_URL, &last_url);
-    curl_easy_getinfo(fetch->easy, CURLINFO_OS_ERRNO, &errno_value);
-    const char *url = last_url && !fetch->url_rewritten ? last_url : fetch->url;
-    char *host = host_of_url(url);
-    struct fetch_failure_facts facts = {
-        .failure = failure_of(fetch, code),
-        .method = str_of(fetch->method),
-        .url = str_of(url),
-        .host = str_of(host ? host : ""),
-        .address = fetch->address,
-        .errno_value = (int)errno_value,
-        .text = fetch->curl_text[0] != '\0' ? fetch->curl_text : curl_easy_strerror(code),
-        .through_proxy = fetch->through_proxy,
-        .head_seen = fetch->head_told,
-    };
-    fetch_err_set(&fetch->err, &facts);
-    curl_free(host);
 }
 
 /* --- curl's callbacks about one transfer --- */
@@ -214,18 +152,19 @@ static void fetch_start_head(struct http_fetch *fetch, struct str line)
     str_cut(line, ' ', &rest);
     struct str code = str_cut(rest, ' ', &rest);
     fetch->status = str_to_u64(code, &status) && status < 1000 ? (int)status : 0;
-    fetch->has_location = false;
+    buf_clear(&fetch->location);
     buf_clear(&fetch->content_type);
     buf_clear(&fetch->content_encoding);
     buf_clear(&fetch->reason);
     buf_add_str(&fetch->reason, str_trim(rest));
 }
 
-/* Whether the head that has just ended is the one that the owner waits for. */
-static bool head_is_last(const struct http_fetch *fetch)
+/* A head has ended: it is one of several (100 Continue), one that leads elsewhere, or the one that
+ * the owner waits for. False: the owner has had enough. */
+static bool fetch_end_head(struct http_fetch *fetch)
 {
-    bool redirect = fetch->status >= 300 && fetch->status < 400 && fetch->has_location;
-    return fetch->status >= 200 && !(redirect && fetch->follow_redirects);
+    fetch->redirecting = fetch_is_redirect(fetch);
+    return fetch->status < 200 || fetch->redirecting || fetch_tell_head(fetch);
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
@@ -234,10 +173,10 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
     struct str line = str_trim(str_from(bytes, size * count));
     if (fetch->canceled)
         return 0;
-    if (fetch->head_told)
+    if (fetch->head_told || fetch->redirecting)
         return size * count; /* A trailer. */
     if (line.len == 0)
-        return head_is_last(fetch) && !fetch_tell_head(fetch) ? 0 : size * count;
+        return fetch_end_head(fetch) ? size * count : 0;
     if (str_starts(line, STR("HTTP/"))) {
         fetch_start_head(fetch, line);
         return size * count;
@@ -251,7 +190,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
     else if (str_eq_nocase(name, STR("content-encoding")))
         kept = &fetch->content_encoding;
     else if (str_eq_nocase(name, STR("location")))
-        fetch->has_location = true;
+        kept = &fetch->location;
     if (kept && kept->len == 0)
         buf_add_str(kept, value);
     return size * count;
@@ -263,6 +202,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
     size_t len = size * count;
     if (fetch->canceled)
         return 0;
+    if (fetch->redirecting) {
+        /* A little is read, so that the connection can be used again. */
+        fetch->skipped_bytes += len;
+        return fetch->skipped_bytes <= REDIRECT_BODY_MAX ? len : 0;
+    }
     if (fetch->paused) {
         fetch->curl_paused = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -286,11 +230,25 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 
 /* --- the multi --- */
 
+/* To the next hop in the loop's next turn; what is wrong with it ends the fetch then. */
+static void fetch_redirect(struct http_fetch *fetch)
+{
+    ENSURE(curl_multi_remove_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
+    fetch->added = false;
+    fetch->curl_paused = false;
+    (void)!fetch_follow(fetch);
+    fetch_defer(fetch);
+}
+
 static void fetch_end(struct http_fetch *fetch, CURLcode code)
 {
     bool told_why = fetch->canceled || fetch->err.code != ERR_NONE;
+    if (fetch->redirecting && !told_why && code != CURLE_OPERATION_TIMEDOUT) {
+        fetch_redirect(fetch);
+        return;
+    }
     if (code != CURLE_OK && !told_why)
-        fetch_set_err(fetch, code);
+        fetch_set_failure(fetch, code);
     bool well = code == CURLE_OK && !fetch->canceled;
     if (well && fetch->paused) {
         fetch->ended = true;
@@ -423,9 +381,55 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
 
 /* --- deferred work --- */
 
+static void fetch_on_token(struct token_waiter *waiter, struct str authorization,
+                           const struct err *err)
+{
+    struct http_fetch *fetch = CONTAINER_OF(waiter, struct http_fetch, waiter);
+    if (err)
+        fetch_set_text(fetch, err->code, err->text);
+    else
+        fetch_add_header(fetch, &fetch->private_headers, STR("Authorization"), STR(": "),
+                         authorization);
+    token_unref(fetch->token);
+    fetch->token = NULL;
+    if (!fetch->client->closing)
+        fetch_defer(fetch);
+}
+
+static void fetch_on_wait_over(void *ctx)
+{
+    struct http_fetch *fetch = ctx;
+    token_waiter_leave(&fetch->waiter);
+    fetch_set_timeout(fetch);
+    fetch_defer(fetch);
+}
+
+/* False: the fetch waits for a token, or for the news that there is none. */
+static bool fetch_has_token(struct http_fetch *fetch)
+{
+    struct str authorization;
+    if (!fetch->token)
+        return true;
+    if (list_linked(&fetch->waiter.node))
+        return false;
+    if (token_authorize(fetch->token, &fetch->waiter, &authorization)) {
+        fetch_on_token(&fetch->waiter, authorization, NULL);
+        return fetch->err.code == ERR_NONE;
+    }
+    if (list_linked(&fetch->waiter.node) && fetch->timeout_ms > 0) {
+        fetch->wait_timer = timer_new(fetch->client->loop, fetch_on_wait_over, fetch);
+        timer_start(fetch->wait_timer, fetch->timeout_ms, 0);
+    }
+    return false;
+}
+
 static void fetch_start(struct http_fetch *fetch)
 {
-    if (fetch->err.code != ERR_NONE) {
+    if (fetch->err.code == ERR_NONE && !fetch_has_token(fetch) && fetch->err.code == ERR_NONE)
+        return;
+    timer_free(fetch->wait_timer);
+    fetch->wait_timer = NULL;
+    if (fetch->err.code != ERR_NONE || !fetch_set_hop(fetch)) {
         fetch_finish(fetch);
         return;
     }
@@ -512,6 +516,7 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
     list_init(&client->fetches);
     list_init(&client->due);
     list_init(&client->sockets);
+    list_init(&client->tokens);
     client->handles_open = 2;
     ENSURE(uv_timer_init(loop, &client->curl_timer) == 0);
     ENSURE(uv_idle_init(loop, &client->deferred) == 0);
@@ -549,6 +554,7 @@ static void client_tear_down(struct http_client *client)
         fetch->canceled = true;
         fetch_finish(fetch);
     }
+    tokens_free(&client->tokens);
     while (client->idle_count > 0)
         curl_easy_cleanup(client->idle[--client->idle_count]);
     ENSURE(curl_multi_cleanup(client->multi) == CURLM_OK);
@@ -594,11 +600,11 @@ struct http_fetch *http_fetch(struct http_client *client, const struct http_fetc
     fetch->on_bytes = options->on_bytes;
     fetch->on_done = options->on_done;
     fetch->ctx = options->ctx;
-    fetch->timeout_ms = options->timeout_ms;
-    fetch->follow_redirects = options->follow_redirects;
+    fetch->waiter.told = fetch_on_token;
     buf_init(&fetch->content_type, HEAD_TEXT_MAX);
     buf_init(&fetch->content_encoding, HEAD_TEXT_MAX);
     buf_init(&fetch->reason, HEAD_TEXT_MAX);
+    buf_init(&fetch->location, HEAD_TEXT_MAX);
     fetch->easy = easy_take(client);
     curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
     curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -608,6 +614,8 @@ struct http_fetch *http_fetch(struct http_client *client, const struct http_fetc
     curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETDATA, fetch);
     fetch_set_options(fetch, options);
+    if (options->oauth2)
+        fetch->token = token_ref(&client->tokens, client, options->oauth2);
     list_push_back(&client->fetches, &fetch->node);
     fetch_defer(fetch);
     return fetch;

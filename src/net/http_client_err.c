@@ -108,8 +108,18 @@ static void add_what(struct buf *out, const struct fetch_failure_facts *facts)
         buf_add_go_quoted(out, scheme.len < facts->url.len ? scheme : STR_EMPTY);
         break;
     }
+    case FETCH_PROXY_REFUSED:
+        buf_addf(out, "%s", facts->proxy_reason);
+        break;
     case FETCH_CERTIFICATE:
-        buf_addf(out, "tls: failed to verify certificate: %s", facts->text);
+        tls_err_add_certificate(out, facts);
+        break;
+    case FETCH_TLS:
+        tls_err_add_handshake(out, facts);
+        break;
+    case FETCH_CA_FILE:
+    case FETCH_CLIENT_CERT:
+        tls_err_add_files(out, facts);
         break;
     case FETCH_OTHER:
         buf_addf(out, "%s", facts->text);

@@ -1,17 +1,24 @@
-/* http_fetch_options: a fetch's options in curl's terms. Header lines, URLs and tokens may come
- * from files and from other systems: a control character in one ends the fetch, it never reaches
- * the wire. */
+/* http_fetch_options: a fetch's options, copied and in curl's terms. Header lines, URLs and tokens
+ * may come from files and from other systems: a control character in one ends the fetch, it never
+ * reaches the wire. */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "http_fetch.h"
+#include "tls_files.h"
 
-#define REDIRECTS_MAX 10
-
-static void fetch_refuse(struct http_fetch *fetch, const char *text)
+void fetch_refuse(struct http_fetch *fetch, const char *text)
 {
     if (fetch->err.code == ERR_NONE)
         err_set(&fetch->err, ERR_BAD_DATA, "%s", text);
+}
+
+static char *copy_if(struct str text)
+{
+    return text.len > 0 ? str_dup(text) : NULL;
 }
 
 static void set_text(struct http_fetch *fetch, CURLoption option, struct str text)
@@ -24,15 +31,11 @@ static void set_text(struct http_fetch *fetch, CURLoption option, struct str tex
     mem_free(copy);
 }
 
-static void set_text_if(struct http_fetch *fetch, CURLoption option, struct str text)
-{
-    if (text.len > 0)
-        set_text(fetch, option, text);
-}
+/* --- headers --- */
 
 /* The parts are name, ": " and value, or a line of the caller's and twice nothing. */
-static void add_header(struct http_fetch *fetch, struct str name, struct str between,
-                       struct str value)
+void fetch_add_header(struct http_fetch *fetch, struct curl_slist **list, struct str name,
+                      struct str between, struct str value)
 {
     struct buf line;
     buf_init(&line, name.len + between.len + value.len + 2);
@@ -51,33 +54,56 @@ static void add_header(struct http_fetch *fetch, struct str name, struct str bet
         buf_add_char(&line, ';');
     }
     buf_add_char(&line, '\0');
-    fetch->headers = curl_slist_append(fetch->headers, line.ptr);
-    ENSURE(fetch->headers != NULL);
+    *list = curl_slist_append(*list, line.ptr);
+    ENSURE(*list != NULL);
     buf_deinit(&line);
+}
+
+static struct str header_name(struct str line)
+{
+    struct str rest;
+    return str_trim(str_cut(line, ':', &rest));
 }
 
 static bool options_have_header(const struct http_fetch_options *options, struct str wanted)
 {
-    for (size_t i = 0; i < options->header_count; i++) {
-        struct str rest;
-        if (str_eq_nocase(str_trim(str_cut(options->headers[i], ':', &rest)), wanted))
+    for (size_t i = 0; i < options->header_count; i++)
+        if (str_eq_nocase(header_name(options->headers[i]), wanted))
             return true;
-    }
     return false;
+}
+
+/* Those that Go's client keeps from other hosts, too. */
+static bool header_is_private(struct str line)
+{
+    struct str name = header_name(line);
+    return str_eq_nocase(name, STR("Authorization")) || str_eq_nocase(name, STR("Cookie")) ||
+           str_eq_nocase(name, STR("Www-Authenticate"));
 }
 
 static void fetch_set_headers(struct http_fetch *fetch, const struct http_fetch_options *options)
 {
-    for (size_t i = 0; i < options->header_count; i++)
-        add_header(fetch, options->headers[i], STR_EMPTY, STR_EMPTY);
+    for (size_t i = 0; i < options->header_count; i++) {
+        bool private = header_is_private(options->headers[i]);
+        fetch_add_header(fetch, private ? &fetch->private_headers : &fetch->headers,
+                         options->headers[i], STR_EMPTY, STR_EMPTY);
+    }
+    for (size_t i = 0; i < options->private_header_count; i++)
+        fetch_add_header(fetch, &fetch->private_headers, options->private_headers[i], STR_EMPTY,
+                         STR_EMPTY);
+    for (size_t i = 0; i < options->proxy_header_count; i++)
+        fetch_add_header(fetch, &fetch->proxy_headers, options->proxy_headers[i], STR_EMPTY,
+                         STR_EMPTY);
     if (options->bearer_token.len > 0)
-        add_header(fetch, STR("Authorization"), STR(": Bearer "), options->bearer_token);
+        fetch_add_header(fetch, &fetch->private_headers, STR("Authorization"), STR(": Bearer "),
+                         options->bearer_token);
     /* What curl would add to a body by itself: a wait for 100 Continue, and a form's content type.
      */
     if (options->body.len > 0)
         fetch->headers = curl_slist_append(fetch->headers, "Expect:");
     if (options->body.len > 0 && !options_have_header(options, STR("content-type")))
         fetch->headers = curl_slist_append(fetch->headers, "Content-Type:");
+    fetch->host_given = options_have_header(options, STR("host"));
 }
 
 static void fetch_set_method(struct http_fetch *fetch, const struct http_fetch_options *options)
@@ -101,43 +127,166 @@ static void fetch_set_method(struct http_fetch *fetch, const struct http_fetch_o
     }
 }
 
-/* curl has no option for the TLS server name alone. So the URL gets that name as its host, while
- * the connection and the Host field keep the real one. */
-static void fetch_set_server_name(struct http_fetch *fetch,
+/* --- TLS --- */
+
+static void set_blob(struct http_fetch *fetch, CURLoption option, struct str bytes)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)bytes.ptr, bytes.len, CURL_BLOB_COPY};
+    if (curl_easy_setopt(fetch->easy, option, &blob) != CURLE_OK)
+        fetch_refuse(fetch, "a certificate or key of the request is too long");
+}
+
+/* A file under a name that changes with it; `state` is what it is called after. */
+static void set_file(struct http_fetch *fetch, CURLoption option, CURLoption proxy_option,
+                     struct str path, struct file_state state)
+{
+    struct buf name;
+    buf_init(&name, path.len + 256);
+    file_name_add(&name, path, state);
+    set_text(fetch, option, buf_str(&name));
+    set_text(fetch, proxy_option, buf_str(&name));
+    buf_deinit(&name);
+}
+
+/* Where the system keeps its authorities: curl keeps those of one file parsed, but never those of a
+ * folder. */
+static void fetch_set_system_authorities(struct http_fetch *fetch)
+{
+    static const char *file = NULL;
+    static bool known = false;
+    if (!known) {
+        const char *own = getenv("SSL_CERT_FILE");
+        file = own && *own ? own : curl_version_info(CURLVERSION_NOW)->cainfo;
+        known = true;
+        if (file && access(file, R_OK) != 0)
+            file = NULL;
+    }
+    if (!file)
+        return;
+    curl_easy_setopt(fetch->easy, CURLOPT_CAINFO, file);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_CAINFO, file);
+    curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_CAPATH, NULL);
+}
+
+/* What is given takes the place of the system's authorities. */
+static bool fetch_set_authorities(struct http_fetch *fetch,
                                   const struct http_fetch_options *options)
 {
-    CURLU *parts = curl_url();
-    char *name = str_dup(options->server_name);
-    char *host = NULL, *port = NULL, *url = NULL;
-    bool fine = parts && curl_url_set(parts, CURLUPART_URL, fetch->url, 0) == CURLUE_OK &&
-                curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-                curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-                curl_url_set(parts, CURLUPART_HOST, name, 0) == CURLUE_OK &&
-                curl_url_get(parts, CURLUPART_URL, &url, 0) == CURLUE_OK;
-    if (fine) {
-        struct buf text;
-        buf_init(&text, 8192);
-        buf_addf(&text, "%s:%s:%s:%s%c", name, port, host, port, '\0');
-        fetch->connect_to = curl_slist_append(NULL, text.ptr);
-        curl_easy_setopt(fetch->easy, CURLOPT_CONNECT_TO, fetch->connect_to);
-        curl_easy_setopt(fetch->easy, CURLOPT_URL, url);
-        buf_clear(&text);
-        buf_addf(&text, "Host: %s:%s", host, port);
-        struct str line = buf_str(&text);
-        if (str_eq(str_of(port), STR("443")))
-            line.len -= strlen(":443");
-        if (!options_have_header(options, STR("host")))
-            add_header(fetch, line, STR_EMPTY, STR_EMPTY);
-        buf_deinit(&text);
-        fetch->url_rewritten = true;
-    } else {
-        fetch_refuse(fetch, "tls: bad server name");
+    struct file_state state;
+    if (options->ca_pem.len == 0 && options->ca_file.len == 0) {
+        fetch_set_system_authorities(fetch);
+        return true;
     }
-    curl_free(host);
-    curl_free(port);
-    curl_free(url);
-    curl_url_cleanup(parts);
-    mem_free(name);
+    if (options->ca_pem.len > 0) {
+        set_blob(fetch, CURLOPT_CAINFO_BLOB, options->ca_pem);
+        set_blob(fetch, CURLOPT_PROXY_CAINFO_BLOB, options->ca_pem);
+    } else {
+        if (!file_look(&state, options->ca_file, "CA cert", &fetch->err))
+            return false;
+        set_file(fetch, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, options->ca_file, state);
+    }
+    curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_CAPATH, NULL);
+    return true;
+}
+
+/* curl compares the names of certificates but not those of keys: a new key alone makes a new name
+ * of the certificate, too. */
+static bool fetch_set_certificate(struct http_fetch *fetch,
+                                  const struct http_fetch_options *options)
+{
+    struct file_state cert = {0}, key = {0};
+    bool cert_is_file = options->cert_pem.len == 0 && options->cert_file.len > 0;
+    bool key_is_file = options->key_pem.len == 0 && options->key_file.len > 0;
+
+    if (cert_is_file && !file_look(&cert, options->cert_file, "client cert", &fetch->err))
+        return false;
+    if (key_is_file && !file_look(&key, options->key_file, "client key", &fetch->err))
+        return false;
+    cert.hash ^= key.hash * 31;
+    if (options->cert_pem.len > 0) {
+        set_blob(fetch, CURLOPT_SSLCERT_BLOB, options->cert_pem);
+        set_blob(fetch, CURLOPT_PROXY_SSLCERT_BLOB, options->cert_pem);
+    } else if (cert_is_file) {
+        set_file(fetch, CURLOPT_SSLCERT, CURLOPT_PROXY_SSLCERT, options->cert_file, cert);
+    }
+    if (options->key_pem.len > 0) {
+        set_blob(fetch, CURLOPT_SSLKEY_BLOB, options->key_pem);
+        set_blob(fetch, CURLOPT_PROXY_SSLKEY_BLOB, options->key_pem);
+    } else if (key_is_file) {
+        set_file(fetch, CURLOPT_SSLKEY, CURLOPT_PROXY_SSLKEY, options->key_file, key);
+    }
+    return true;
+}
+
+static void fetch_set_versions(struct http_fetch *fetch, const struct http_fetch_options *options)
+{
+    static const long least[] = {CURL_SSLVERSION_TLSv1_2, CURL_SSLVERSION_TLSv1_0,
+                                 CURL_SSLVERSION_TLSv1_1, CURL_SSLVERSION_TLSv1_2,
+                                 CURL_SSLVERSION_TLSv1_3};
+    static const long most[] = {CURL_SSLVERSION_MAX_DEFAULT, CURL_SSLVERSION_MAX_TLSv1_0,
+                                CURL_SSLVERSION_MAX_TLSv1_1, CURL_SSLVERSION_MAX_TLSv1_2,
+                                CURL_SSLVERSION_MAX_TLSv1_3};
+    enum http_tls_version min = options->tls_min ? options->tls_min : HTTP_TLS12;
+
+    if (options->tls_max && options->tls_max < min)
+        fetch_refuse(fetch, "tls: no supported versions satisfy MinVersion and MaxVersion");
+    curl_easy_setopt(fetch->easy, CURLOPT_SSLVERSION, least[min] | most[options->tls_max]);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_SSLVERSION, least[min] | most[options->tls_max]);
+    /* OpenSSL's usual level has no signatures for the old ones. Who writes TLS10 wants them. */
+    if (min < HTTP_TLS12)
+        curl_easy_setopt(fetch->easy, CURLOPT_SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0");
+}
+
+static bool fetch_set_tls(struct http_fetch *fetch, const struct http_fetch_options *options)
+{
+    long verify = options->insecure_skip_verify ? 0 : 1;
+    curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYPEER, verify);
+    curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYHOST, verify * 2);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_SSL_VERIFYPEER, verify);
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY_SSL_VERIFYHOST, verify * 2);
+    /* For the names in "certificate is valid for a, b, not c". */
+    curl_easy_setopt(fetch->easy, CURLOPT_CERTINFO, verify);
+    fetch_set_versions(fetch, options);
+    fetch->ca_file = copy_if(options->ca_pem.len > 0 ? STR_EMPTY : options->ca_file);
+    fetch->cert_file = copy_if(options->cert_pem.len > 0 ? STR_EMPTY : options->cert_file);
+    fetch->key_file = copy_if(options->key_pem.len > 0 ? STR_EMPTY : options->key_file);
+    return fetch_set_authorities(fetch, options) && fetch_set_certificate(fetch, options);
+}
+
+/* --- the rest --- */
+
+static void fetch_set_rest(struct http_fetch *fetch, const struct http_fetch_options *options)
+{
+    CURL *easy = fetch->easy;
+    long version = options->http1_only ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->curl_text);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+    if (str_find_char(options->user, '\0') < options->user.len ||
+        str_find_char(options->password, '\0') < options->password.len)
+        fetch_refuse(fetch, "an option of the request contains a NUL byte");
+    if (options->user.len > 0 || options->password.len > 0) {
+        fetch->user = str_dup(options->user);
+        fetch->password = str_dup(options->password);
+    }
+    fetch->server_name = copy_if(options->server_name);
+    fetch->proxy_url = copy_if(options->proxy_url);
+    fetch->no_proxy = copy_if(options->no_proxy);
+    fetch->proxy_from_environment = options->proxy_from_environment;
+    fetch->follow_redirects = options->follow_redirects;
+    fetch->timeout_ms = options->timeout_ms;
+    if (options->timeout_ms > 0)
+        fetch->deadline_ms = clock_mono_ms() + options->timeout_ms;
 }
 
 static void fetch_set_url(struct http_fetch *fetch, const struct http_fetch_options *options)
@@ -146,64 +295,7 @@ static void fetch_set_url(struct http_fetch *fetch, const struct http_fetch_opti
         if ((unsigned char)options->url.ptr[i] < ' ' || options->url.ptr[i] == 0x7f)
             fetch_refuse(fetch, "net/url: invalid control character in URL");
     fetch->url = str_dup(options->url);
-    curl_easy_setopt(fetch->easy, CURLOPT_URL, fetch->url);
-    curl_easy_setopt(fetch->easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(fetch->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(fetch->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(fetch->easy, CURLOPT_FOLLOWLOCATION, options->follow_redirects ? 1L : 0L);
-    curl_easy_setopt(fetch->easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-    /* Also when empty: the environment's proxies are none of ours. */
-    set_text(fetch, CURLOPT_PROXY, options->proxy_url);
-    set_text(fetch, CURLOPT_NOPROXY, STR_EMPTY);
-    fetch->through_proxy = options->proxy_url.len > 0;
-    if (options->server_name.len > 0 && str_starts(options->url, STR("https://")))
-        fetch_set_server_name(fetch, options);
-}
-
-static void set_blob_if(struct http_fetch *fetch, CURLoption option, struct str bytes)
-{
-    struct curl_blob blob = {(void *)(uintptr_t)bytes.ptr, bytes.len, CURL_BLOB_COPY};
-    if (bytes.len > 0 && curl_easy_setopt(fetch->easy, option, &blob) != CURLE_OK)
-        fetch_refuse(fetch, "a certificate or key of the request is too long");
-}
-
-static void fetch_set_tls(struct http_fetch *fetch, const struct http_fetch_options *options)
-{
-    long verify = options->insecure_skip_verify ? 0 : 1;
-    curl_easy_setopt(fetch->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYPEER, verify);
-    curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYHOST, verify * 2);
-    set_blob_if(fetch, CURLOPT_CAINFO_BLOB, options->ca_pem);
-    if (options->ca_pem.len > 0) {
-        curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
-    } else if (options->ca_file.len > 0) {
-        /* The file takes the place of the system's authorities. */
-        set_text(fetch, CURLOPT_CAINFO, options->ca_file);
-        curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
-    }
-    set_text_if(fetch, CURLOPT_SSLCERT, options->cert_file);
-    set_text_if(fetch, CURLOPT_SSLKEY, options->key_file);
-    set_blob_if(fetch, CURLOPT_SSLCERT_BLOB, options->cert_pem);
-    set_blob_if(fetch, CURLOPT_SSLKEY_BLOB, options->key_pem);
-}
-
-static void fetch_set_rest(struct http_fetch *fetch, const struct http_fetch_options *options)
-{
-    CURL *easy = fetch->easy;
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->curl_text);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_TIMEOUT_MS);
-    if (options->timeout_ms > 0)
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
-    if (options->user.len > 0) {
-        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-        set_text(fetch, CURLOPT_USERNAME, options->user);
-        set_text(fetch, CURLOPT_PASSWORD, options->password);
-    }
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
+    fetch->shown_url = str_dup(options->url);
 }
 
 void fetch_set_options(struct http_fetch *fetch, const struct http_fetch_options *options)
@@ -211,6 +303,22 @@ void fetch_set_options(struct http_fetch *fetch, const struct http_fetch_options
     fetch_set_url(fetch, options);
     fetch_set_method(fetch, options);
     fetch_set_headers(fetch, options);
-    fetch_set_tls(fetch, options);
     fetch_set_rest(fetch, options);
+    if (!fetch_set_tls(fetch, options)) {
+        char text[ERR_TEXT_MAX];
+        memcpy(text, fetch->err.text, sizeof(text));
+        fetch_set_text(fetch, ERR_IO, text);
+    }
+}
+
+void fetch_options_free(struct http_fetch *fetch)
+{
+    char *texts[] = {fetch->url,      fetch->shown_url,   fetch->method,    fetch->user,
+                     fetch->password, fetch->server_name, fetch->proxy_url, fetch->no_proxy,
+                     fetch->ca_file,  fetch->cert_file,   fetch->key_file,  fetch->first_host};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        mem_free(texts[i]);
+    curl_slist_free_all(fetch->headers);
+    curl_slist_free_all(fetch->private_headers);
+    curl_slist_free_all(fetch->proxy_headers);
 }

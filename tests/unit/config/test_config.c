@@ -329,17 +329,16 @@ static void test_config_parse__names_what_is_inactive(void **state)
               "remote_write: [{url: http://x}]\n"
               "alerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
               "scrape_configs:\n"
-              "- {job_name: a, http_headers: {X: {values: [y]}}}\n"
-              "- {job_name: b, http_headers: {X: {values: [y]}},\n"
-              "   http_sd_configs: [{url: http://x, http_headers: {X: {values: [y]}},\n"
-              "                      proxy_from_environment: true, tls_config: {ca: c}}]}\n");
-    assert_int_equal(config->inactive.count, 6);
+              "- {job_name: a, tls_config: {ca_ref: y}}\n"
+              "- {job_name: b, tls_config: {ca_ref: y},\n"
+              "   http_sd_configs: [{url: http://x, tls_config: {ca_ref: y},\n"
+              "                      basic_auth: {username: u, password_ref: c}}]}\n");
+    assert_int_equal(config->inactive.count, 5);
     assert_str(config->inactive.items[0], "alerting: alerts are not sent yet");
     assert_str(config->inactive.items[1], "rule_files: rules are not evaluated yet");
     assert_str(config->inactive.items[2], "remote_write: not active yet");
-    assert_str(config->inactive.items[3], "http_headers: not active yet");
-    assert_str(config->inactive.items[4], "proxy_from_environment: not active yet");
-    assert_str(config->inactive.items[5], "tls_config.ca: not active yet, use ca_file");
+    assert_str(config->inactive.items[3], "ca_ref: there is no secret manager to ask");
+    assert_str(config->inactive.items[4], "password_ref: there is no secret manager to ask");
     config_unref(config);
 }
 
