@@ -43,6 +43,7 @@ struct api_options {
     int64_t lookback_ms;
     int64_t query_timeout_ms;
     unsigned query_concurrency;  /* Queries at once; more wait. */
+    unsigned query_threads;      /* So many of them run at a time: they share what memory is left. */
     uint64_t query_samples_max;
     size_t query_bytes_max;
     unsigned query_features;

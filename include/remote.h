@@ -1,4 +1,5 @@
-/* remote: remote write, receiving side (protocol 1: prometheus.WriteRequest, snappy block). Loop thread. */
+/* remote: remote write, receiving side (version 1: prometheus.WriteRequest, 2: io.prometheus.write.v2.Request; snappy
+ * block). Loop thread. */
 #ifndef REMOTE_H
 #define REMOTE_H
 
@@ -20,16 +21,23 @@ struct write_headers {
     struct str content_encoding;
 };
 
-/* The answer to a write: status 204, or an error status with a text. */
-typedef void (*write_done_fn)(void *ctx, int status, struct str text);
+/* What a request of version 2 has stored: for the X-Prometheus-Remote-Write-*-Written headers. */
+struct write_written {
+    uint64_t samples, histograms, exemplars;
+};
 
-/* Decodes, checks and appends all or nothing, then answers once the log has it: done is called exactly once, later or
+/* The answer to a write: status 204, or an error status with a text. `written` is NULL for version 1. */
+typedef void (*write_done_fn)(void *ctx, int status, struct str text, const struct write_written *written);
+
+/* Decodes, checks and appends (version 1: all or nothing; version 2: what is good), then answers once the log has it: done is called exactly once, later or
  * (on an error found at once) inside this call. `body` is borrowed for the call. */
 void write_receive(struct write_receiver *receiver, const struct write_headers *headers, struct str body,
                    int64_t now_ms, write_done_fn done, void *ctx);
 
 struct write_stats {
-    uint64_t requests, samples, invalid_label_series, requests_failed, exemplars_ignored, histograms_ignored;
+    uint64_t requests, samples, histograms, exemplars; /* Stored. */
+    uint64_t invalid_label_samples;                    /* Floats and histograms that had bad labels. */
+    uint64_t invalid_label_series, requests_failed, exemplars_ignored, exemplars_out_of_order;
 };
 void write_receiver_get_stats(const struct write_receiver *receiver, struct write_stats *out);
 

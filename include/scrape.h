@@ -75,7 +75,8 @@ struct scraper_stats {
     uint64_t scrapes, scrape_failures;
     uint64_t samples_duplicate, samples_out_of_order, samples_out_of_bounds;
     uint64_t exceeded_sample_limit, exceeded_body_size_limit, exceeded_label_limits,
-        exceeded_target_limit;
+        exceeded_target_limit, exceeded_bucket_limit;
+    uint64_t exemplars_out_of_order;
     uint64_t exemplars_ignored; /* Read and not kept. */
     uint64_t sync_failed, pools, targets, cache_entries, metadata_entries;
     uint64_t interval_count; /* Of all scrapes: actual time between two scrapes of a target. */

@@ -22,8 +22,12 @@ void append_init(struct append *append, struct target *target, int64_t time_ms)
         .honor_timestamps = options->honor_timestamps,
         .track_timestamps = options->track_timestamps_staleness,
         .sample_limit = options->limits.samples ? options->limits.samples : UINT64_MAX,
+        .schema_max = append_schema_max(options->limits.histogram_bucket_factor),
+        .bucket_limit =
+            options->limits.histogram_buckets ? options->limits.histogram_buckets : UINT64_MAX,
     };
     arena_init(&append->arena, 0);
+    arena_init(&append->kept, 0);
     sample_labels_init(&append->labels, options, target->labels, &append->arena);
     VEC_RESERVE(&append->batch.samples, target->cache.entries.count + REPORT_SERIES_MAX);
     line_cache_begin(&target->cache);
@@ -33,28 +37,54 @@ void append_deinit(struct append *append)
 {
     sample_labels_deinit(&append->labels);
     batch_deinit(&append->batch);
+    VEC_FREE(&append->exemplars);
+    histogram_sum_deinit(&append->reducer);
     arena_deinit(&append->arena);
+    arena_deinit(&append->kept);
 }
 
-/* One more sample, if the limit allows; beyond it lines are still counted, for the report. */
-static void add_sample(struct append *append, series_ref ref, double value, const int64_t *time_ms)
+/* What a line says: a float, or a histogram. */
+struct sample_value {
+    double value;
+    const struct histogram *histogram; /* NULL: the float. */
+};
+
+/* One more sample, if the limits allow; beyond them lines are still counted, for the report. */
+static void add_sample(struct append *append, series_ref ref, struct sample_value value,
+                       const int64_t *time_ms)
 {
+    int64_t at_ms = time_ms ? *time_ms : append->time_ms;
+
+    if (UNLIKELY(value.histogram != NULL)) {
+        value.histogram = append_histogram_limit(append, value.histogram);
+        append->bucket_limit_exceeded |= !value.histogram;
+        if (!value.histogram) {
+            append->added++;
+            return;
+        }
+    }
     if (++append->added > append->sample_limit) {
         append->limit_exceeded = true;
         return;
     }
-    batch_add(&append->batch, ref, time_ms ? *time_ms : append->time_ms, value);
+    if (UNLIKELY(value.histogram != NULL))
+        batch_add_histogram(&append->batch, ref, at_ms, value.histogram);
+    else
+        batch_add(&append->batch, ref, at_ms, value.value);
+    append->has_sample = true;
+    append->was_histogram = value.histogram != NULL;
 }
 
-static void on_known(void *ctx, uint32_t index, double value, const int64_t *time_ms)
+static void add_known(struct append *append, uint32_t index, struct sample_value value,
+                      const int64_t *time_ms)
 {
-    struct append *append = ctx;
     struct line_cache *cache = &append->target->cache;
     const struct line_entry *entry = &cache->entries.items[index];
     series_ref ref = entry->ref;
     bool dropped = entry->flags & LINE_DROPPED;
 
     append->lines++;
+    append->has_sample = false;
     if (UNLIKELY(time_ms && !append->honor_timestamps))
         time_ms = NULL;
     bool first = line_cache_mark(cache, index, !dropped && (!time_ms || append->track_timestamps));
@@ -68,6 +98,21 @@ static void on_known(void *ctx, uint32_t index, double value, const int64_t *tim
     add_sample(append, ref, value, time_ms);
 }
 
+static void on_known(void *ctx, uint32_t index, double value, const int64_t *time_ms)
+{
+    struct sample_value sample = {.value = value};
+
+    add_known(ctx, index, sample, time_ms);
+}
+
+static void on_known_histogram(void *ctx, uint32_t index, const struct histogram *histogram,
+                               const int64_t *time_ms)
+{
+    struct sample_value sample = {.histogram = histogram};
+
+    add_known(ctx, index, sample, time_ms);
+}
+
 static bool on_sample(void *ctx, const struct text_line *line, enum metric_type type,
                       struct err *err)
 {
@@ -78,6 +123,7 @@ static bool on_sample(void *ctx, const struct text_line *line, enum metric_type 
     struct err series_err;
 
     append->lines++;
+    append->has_sample = false;
     if (append->arena.bytes > ARENA_RESET_BYTES)
         arena_reset(&append->arena);
     if (!sample_labels_build(&append->labels, line, type, &append->label_limit_exceeded, err))
@@ -96,14 +142,15 @@ static bool on_sample(void *ctx, const struct text_line *line, enum metric_type 
                        labels_hash(builder->items, builder->count), &series_err);
     if (ref == SERIES_REF_NONE) {
         if (append->refused++ == 0)
-            LOG_W("Series refused", "scrape_pool", target->pool->name, "target", target->url, "err",
+            LOG_D("Series refused", "scrape_pool", target->pool->name, "target", target->url, "err",
                   series_err.text);
         return true;
     }
     (void)line_cache_add(&target->cache, line->metric, ref,
                          !time_ms || append->track_timestamps ? LINE_TRACKED : 0);
     append->series_added++;
-    add_sample(append, ref, line->value, time_ms);
+    struct sample_value value = {line->value, line->histogram};
+    add_sample(append, ref, value, time_ms);
     return true;
 }
 
@@ -115,8 +162,18 @@ static void on_metadata(void *ctx, const struct text_line *line)
     family_list_note(&target->families, &target->scraper->families, line, &append->arena);
 }
 
+static void on_exemplar(void *ctx, const struct text_exemplar *exemplar)
+{
+    append_exemplar_add(ctx, exemplar);
+}
+
 const struct parse_text_sink append_sink = {
-    .known = on_known, .sample = on_sample, .metadata = on_metadata};
+    .known = on_known,
+    .sample = on_sample,
+    .metadata = on_metadata,
+    .exemplar = on_exemplar,
+    .known_histogram = on_known_histogram,
+};
 
 static void on_stale(void *ctx, series_ref ref)
 {
@@ -192,8 +249,10 @@ static void store(struct append *append, bool count)
         target->health = TARGET_DOWN;
         return;
     }
-    if (count)
-        count_outcomes(append, &result);
+    if (!count)
+        return;
+    count_outcomes(append, &result);
+    append_exemplars_store(append);
 }
 
 void append_finish(struct append *append, const struct append_summary *summary)
@@ -213,6 +272,7 @@ void append_finish(struct append *append, const struct append_summary *summary)
         if (clock_mono_ms() - target->last_good_ms > CACHE_KEEP_FAILED_MS)
             count_max = 0;
         VEC_CLEAR(&append->batch.samples);
+        VEC_CLEAR(&append->exemplars);
         line_cache_fail(&target->cache, count_max, &ops);
     }
     report_add(append, summary);

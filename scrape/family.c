@@ -130,7 +130,7 @@ static bool metadata_set(struct metadata *metadata, const struct text_line *line
     else if (line->kind == TEXT_UNIT)
         metadata->unit = str_first(line->unit, FAMILY_HELP_MAX);
     else
-        metadata->help = text_unescape(arena, help, line->help_quotes);
+        metadata->help = line->help_plain ? help : text_unescape(arena, help, line->help_quotes);
     return old.type != metadata->type || !str_eq(old.unit, metadata->unit) ||
            !str_eq(old.help, metadata->help);
 }

@@ -26,7 +26,10 @@ struct fetch {
     const struct config_scrape *options;
     struct http_fetch *http; /* NULL before and after the transfer. */
     struct append append;
+    enum text_format format; /* Which parser it is: */
     struct parse_text parser;
+    struct parse_protobuf protobuf;
+    struct nhcb nhcb; /* Between the text parser and the sink, when classic_to_native. */
     struct parse_text_sink sink;
     struct inflate_stream *inflate; /* NULL: plain. */
     struct buf pending;
@@ -36,6 +39,14 @@ struct fetch {
     bool paused, transferred, failed, over_body_limit;
     struct err err; /* Valid when failed. */
 };
+
+static void add_line(const struct fetch *fetch, struct err *err)
+{
+    struct err inner = *err;
+
+    (void)err_set(err, inner.code, "%s (line %llu)", inner.text,
+                  (unsigned long long)parse_text_line(&fetch->parser));
+}
 
 static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
 {
@@ -47,13 +58,12 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
         fetch->over_body_limit = true;
         return err_set(err, ERR_LIMIT, "body size limit exceeded");
     }
+    if (fetch->format == PROTOBUF_DELIMITED)
+        return parse_protobuf_feed(&fetch->protobuf, bytes, err);
     if (parse_text_feed(&fetch->parser, bytes, err))
         return true;
-    if (!fetch->append.label_limit_exceeded) {
-        struct err inner = *err;
-        (void)err_set(err, inner.code, "%s (line %llu)", inner.text,
-                      (unsigned long long)parse_text_line(&fetch->parser));
-    }
+    if (!fetch->append.label_limit_exceeded)
+        add_line(fetch, err);
     return false;
 }
 
@@ -91,6 +101,8 @@ static void fetch_free(struct fetch *fetch)
     list_remove(&fetch->node);
     list_remove(&fetch->wait_node);
     parse_text_deinit(&fetch->parser);
+    parse_protobuf_deinit(&fetch->protobuf);
+    nhcb_deinit(&fetch->nhcb);
     append_deinit(&fetch->append);
     inflate_free(fetch->inflate);
     buf_deinit(&fetch->pending);
@@ -99,6 +111,17 @@ static void fetch_free(struct fetch *fetch)
     mem_free(fetch);
     if (scraper->stopping && list_empty(&scraper->fetches))
         schedule_tell_stopped(scraper);
+}
+
+static bool parse_end(struct fetch *fetch, struct err *err)
+{
+    if (fetch->format == PROTOBUF_DELIMITED)
+        return parse_protobuf_end(&fetch->protobuf, err);
+    if (!parse_text_end(&fetch->parser, err)) {
+        add_line(fetch, err);
+        return false;
+    }
+    return !fetch->parser.uncached || nhcb_end(&fetch->nhcb, err);
 }
 
 /* What is right only when all bytes are there. */
@@ -112,17 +135,17 @@ static void check_complete(struct fetch *fetch)
         fail(fetch, &err);
         return;
     }
-    if (!parse_text_end(&fetch->parser, &err)) {
-        struct err inner = err;
-        (void)err_set(&err, inner.code, "%s (line %llu)", inner.text,
-                      (unsigned long long)parse_text_line(&fetch->parser));
+    if (!parse_end(fetch, &err)) {
         fail(fetch, &err);
         return;
     }
-    if (fetch->append.limit_exceeded) {
+    if (fetch->append.limit_exceeded)
         (void)err_set(&err, ERR_LIMIT, "sample limit exceeded");
-        fail(fetch, &err);
-    }
+    else if (fetch->append.bucket_limit_exceeded)
+        (void)err_set(&err, ERR_LIMIT, "histogram bucket limit exceeded");
+    else
+        return;
+    fail(fetch, &err);
 }
 
 static void count_end(struct fetch *fetch)
@@ -134,7 +157,7 @@ static void count_end(struct fetch *fetch)
     stats->exceeded_sample_limit += fetch->append.limit_exceeded;
     stats->exceeded_body_size_limit += fetch->over_body_limit;
     stats->exceeded_label_limits += fetch->append.label_limit_exceeded;
-    stats->exemplars_ignored += fetch->parser.exemplar_count;
+    stats->exceeded_bucket_limit += fetch->append.bucket_limit_exceeded;
 }
 
 static void fetch_finish(struct fetch *fetch)
@@ -164,13 +187,30 @@ static void fetch_finish(struct fetch *fetch)
     fetch_free(fetch);
 }
 
-/* What the cache knows holds for one format: the other may refuse the same text. */
+/* The parser that the head and the target's switches ask for. What the cache knows holds for one
+ * format: the other may refuse the same text. */
 static void set_format(struct fetch *fetch, enum text_format format)
 {
     struct target *target = fetch->target;
+    struct target_switches switches = target->switches;
+    struct parse_protobuf_options options = {switches.native, switches.always_classic,
+                                             switches.classic_to_native};
+    struct arena *kept = &fetch->append.kept;
     struct line_cache_ops ops;
 
-    parse_text_set_format(&fetch->parser, format);
+    fetch->format = format;
+    if (format == PROTOBUF_DELIMITED) {
+        parse_protobuf_deinit(&fetch->protobuf);
+        parse_protobuf_init(&fetch->protobuf, &target->cache, &fetch->sink, kept, &options);
+    } else {
+        parse_text_set_format(&fetch->parser, format);
+    }
+    if (format != PROTOBUF_DELIMITED && switches.classic_to_native) {
+        nhcb_deinit(&fetch->nhcb);
+        nhcb_init(&fetch->nhcb, &fetch->sink, &target->cache, kept, switches.always_classic);
+        fetch->parser.sink = &fetch->nhcb.sink;
+        parse_text_set_uncached(&fetch->parser);
+    }
     if (target->format == format)
         return;
     target->format = format;

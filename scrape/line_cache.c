@@ -79,6 +79,19 @@ uint32_t line_cache_find(struct line_cache *cache, struct str metric)
     return index == MAP_NONE ? LINE_NONE : index;
 }
 
+uint32_t line_cache_look(struct line_cache *cache, struct str metric)
+{
+    uint64_t hash = hash64_seed(metric, cache->seed);
+    size_t from = cache->cursor, to = from + LINE_LOOKAHEAD;
+
+    for (size_t i = from; i < to && i < cache->entries.count; i++) {
+        const struct line_entry *entry = &cache->entries.items[i];
+        if (entry->hash == hash && entry->len == metric.len)
+            return (uint32_t)i;
+    }
+    return line_cache_find(cache, metric);
+}
+
 uint32_t line_cache_add(struct line_cache *cache, struct str metric, series_ref ref, uint8_t flags)
 {
     uint32_t index = (uint32_t)cache->entries.count;

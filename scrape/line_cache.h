@@ -64,6 +64,8 @@ void line_cache_deinit(struct line_cache *cache); /* Releases no series: line_ca
 void line_cache_begin(struct line_cache *cache);
 
 uint32_t line_cache_find(struct line_cache *cache, struct str metric);
+/* The same, after a look at the next few entries. */
+uint32_t line_cache_look(struct line_cache *cache, struct str metric);
 /* The text that line_cache_find has just not found. `flags` are its LINE_DROPPED and LINE_TRACKED;
  * it is marked as seen. */
 uint32_t line_cache_add(struct line_cache *cache, struct str metric, series_ref ref, uint8_t flags);

@@ -301,7 +301,7 @@ static bool lex_quoted_metric(const struct lexer *lexer, enum token token, bool 
     return true;
 }
 
-/* Behind the opening brace, up to the closing one. An exemplar's labels are only checked. */
+/* Behind the opening brace, up to the closing one. */
 static bool lex_labels(struct lexer *lexer, bool exemplar, struct text_line *line, struct err *err)
 {
     enum token token = lex_next(lexer);
@@ -325,7 +325,9 @@ static bool lex_labels(struct lexer *lexer, bool exemplar, struct text_line *lin
         }
         if (!lex_label_value(lexer, &token, &label, err))
             return false;
-        if (!exemplar)
+        if (exemplar)
+            VEC_PUSH(&line->exemplar_labels, label);
+        else
             VEC_PUSH(&line->labels, label);
     }
     return true;
@@ -359,18 +361,19 @@ static enum text_result no_eof(struct err *err)
 
 static enum text_result lex_exemplar(struct lexer *lexer, struct text_line *line, struct err *err)
 {
-    double value;
-    int64_t time_ms;
+    struct text_exemplar *exemplar = &line->exemplar;
 
     line->has_exemplar = true;
     if (!lex_labels(lexer, true, line, err))
         return TEXT_BAD;
+    *exemplar = (struct text_exemplar){.labels = line->exemplar_labels.items,
+                                       .label_count = line->exemplar_labels.count};
     enum token token = lex_next(lexer);
     if (token != TOKEN_VALUE) {
         (void)lex_unexpected(lexer, "expected value after exemplar labels", token, err);
         return TEXT_BAD;
     }
-    if (!lex_float(lexer, str_after(token_str(lexer), 1), &value, err))
+    if (!lex_float(lexer, str_after(token_str(lexer), 1), &exemplar->value, err))
         return TEXT_BAD;
     token = lex_next(lexer);
     if (token == TOKEN_LINEBREAK)
@@ -381,7 +384,8 @@ static enum text_result lex_exemplar(struct lexer *lexer, struct text_line *line
         (void)lex_unexpected(lexer, "expected timestamp or comment", token, err);
         return TEXT_BAD;
     }
-    if (!lex_time(lexer, "exemplar timestamp", &time_ms, err))
+    exemplar->has_time = true;
+    if (!lex_time(lexer, "exemplar timestamp", &exemplar->time_ms, err))
         return TEXT_BAD;
     token = lex_next(lexer);
     if (token == TOKEN_LINEBREAK)

@@ -48,8 +48,14 @@ void parse_text_deinit(struct parse_text *parser)
 
 void parse_text_set_format(struct parse_text *parser, enum text_format format)
 {
-    ENSURE(!parser->fed);
+    ENSURE(!parser->fed && format != PROTOBUF_DELIMITED);
     parser->format = format;
+}
+
+void parse_text_set_uncached(struct parse_text *parser)
+{
+    ENSURE(!parser->fed);
+    parser->uncached = true;
 }
 
 uint64_t parse_text_line(const struct parse_text *parser)
@@ -178,6 +184,15 @@ static const char *parse_known(struct parse_text *parser, const char *at, const 
     return end + 1;
 }
 
+static void hand_out_exemplar(struct parse_text *parser)
+{
+    if (!parser->line.has_exemplar)
+        return;
+    parser->exemplar_count++;
+    if (parser->sink->exemplar)
+        parser->sink->exemplar(parser->sink->ctx, &parser->line.exemplar);
+}
+
 /* The same for OpenMetrics: one space, and what is more than a value goes to the lexer. */
 static const char *parse_known_openmetrics(struct parse_text *parser, const char *at,
                                            const char *limit)
@@ -200,9 +215,9 @@ static const char *parse_known_openmetrics(struct parse_text *parser, const char
     if (bytes.len > parser->line_bytes_max || !openmetrics_lex_known(line, bytes, len))
         return NULL;
     parser->line_number++;
-    parser->exemplar_count += line->has_exemplar;
     parser->sink->known(parser->sink->ctx, index, line->value,
                         line->has_time ? &line->time_ms : NULL);
+    hand_out_exemplar(parser);
     return end + 1;
 }
 
@@ -210,6 +225,21 @@ static enum text_result lex(struct parse_text *parser, struct str bytes, bool la
 {
     return parser->format == TEXT_OPENMETRICS ? openmetrics_lex(&parser->line, bytes, last, err)
                                               : text_lex(&parser->line, bytes, last, err);
+}
+
+bool parse_text_deliver(const struct parse_text_sink *sink, struct line_cache *cache,
+                        const struct text_line *line, enum metric_type type, struct err *err)
+{
+    const int64_t *time_ms = line->has_time ? &line->time_ms : NULL;
+    uint32_t index = line_cache_look(cache, line->metric);
+
+    if (index == LINE_NONE)
+        return sink->sample(sink->ctx, line, type, err);
+    if (line->histogram)
+        sink->known_histogram(sink->ctx, index, line->histogram, time_ms);
+    else
+        sink->known(sink->ctx, index, line->value, time_ms);
+    return true;
 }
 
 static bool hand_out(struct parse_text *parser, struct err *err)
@@ -224,13 +254,12 @@ static bool hand_out(struct parse_text *parser, struct err *err)
         parser->phase = PHASE_EOF;
     if (line->kind != TEXT_SAMPLE)
         return true;
-    parser->exemplar_count += line->has_exemplar;
-    uint32_t index = line_cache_find(parser->cache, line->metric);
-    if (index == LINE_NONE)
-        return parser->sink->sample(parser->sink->ctx, line, parser->type, err);
-    parser->sink->known(parser->sink->ctx, index, line->value,
-                        line->has_time ? &line->time_ms : NULL);
-    return true;
+    const struct parse_text_sink *sink = parser->sink;
+    bool ok = parser->uncached ? sink->sample(sink->ctx, line, parser->type, err)
+                               : parse_text_deliver(sink, parser->cache, line, parser->type, err);
+    if (ok)
+        hand_out_exemplar(parser);
+    return ok;
 }
 
 /* What is to be done with a line that was not open. */
@@ -264,8 +293,9 @@ static const char *parse_lines(struct parse_text *parser, const char *at, const 
     bool openmetrics = parser->format == TEXT_OPENMETRICS;
 
     while (at < limit && parser->phase == PHASE_LINES) {
-        const char *next = openmetrics ? parse_known_openmetrics(parser, at, limit)
-                                       : parse_known(parser, at, limit);
+        const char *next = parser->uncached ? NULL
+                           : openmetrics    ? parse_known_openmetrics(parser, at, limit)
+                                            : parse_known(parser, at, limit);
         if (LIKELY(next != NULL)) {
             at = next;
             continue;

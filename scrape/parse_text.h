@@ -22,9 +22,13 @@
 
 #define PARSE_LINE_BYTES_MAX ((size_t)1 << 20)
 
-enum text_format { TEXT_PROMETHEUS, TEXT_OPENMETRICS };
+enum text_format {
+    TEXT_PROMETHEUS,
+    TEXT_OPENMETRICS,
+    PROTOBUF_DELIMITED, /* No text: parse_protobuf reads it. */
+};
 
-/* `line` is valid for the call. */
+/* Where parsers put what they find. `line` is valid for the call, a histogram as long as the scrape. */
 struct parse_text_sink {
     /* A line that the cache has: entry `index`. */
     void (*known)(void *ctx, uint32_t index, double value, const int64_t *time_ms);
@@ -33,8 +37,18 @@ struct parse_text_sink {
     bool (*sample)(void *ctx, const struct text_line *line, enum metric_type type, struct err *err);
     /* HELP, TYPE or UNIT. */
     void (*metadata)(void *ctx, const struct text_line *line);
+    /* Of the sample before; NULL: nobody wants them. Valid for the call. */
+    void (*exemplar)(void *ctx, const struct text_exemplar *exemplar);
+    /* Like known, of a sample that is a histogram. NULL where there are none. */
+    void (*known_histogram)(void *ctx, uint32_t index, const struct histogram *histogram,
+                            const int64_t *time_ms);
     void *ctx;
 };
+
+/* A sample that was read in full, as known or new. */
+MUST_CHECK bool parse_text_deliver(const struct parse_text_sink *sink, struct line_cache *cache,
+                                   const struct text_line *line, enum metric_type type,
+                                   struct err *err);
 
 struct parse_text {
     const struct parse_text_sink *sink; /* Borrowed. */
@@ -42,12 +56,13 @@ struct parse_text {
     enum text_format format;
     size_t line_bytes_max;
     uint64_t line_number;    /* Lines read so far, or the bad one. */
-    uint64_t exemplar_count; /* Read, and not kept. */
+    uint64_t exemplar_count; /* Read. */
     enum metric_type type;
     struct text_line line;
     struct buf carry; /* The line that the last bytes began. */
     int scan;         /* Where in it we are: enum scan. */
     int phase;        /* What may come: enum phase. */
+    bool uncached;    /* Every sample is told in full, as if new. */
     bool joined;      /* It has a newline inside a quoted string. */
     bool fed;         /* There were bytes. */
 };
@@ -57,6 +72,8 @@ void parse_text_init(struct parse_text *parser, struct line_cache *cache,
 void parse_text_deinit(struct parse_text *parser);
 /* Before the first byte; TEXT_PROMETHEUS otherwise. */
 void parse_text_set_format(struct parse_text *parser, enum text_format format);
+/* Before the first byte: the sink wants to see labels, and looks into the cache itself. */
+void parse_text_set_uncached(struct parse_text *parser);
 MUST_CHECK bool parse_text_feed(struct parse_text *parser, struct str bytes, struct err *err);
 /* After the last byte. A last line without a newline is one, as in Prometheus. OpenMetrics must have
  * said # EOF, unless there was not a byte: as in Prometheus, that is an empty scrape. */

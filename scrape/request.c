@@ -1,5 +1,4 @@
-/* request: headers of a scrape and the rules for Content-Type. Protobuf is not read so far, so it is
- * not asked for: of scrape_protocols it is left out of Accept, the weights stay Prometheus'. */
+/* request: headers of a scrape and the rules for Content-Type. */
 #include "request.h"
 
 #include "base/number.h"
@@ -15,6 +14,10 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
         {{"PrometheusText1.0.0", 19}, "text/plain;version=1.0.0", true},
         {{"OpenMetricsText0.0.1", 20}, "application/openmetrics-text;version=0.0.1", false},
         {{"OpenMetricsText1.0.0", 20}, "application/openmetrics-text;version=1.0.0", true},
+        {{"PrometheusProto", 15},
+         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+         "encoding=delimited",
+         false},
     };
     struct str accept = STR_EMPTY;
     int weight = 6;
@@ -36,28 +39,11 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
 bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
                    struct str user_agent, int64_t timeout_ms, struct arena *arena, struct err *err)
 {
-    const struct config_http_client *http = &options->http;
-    struct config_http_auth auth;
-    struct str *headers = arena_alloc_array(arena, 5, sizeof(*headers));
+    struct str *headers = arena_alloc_array(arena, 4, sizeof(*headers));
     char seconds[NUMBER_TEXT_MAX];
     size_t seconds_len = number_format(seconds, (double)timeout_ms / 1000, NUMBER_F);
 
-    if (!config_http_auth_read(&auth, http, arena, err))
-        return false;
-    *out = (struct http_fetch_options){
-        .timeout_ms = timeout_ms,
-        .user = auth.user,
-        .password = auth.password,
-        .bearer_token = auth.bearer_token,
-        .follow_redirects = http->follow_redirects,
-        .insecure_skip_verify = http->insecure_skip_verify,
-        .ca_file = http->ca_file,
-        .cert_file = http->cert_file,
-        .key_file = http->key_file,
-        .server_name = http->server_name,
-        .proxy_url = http->proxy_url,
-        .headers = headers,
-    };
+    *out = (struct http_fetch_options){.timeout_ms = timeout_ms, .headers = headers};
     struct str accept = request_accept(options, arena);
     headers[0] = arena_strf(arena, "Accept: " STR_FMT, STR_ARG(accept));
     headers[1] = options->enable_compression ? STR("Accept-Encoding: gzip")
@@ -65,9 +51,8 @@ bool request_build(struct http_fetch_options *out, const struct config_scrape *o
     headers[2] = arena_strf(arena, "User-Agent: " STR_FMT, STR_ARG(user_agent));
     headers[3] = arena_strf(arena, "X-Prometheus-Scrape-Timeout-Seconds: " STR_FMT,
                             (int)seconds_len, seconds);
-    headers[4] = auth.header;
-    out->header_count = auth.header.len > 0 ? 5 : 4;
-    return true;
+    out->header_count = 4;
+    return config_http_fill(out, &options->http, arena, err);
 }
 
 /* The sentence with the type quoted as Go's %q does. */
@@ -153,17 +138,10 @@ bool request_check_head(const struct http_fetch_head *head, struct str fallback_
         return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
                        head->status, STR_ARG(head->reason.len ? STR(" ") : STR_EMPTY),
                        STR_ARG(head->reason));
-    if (media == MEDIA_PROTOBUF)
-        return type_refused("target answers with Content-Type ", type,
-                            ", which was not asked for and is not supported; only text/plain and "
-                            "application/openmetrics-text are",
-                            err);
     if (media == MEDIA_OTHER)
         media = fallback_parse(fallback_protocol);
-    *format = media == MEDIA_OPENMETRICS ? TEXT_OPENMETRICS : TEXT_PROMETHEUS;
-    if (media == MEDIA_PROTOBUF)
-        return type_refused("received Content-Type ", type,
-                            ", and the fallback_scrape_protocol PrometheusProto is not supported",
-                            err);
+    *format = media == MEDIA_PROTOBUF      ? PROTOBUF_DELIMITED
+              : media == MEDIA_OPENMETRICS ? TEXT_OPENMETRICS
+                                           : TEXT_PROMETHEUS;
     return media != MEDIA_OTHER || type_unknown(type, text, err);
 }

@@ -16,6 +16,8 @@
 #include "base/list.h"
 #include "family.h"
 #include "line_cache.h"
+#include "nhcb.h"
+#include "parse_protobuf.h"
 #include "parse_text.h"
 #include "sample_labels.h"
 #include "scrape.h"
@@ -34,6 +36,11 @@ enum target_state {
     TARGET_RETIRING, /* Gone from its pool; its stale markers wait in case it comes back. */
 };
 
+/* What becomes of histograms: the job's switches, unless labels of the target say else. */
+struct target_switches {
+    bool native, always_classic, classic_to_native;
+};
+
 struct target {
     struct scraper *scraper; /* Borrowed. */
     struct pool *pool;       /* Borrowed; NULL once retired. */
@@ -43,6 +50,7 @@ struct target {
     char *url;
     uint64_t key; /* Of job, labels and URL: what makes it the same target. */
     int64_t interval_ms, timeout_ms;
+    struct target_switches switches;
     int64_t due_ms;   /* Monotonic: next start, or when the retired one gets its markers. */
     int64_t stale_ms; /* Wall time of the markers of a retired one. */
     struct storage_group *group;
@@ -107,6 +115,7 @@ struct target_spec {
     char *url;
     uint64_t key;
     int64_t interval_ms, timeout_ms;
+    struct target_switches switches;
 };
 enum target_verdict target_build(struct target_spec *out, const struct config_scrape *options,
                                  const struct target_group *group, size_t index,
@@ -150,17 +159,34 @@ void fetch_drain_waiting(struct scraper *scraper);
 
 /* --- append.c --- */
 
+/* An exemplar on its way: it is stored after its sample. */
+struct append_exemplar {
+    series_ref ref;
+    uint32_t sample; /* Those of one sample are stored in order of time. */
+    int64_t time_ms;
+    double value;
+    const struct label *labels; /* Sorted; in `kept`. */
+    size_t label_count;
+};
+
 /* One scrape's samples on their way. */
 struct append {
     struct target *target;
     struct batch batch;
-    struct arena arena;
+    struct arena arena; /* Of one line. */
+    struct arena kept;  /* Of the whole scrape: histograms, exemplars. */
+    VEC(struct append_exemplar) exemplars;
+    bool has_sample; /* The last line became a sample: what its exemplars belong to. */
+    bool was_histogram;
+    struct histogram_sum reducer;
+    int32_t schema_max;
+    uint64_t bucket_limit;
     struct sample_labels labels;
     int64_t time_ms; /* Of samples without their own. */
     bool honor_timestamps, track_timestamps;
     uint64_t sample_limit;
     uint64_t lines, added, series_added, duplicates, refused;
-    bool limit_exceeded, label_limit_exceeded;
+    bool limit_exceeded, label_limit_exceeded, bucket_limit_exceeded;
 };
 void append_init(struct append *append, struct target *target, int64_t time_ms);
 void append_deinit(struct append *append);
@@ -175,6 +201,19 @@ struct append_summary {
 void append_finish(struct append *append, const struct append_summary *summary);
 /* Markers for all that lives, at this time, and an empty cache: the target is gone for good. */
 void append_target_gone(struct target *target, int64_t time_ms);
+
+/* --- append_histogram.c --- */
+
+/* What native_histogram_min_bucket_factor means: no finer than this. */
+int32_t append_schema_max(double bucket_factor);
+/* Brings a histogram within the scrape's limits. NULL: it has too many buckets in any resolution. */
+const struct histogram *append_histogram_limit(struct append *append,
+                                               const struct histogram *histogram);
+
+/* --- append_exemplar.c --- */
+
+void append_exemplar_add(struct append *append, const struct text_exemplar *exemplar);
+void append_exemplars_store(struct append *append);
 
 /* --- report.c --- */
 

@@ -13,6 +13,9 @@ static const struct str label_scheme = {"__scheme__", 10};
 static const struct str label_path = {"__metrics_path__", 16};
 static const struct str label_interval = {"__scrape_interval__", 19};
 static const struct str label_timeout = {"__scrape_timeout__", 18};
+static const struct str label_native = {"__scrape_native_histograms__", 28};
+static const struct str label_classic = {"__always_scrape_classic_histograms__", 36};
+static const struct str label_convert = {"__convert_classic_histograms_to_nhcb__", 38};
 static const struct str param_prefix = {"__param_", 8};
 
 static struct str duration_text(struct arena *arena, int64_t ms)
@@ -32,6 +35,11 @@ static void set_default(struct labels_builder *builder, struct str name, struct 
         labels_builder_set(builder, name, value);
 }
 
+static struct str bool_text(bool value)
+{
+    return value ? STR("true") : STR("false");
+}
+
 static void discovered_load(struct labels_builder *builder, const struct config_scrape *options,
                             const struct target_group *group, size_t index, struct arena *arena)
 {
@@ -46,6 +54,9 @@ static void discovered_load(struct labels_builder *builder, const struct config_
     set_default(builder, label_timeout, duration_text(arena, options->timeout_ms));
     set_default(builder, label_path, options->metrics_path);
     set_default(builder, label_scheme, options->scheme);
+    set_default(builder, label_native, bool_text(options->native_histograms));
+    set_default(builder, label_classic, bool_text(options->always_classic_histograms));
+    set_default(builder, label_convert, bool_text(options->classic_to_native));
     for (size_t i = 0; i < options->param_count; i++) {
         const struct config_param *param = &options->params[i];
         if (param->values.count > 0)
@@ -151,6 +162,34 @@ static bool time_label(const struct labels_builder *builder, struct str name, co
     return true;
 }
 
+/* As Go's strconv.ParseBool. */
+static bool bool_label(const struct labels_builder *builder, struct str name, const char *what,
+                       bool *out, struct err *err)
+{
+    static const char *const words[] = {"1", "t", "T", "TRUE",  "true",  "True",
+                                        "0", "f", "F", "FALSE", "false", "False"};
+    struct str text = labels_builder_get(builder, name);
+
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        if (!str_eq(text, str_of(words[i])))
+            continue;
+        *out = i < COUNT_OF(words) / 2;
+        return true;
+    }
+    return err_set(err, ERR_BAD_DATA, "error parsing %s: \"" STR_FMT "\" is not a boolean", what,
+                   STR_ARG(str_first(text, 100)));
+}
+
+static bool switches_check(struct target_switches *out, const struct labels_builder *builder,
+                           struct err *err)
+{
+    return bool_label(builder, label_native, "scrape_native_histograms", &out->native, err) &&
+           bool_label(builder, label_classic, "always_scrape_classic_histograms",
+                      &out->always_classic, err) &&
+           bool_label(builder, label_convert, "convert_classic_histograms_to_nhcb",
+                      &out->classic_to_native, err);
+}
+
 static bool check(struct target_spec *spec, const struct labels_builder *builder, struct err *err)
 {
     struct str address = labels_builder_get(builder, label_address);
@@ -171,6 +210,8 @@ static bool check(struct target_spec *spec, const struct labels_builder *builder
                        "\" > \"" STR_FMT "\")",
                        STR_ARG(timeout), STR_ARG(interval));
     }
+    if (!switches_check(&spec->switches, builder, err))
+        return false;
     for (size_t i = 0; i < builder->count; i++)
         if (!str_is_utf8(builder->items[i].value))
             return err_set(err, ERR_BAD_DATA, "invalid label value for \"" STR_FMT "\"",
@@ -242,6 +283,7 @@ struct target *target_new(struct pool *pool, struct target_spec *spec)
     target->key = spec->key;
     target->interval_ms = spec->interval_ms;
     target->timeout_ms = spec->timeout_ms;
+    target->switches = spec->switches;
     target->last_good_ms = clock_mono_ms();
     for (size_t i = 0; i < REPORT_SERIES_MAX; i++)
         target->reports[i] = SERIES_REF_NONE;
@@ -266,6 +308,7 @@ void target_update(struct target *target, struct target_spec *spec)
     spec->discovered = NULL;
     target->interval_ms = spec->interval_ms;
     target->timeout_ms = spec->timeout_ms;
+    target->switches = spec->switches;
     target_spec_deinit(spec);
     if (timing)
         schedule_target(target);

@@ -333,9 +333,11 @@ static bool lex_metadata(struct lexer *lexer, enum token token, struct text_line
 void text_line_reset(struct text_line *line)
 {
     VEC_CLEAR(&line->labels);
+    VEC_CLEAR(&line->exemplar_labels);
     line->kind = TEXT_BLANK;
     line->name = line->metric = line->help = line->unit = (struct str){NULL, 0};
     line->name_quoted = line->name_escaped = line->help_quotes = false;
+    line->help_plain = false;
     line->has_time = line->has_exemplar = false;
 }
 
@@ -374,6 +376,7 @@ enum text_result text_lex(struct text_line *line, struct str bytes, bool last, s
 void text_line_deinit(struct text_line *line)
 {
     VEC_FREE(&line->labels);
+    VEC_FREE(&line->exemplar_labels);
 }
 
 struct str text_unescape(struct arena *arena, struct str s, bool quotes)

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "model/histogram.h"
 #include "model/metadata.h"
 
 struct text_label {
@@ -25,6 +26,15 @@ struct text_label {
     bool name_quoted; /* May hold any bytes and escapes. */
     bool name_escaped;
     bool value_escaped;
+};
+
+/* Stands behind a sample, or comes with one in protobuf. Labels in any order, with their escapes. */
+struct text_exemplar {
+    const struct text_label *labels;
+    size_t label_count;
+    double value;
+    int64_t time_ms;
+    bool has_time;
 };
 
 /* TEXT_UNIT and TEXT_EOF are OpenMetrics'. */
@@ -48,9 +58,13 @@ struct text_line {
     double value;
     int64_t time_ms;
     bool has_time;
+    const struct histogram *histogram; /* Instead of value; NULL in texts. */
     bool has_exemplar;
+    struct text_exemplar exemplar;
+    VEC(struct text_label) exemplar_labels;
     struct str help;       /* With escapes. */
     bool help_quotes;      /* ... of which \" is one. */
+    bool help_plain;       /* No escapes: every byte is itself. */
     enum metric_type type; /* TYPE */
     struct str unit;
 };

@@ -19,6 +19,7 @@
     X(ERR_CANCELED, 499, "canceled")             \
     X(ERR_TIMEOUT, 503, "timeout")               \
     X(ERR_UNAVAILABLE, 500, "unavailable")       \
+    X(ERR_BUSY, 503, "unavailable")              \
     X(ERR_INTERNAL, 500, "internal")             \
     X(ERR_IO, 500, "internal")                   \
     X(ERR_NO_SPACE, 500, "internal")             \

@@ -87,6 +87,15 @@ void answer(struct call *call, int status, const char *content_type, struct buf 
     answer_headers(call, status, content_type, &headers, body);
 }
 
+void answer_with(struct call *call, int status, const struct http_header *extra, size_t extra_count,
+                 struct buf *body)
+{
+    struct headers headers = {0};
+    for (size_t i = 0; i < extra_count; i++)
+        add_header(&headers, extra[i].name, extra[i].value);
+    answer_headers(call, status, body ? CONTENT_TEXT : NULL, &headers, body);
+}
+
 void answer_text(struct call *call, int status, struct str text)
 {
     struct buf body;

@@ -1,4 +1,5 @@
 /* api: the API's life and what the server tells it. */
+#include "admin_api.h"
 #include "core.h"
 
 #include <stdio.h>
@@ -47,6 +48,7 @@ bool api_open(struct api **out, const struct api_options *options, struct err *e
     }
     list_init(&api->works);
     list_init(&api->waiting);
+    list_init(&api->admin_waits);
     api->sweep = timer_new(options->loop, work_sweep, api);
     *out = api;
     return true;
@@ -103,13 +105,14 @@ void api_set_server(struct api *api, const struct http_server *server)
 void api_cancel_queries(struct api *api)
 {
     work_cancel_all(api);
+    admin_cancel_all(api);
 }
 
 void api_close(struct api *api)
 {
     if (!api)
         return;
-    ENSURE(list_empty(&api->works));
+    ENSURE(list_empty(&api->works) && list_empty(&api->admin_waits));
     timer_free(api->sweep);
     regex_free(api->cors_origin);
     config_unref(api->config);

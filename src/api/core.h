@@ -62,8 +62,9 @@ struct api {
     int64_t reload_failed_ms;
     struct route_figures *routes; /* One for each row of routes.def. */
     struct engine_figures engine;
-    struct list works;   /* struct work: all that are not answered. */
-    struct list waiting; /* struct work: queries beyond the concurrency, first come first. */
+    struct list works;       /* struct work: all that are not answered. */
+    struct list admin_waits; /* struct admin_wait: those that wait for storage. */
+    struct list waiting;     /* struct work: queries beyond the concurrency, first come first. */
     unsigned queries_running;
     struct timer *sweep; /* Runs while works are there: ends those that waited too long. */
     bool sweeping;
@@ -102,6 +103,9 @@ extern const double route_bucket_seconds[ROUTE_BUCKETS];
 
 /* `body` is taken; NULL: empty. */
 void answer(struct call *call, int status, const char *content_type, struct buf *body);
+/* Text, or nothing, with headers. */
+void answer_with(struct call *call, int status, const struct http_header *extra, size_t extra_count,
+                 struct buf *body);
 void answer_text(struct call *call, int status, struct str text);
 /* The same as Go's http.Error: a newline after the text. */
 void answer_plain_error(struct call *call, int status, struct str text);

@@ -105,6 +105,7 @@ void process_get_figures(struct process_figures *out)
     out->resident_bytes = status_field(status, STR("VmRSS:")) * 1024;
     out->anonymous_bytes = status_field(status, STR("RssAnon:")) * 1024;
     out->file_bytes = status_field(status, STR("RssFile:")) * 1024;
+    out->shared_bytes = status_field(status, STR("RssShmem:")) * 1024;
     out->threads = status_field(status, STR("Threads:"));
     out->open_files = count_open_files();
     out->open_files_max = soft_limit(RLIMIT_NOFILE);

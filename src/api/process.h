@@ -6,7 +6,7 @@
 
 struct process_figures {
     double cpu_seconds, start_seconds; /* start: Unix time. */
-    uint64_t virtual_bytes, resident_bytes, anonymous_bytes, file_bytes, threads;
+    uint64_t virtual_bytes, resident_bytes, anonymous_bytes, file_bytes, shared_bytes, threads;
     uint64_t open_files, open_files_max,
         virtual_bytes_max; /* A maximum that does not exist is UINT64_MAX. */
 };

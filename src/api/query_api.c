@@ -1,11 +1,16 @@
 /* query_api: /query, /query_range and what can be said of an expression without running it. */
 #include "core.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "model/duration.h"
+#include "net/worker.h"
 #include "param.h"
 #include "query.h"
 #include "work.h"
+
+#define QUERY_BYTES_MIN ((uint64_t)1 << 20) /* Less than this is no use to a query. */
 
 #define RANGE_POINTS_MAX 11000
 
@@ -112,12 +117,39 @@ static void finish_query(struct work *base)
     answer_error(call, &base->err);
 }
 
+/* A query may take its thread's share of the memory that is left, and does not begin without one. */
+static bool share_memory(const struct api_options *options, size_t *bytes_max, struct err *err)
+{
+    uint64_t share = storage_memory_share(options->storage, options->query_threads);
+
+    *bytes_max = options->query_bytes_max;
+    if (share == UINT64_MAX)
+        return true;
+    if (share < QUERY_BYTES_MIN)
+        return err_set(err, ERR_BUSY,
+                       "the memory budget is used up, %llu bytes are left for a query: try again later",
+                       (unsigned long long)share);
+    if (*bytes_max == 0 || share < *bytes_max)
+        *bytes_max = (size_t)share;
+    return true;
+}
+
+/* Threads that could really run side by side. */
+static unsigned useful_workers(const struct lane *lane)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = lane_threads(lane);
+    return cores > 0 && (unsigned)cores < threads ? (unsigned)cores : threads;
+}
+
 /* Reads what instant and range queries have in common. */
 static bool read_common(struct call *call, struct query_work *work, struct err *err)
 {
     const struct api_options *options = &call->api->options;
     int64_t timeout_ms = options->query_timeout_ms, lookback_ms = options->lookback_ms;
 
+    if (!share_memory(options, &work->options.bytes_max, err))
+        return false;
     if (param_get(call, "timeout").len > 0) {
         int64_t wanted_ms;
         if (!param_duration(call, "timeout", &wanted_ms, err))
@@ -139,8 +171,10 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
     work->options.default_step_ms =
         call->api->config ? call->api->config->global.evaluation_interval_ms : 60000;
     work->options.samples_max = options->query_samples_max;
-    work->options.bytes_max = options->query_bytes_max;
     work->options.canceled = &work->work.canceled;
+    work->options.parallel = lane_share;
+    work->options.parallel_ctx = options->query_lane;
+    work->options.workers_max = useful_workers(options->query_lane);
     work->work.call = call;
     work->work.gated = true;
     work->work.run = run_query;
@@ -252,45 +286,4 @@ void serve_parse_query(struct call *call)
         return;
     }
     answer_data(call, &out);
-}
-
-/* Whether the expression selects series at all. Inside the AST's strings the quotes are escaped, so
- * this finds nodes only. */
-static bool has_selector(struct str ast)
-{
-    return str_find(ast, STR("\"type\":\"vectorSelector\"")) < ast.len ||
-           str_find(ast, STR("\"type\":\"matrixSelector\"")) < ast.len;
-}
-
-/* Exemplars are not kept: a good question has an empty answer. */
-void serve_query_exemplars(struct call *call)
-{
-    int64_t start_ms, end_ms;
-    struct err err = {0};
-    struct buf ast;
-
-    if (!param_time_or(call, "start", PARAM_TIME_MIN, &start_ms, &err) ||
-        !param_time_or(call, "end", PARAM_TIME_MAX, &end_ms, &err)) {
-        answer_error(call, &err);
-        return;
-    }
-    if (end_ms < start_ms) {
-        err_set(&err, ERR_BAD_DATA, "end timestamp must not be before start timestamp");
-        answer_error(call, &err);
-        return;
-    }
-    buf_init(&ast, ANSWER_BYTES_MAX);
-    if (!query_ast_json(param_get(call, "query"), call->api->options.query_features, &ast, &err)) {
-        err.code = ERR_BAD_DATA;
-        answer_error(call, &err);
-    } else if (!has_selector(buf_str(&ast))) {
-        answer(call, 204, NULL, NULL);
-    } else {
-        struct buf out;
-        buf_init(&out, ANSWER_BYTES_MAX);
-        envelope_begin(&out);
-        BUF_ADD(&out, "[]");
-        answer_data(call, &out);
-    }
-    buf_deinit(&ast);
 }

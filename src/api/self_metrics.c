@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/cgroup.h"
 #include "base/number.h"
 #include "process.h"
 #include "status.h"
@@ -17,10 +18,12 @@
 struct figures {
     const struct api *api;
     struct storage_stats storage;
+    struct exemplar_stats exemplars;
     struct scraper_stats scrape;
     struct discovery_stats discovery;
     struct write_stats write;
     struct process_figures process;
+    struct cgroup_memory cgroup;
     size_t queries;
     unsigned connections;
     double retention_seconds, retention_bytes;
@@ -231,6 +234,24 @@ static void add_log_fsync(struct buf *out, const struct storage_stats *storage)
     add_value(out, (double)storage->log_fsyncs);
 }
 
+static void add_guilty(struct buf *out, const struct storage_guilty *guilty)
+{
+    if (!guilty->known)
+        return;
+    add_family(out, "narthex_storage_refused_largest_job_series", "gauge",
+               "The job with most series when series were refused last.");
+    BUF_ADD(out, "narthex_storage_refused_largest_job_series{job=");
+    add_label_value(out, str_of(guilty->job));
+    BUF_ADD(out, "}");
+    add_value(out, (double)guilty->job_series);
+    add_family(out, "narthex_storage_refused_largest_label_values", "gauge",
+               "The label name with most values when series were refused last.");
+    BUF_ADD(out, "narthex_storage_refused_largest_label_values{name=");
+    add_label_value(out, str_of(guilty->label));
+    BUF_ADD(out, "}");
+    add_value(out, (double)guilty->label_values);
+}
+
 static void collect(const struct api *api, struct figures *f)
 {
     const struct api_options *options = &api->options;
@@ -238,6 +259,7 @@ static void collect(const struct api *api, struct figures *f)
     *f = (struct figures){.api = api};
     if (options->storage)
         storage_get_stats(options->storage, &f->storage);
+    storage_get_exemplar_stats(options->storage, &f->exemplars);
     if (options->scraper)
         scraper_get_stats(options->scraper, &f->scrape);
     if (options->discovery)
@@ -245,6 +267,7 @@ static void collect(const struct api *api, struct figures *f)
     if (options->write_receiver)
         write_receiver_get_stats(options->write_receiver, &f->write);
     process_get_figures(&f->process);
+    cgroup_memory_read("", &f->cgroup);
     if (options->start_time_ms > 0)
         f->process.start_seconds = (double)options->start_time_ms / 1000;
     LIST_EACH (node, &api->works)
@@ -268,6 +291,7 @@ void serve_metrics(struct call *call)
     add_scrape(&out, &f);
     add_discovery(&out, call->api);
     add_log_fsync(&out, &f.storage);
+    add_guilty(&out, &f.storage.guilty);
     add_http_requests(&out, call->api);
     add_http_durations(&out, call->api);
     answer(call, 200, CONTENT_METRICS, &out);

@@ -4,6 +4,7 @@
  * it, and on an overcommitting system the kernel's answer comes later and elsewhere anyway. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,24 @@ void *mem_realloc(void *ptr, size_t bytes)
 void mem_free(void *ptr)
 {
     free(ptr);
+}
+
+/* One heap for the loop thread and one for all others: each thread would keep its own share of what large queries have
+ * freed (measured after eight queries over 30,000 series: 83 MB resident, 66 MB with two heaps). */
+void mem_setup(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
+}
+
+size_t mem_in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
 }
 
 void *mem_dup(const void *ptr, size_t bytes)

@@ -1,161 +1,19 @@
-/* proto: reads prometheus.WriteRequest off the wire.
+/* proto: requests and series.
  *
- *     WriteRequest { repeated TimeSeries timeseries = 1; reserved 2; repeated MetricMetadata
- * metadata = 3; } TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2; repeated
- * Exemplar exemplars = 3; repeated Histogram histograms = 4; } Label        { string name = 1;
- * string value = 2; } Sample       { double value = 1; int64 timestamp = 2; }
+ *     WriteRequest { TimeSeries timeseries = 1; MetricMetadata metadata = 3; }
+ *     TimeSeries   { Label labels = 1; Sample samples = 2; Exemplar exemplars = 3;
+ *                    Histogram histograms = 4; }
+ *     v2.Request   { string symbols = 4; TimeSeries timeseries = 5; }
+ *     v2.TimeSeries{ uint32 labels_refs = 1; Sample samples = 2; Histogram histograms = 3;
+ *                    Exemplar exemplars = 4; Metadata metadata = 5; }
  *
- * Each field is a varint key (number << 3 | wire type) and a payload. Fields that are not named
- * here are skipped whatever they hold, groups of old protobuf included. A length never reaches past
- * its own message. Not a protobuf library: this is four messages, and a library would build the
- * whole tree before the first sample can be looked at. */
+ * Fields that are not named here are skipped whatever they hold. */
 #include "proto.h"
 
-#include <inttypes.h>
-
-#include "base/mem.h"
-
-enum wire { WIRE_VARINT, WIRE_FIXED64, WIRE_BYTES, WIRE_GROUP, WIRE_GROUP_END, WIRE_FIXED32 };
-
-struct field {
-    uint64_t number;
-    unsigned wire;
-};
-
-static bool bad_end(struct err *err)
+static bool count_sample(struct proto_write *write, struct err *err)
 {
-    return err_set(err, ERR_BAD_DATA, "unexpected EOF");
-}
-
-static bool read_field(struct reader *in, struct field *out, struct err *err)
-{
-    uint64_t key = read_varint(in);
-    if (in->bad)
-        return bad_end(err);
-    out->number = key >> 3;
-    out->wire = (unsigned)(key & 7);
-    if (out->number == 0 || out->number > INT32_MAX)
-        return err_set(err, ERR_BAD_DATA, "proto: illegal tag %" PRIu64 " (wire type %u)",
-                       out->number, out->wire);
-    return true;
-}
-
-/* Skips the payload of one field. A group is skipped by counting its nested starts and ends. */
-static bool skip_field(struct reader *in, unsigned wire, struct err *err)
-{
-    size_t depth = 0;
-
-    for (;;) {
-        switch (wire) {
-        case WIRE_VARINT:
-            read_varint(in);
-            break;
-        case WIRE_FIXED64:
-            read_u64(in);
-            break;
-        case WIRE_BYTES:
-            read_varint_str(in);
-            break;
-        case WIRE_GROUP:
-            depth++;
-            break;
-        case WIRE_GROUP_END:
-            if (depth == 0)
-                return err_set(err, ERR_BAD_DATA, "proto: unexpected end of group");
-            depth--;
-            break;
-        case WIRE_FIXED32:
-            read_u32(in);
-            break;
-        default:
-            return err_set(err, ERR_BAD_DATA, "proto: illegal wireType %u", wire);
-        }
-        if (in->bad)
-            return bad_end(err);
-        if (depth == 0)
-            return true;
-        struct field inner;
-        if (!read_field(in, &inner, err))
-            return false;
-        wire = inner.wire;
-    }
-}
-
-static bool check_wire(struct field field, unsigned wanted, const char *name, struct err *err)
-{
-    if (field.wire == wanted)
-        return true;
-    return err_set(err, ERR_BAD_DATA, "proto: wrong wireType = %u for field %s", field.wire, name);
-}
-
-static bool read_message(struct reader *in, struct field field, const char *name,
-                         struct reader *out, struct err *err)
-{
-    if (!check_wire(field, WIRE_BYTES, name, err))
-        return false;
-    struct str bytes = read_varint_str(in);
-    if (in->bad)
-        return bad_end(err);
-    *out = reader_over(bytes);
-    return true;
-}
-
-static bool read_text(struct reader *in, struct field field, const char *name, struct str *out,
-                      struct err *err)
-{
-    if (!check_wire(field, WIRE_BYTES, name, err))
-        return false;
-    *out = read_varint_str(in);
-    return in->bad ? bad_end(err) : true;
-}
-
-static bool read_label(struct reader in, struct label *out, struct err *err)
-{
-    *out = (struct label){STR_EMPTY, STR_EMPTY};
-    while (reader_left(&in) > 0) {
-        struct field field;
-        bool ok = read_field(&in, &field, err);
-        if (ok && field.number == 1)
-            ok = read_text(&in, field, "Name", &out->name, err);
-        else if (ok && field.number == 2)
-            ok = read_text(&in, field, "Value", &out->value, err);
-        else if (ok)
-            ok = skip_field(&in, field.wire, err);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool read_sample_field(struct reader *in, struct field field, struct sample *out,
-                              struct err *err)
-{
-    switch (field.number) {
-    case 1:
-        if (!check_wire(field, WIRE_FIXED64, "Value", err))
-            return false;
-        out->value = sample_from_bits(read_u64(in));
-        break;
-    case 2:
-        if (!check_wire(field, WIRE_VARINT, "Timestamp", err))
-            return false;
-        out->time_ms = (int64_t)read_varint(in);
-        break;
-    default:
-        return skip_field(in, field.wire, err);
-    }
-    return in->bad ? bad_end(err) : true;
-}
-
-static bool read_sample(struct reader in, struct sample *out, struct err *err)
-{
-    *out = (struct sample){0};
-    while (reader_left(&in) > 0) {
-        struct field field;
-        if (!read_field(&in, &field, err) || !read_sample_field(&in, field, out, err))
-            return false;
-    }
-    return true;
+    return ++write->sample_count <= PROTO_SAMPLES_MAX ||
+           err_set(err, ERR_BAD_DATA, "a request has more than %d samples", PROTO_SAMPLES_MAX);
 }
 
 static bool add_label(struct proto_write *write, struct reader in, struct err *err)
@@ -164,53 +22,85 @@ static bool add_label(struct proto_write *write, struct reader in, struct err *e
 
     if (write->labels.count >= PROTO_LABELS_MAX)
         return err_set(err, ERR_BAD_DATA, "a series has more than %d labels", PROTO_LABELS_MAX);
-    if (!read_label(in, &label, err))
+    if (!proto_read_label(in, &label, err))
         return false;
     VEC_PUSH(&write->labels, label);
     return true;
+}
+
+static bool add_refs(struct proto_write *write, struct reader *in, struct wire_field field,
+                     struct err *err)
+{
+    struct proto_labels labels = {write->labels.items, write->labels.count, write->labels.capacity};
+    bool ok =
+        proto_read_refs(write, in, field, &labels, PROTO_LABELS_MAX, &write->wrong_labels, err);
+
+    write->labels.items = labels.items;
+    write->labels.count = labels.count;
+    write->labels.capacity = labels.capacity;
+    return ok;
 }
 
 static bool add_sample(struct proto_write *write, struct reader in, struct err *err)
 {
     struct sample sample;
 
-    if (++write->sample_count > PROTO_SAMPLES_MAX)
-        return err_set(err, ERR_BAD_DATA, "a request has more than %d samples", PROTO_SAMPLES_MAX);
-    if (!read_sample(in, &sample, err))
+    if (!count_sample(write, err) || !proto_read_sample(in, &sample, err))
         return false;
     VEC_PUSH(&write->samples, sample);
     return true;
 }
 
-static bool read_series_field(struct proto_write *write, struct reader *in, struct field field,
+enum series_part { PART_LABELS, PART_SAMPLES, PART_EXEMPLARS, PART_HISTOGRAMS, PART_OTHER };
+
+static enum series_part part_of(uint64_t number, bool is_v2)
+{
+    static const enum series_part v1[] = {PART_LABELS, PART_SAMPLES, PART_EXEMPLARS,
+                                          PART_HISTOGRAMS};
+    static const enum series_part v2[] = {PART_LABELS, PART_SAMPLES, PART_HISTOGRAMS,
+                                          PART_EXEMPLARS};
+
+    if (number == 0 || number > 4)
+        return PART_OTHER;
+    return is_v2 ? v2[number - 1] : v1[number - 1];
+}
+
+static bool read_series_field(struct proto_write *write, struct reader *in, struct wire_field field,
                               struct err *err)
 {
     struct reader inner;
 
-    switch (field.number) {
-    case 1:
-        return read_message(in, field, "Labels", &inner, err) && add_label(write, inner, err);
-    case 2:
-        return read_message(in, field, "Samples", &inner, err) && add_sample(write, inner, err);
-    case 3:
-        write->exemplar_count++;
-        return read_message(in, field, "Exemplars", &inner, err);
-    case 4:
-        write->histogram_count++;
-        return read_message(in, field, "Histograms", &inner, err);
-    default:
-        return skip_field(in, field.wire, err);
+    switch (part_of(field.number, write->is_v2)) {
+    case PART_LABELS:
+        if (write->is_v2)
+            return add_refs(write, in, field, err);
+        return wire_message(in, field, "Labels", &inner, err) && add_label(write, inner, err);
+    case PART_SAMPLES:
+        return wire_message(in, field, "Samples", &inner, err) && add_sample(write, inner, err);
+    case PART_EXEMPLARS:
+        return wire_message(in, field, "Exemplars", &inner, err) &&
+               proto_read_exemplar(write, inner, err);
+    case PART_HISTOGRAMS:
+        return wire_message(in, field, "Histograms", &inner, err) && count_sample(write, err) &&
+               proto_read_histogram(write, inner, err);
+    case PART_OTHER:
+        write->metadata_count += write->is_v2 && field.number == 5;
+        return wire_skip(in, field, err);
     }
+    UNREACHABLE();
 }
 
 static bool read_series(struct proto_write *write, struct reader in, struct err *err)
 {
     VEC_CLEAR(&write->labels);
     VEC_CLEAR(&write->samples);
-    write->exemplar_count = write->histogram_count = 0;
+    VEC_CLEAR(&write->histograms);
+    VEC_CLEAR(&write->exemplars);
+    VEC_CLEAR(&write->exemplar_labels);
+    write->wrong_labels = STR_EMPTY;
     while (reader_left(&in) > 0) {
-        struct field field;
-        if (!read_field(&in, &field, err) || !read_series_field(write, &in, field, err))
+        struct wire_field field;
+        if (!wire_next(&in, &field, err) || !read_series_field(write, &in, field, err))
             return false;
     }
     return true;
@@ -219,27 +109,68 @@ static bool read_series(struct proto_write *write, struct reader in, struct err 
 void proto_write_init(struct proto_write *write, struct str bytes)
 {
     *write = (struct proto_write){.in = reader_over(bytes)};
+    arena_init(&write->kept, PROTO_HISTOGRAM_BYTES_MAX);
+}
+
+/* The table may stand anywhere in the message. */
+static bool read_symbols(struct proto_write *write, struct err *err)
+{
+    struct reader in = write->in;
+
+    while (reader_left(&in) > 0) {
+        struct wire_field field;
+        struct str symbol;
+        if (!wire_next(&in, &field, err))
+            return false;
+        if (field.number != 4) {
+            if (!wire_skip(&in, field, err))
+                return false;
+            continue;
+        }
+        if (!wire_text(&in, field, "Symbols", &symbol, err))
+            return false;
+        if (write->symbols.count >= PROTO_SYMBOLS_MAX)
+            return err_set(err, ERR_BAD_DATA, "a request has more than %d symbols",
+                           PROTO_SYMBOLS_MAX);
+        VEC_PUSH(&write->symbols, symbol);
+    }
+    return true;
+}
+
+bool proto_write_init_v2(struct proto_write *write, struct str bytes, struct err *err)
+{
+    proto_write_init(write, bytes);
+    write->is_v2 = true;
+    return read_symbols(write, err);
 }
 
 void proto_write_deinit(struct proto_write *write)
 {
+    VEC_FREE(&write->symbols);
     VEC_FREE(&write->labels);
     VEC_FREE(&write->samples);
+    VEC_FREE(&write->histograms);
+    VEC_FREE(&write->exemplars);
+    VEC_FREE(&write->exemplar_labels);
+    histogram_parts_deinit(&write->parts);
+    arena_deinit(&write->kept);
 }
 
 bool proto_write_next(struct proto_write *write, struct err *err)
 {
+    uint64_t series_number = write->is_v2 ? 5 : 1;
+
     while (reader_left(&write->in) > 0) {
-        struct field field;
+        struct wire_field field;
         struct reader inner;
-        if (!read_field(&write->in, &field, err))
+        if (!wire_next(&write->in, &field, err))
             return false;
-        if (field.number == 1)
-            return read_message(&write->in, field, "Timeseries", &inner, err) &&
+        if (field.number == series_number)
+            return wire_message(&write->in, field, "Timeseries", &inner, err) &&
                    read_series(write, inner, err);
-        if (field.number == 3)
+        if (field.number == 3 && !write->is_v2)
             write->metadata_count++;
-        if (!skip_field(&write->in, field.wire, err))
+        if (!wire_skip(&write->in, field, err))
             return false;
     }
     return false;

@@ -129,11 +129,15 @@ def config_of(*jobs):
     return "scrape_configs:\n" + "".join(jobs)
 
 
+HISTOGRAM_SWITCHES = ("__scrape_native_histograms__", "__always_scrape_classic_histograms__",
+                      "__convert_classic_histograms_to_nhcb__")  # The job's, which the peer does not know.
+
+
 def discovered(server, pool):
     """The label sets before relabelling, sorted. All jobs here drop their targets, so that nothing is scraped."""
     found = server.data("/api/v1/targets", {"state": "dropped", "scrapePool": pool})["droppedTargets"]
-    return sorted((t["discoveredLabels"] for t in found if t["discoveredLabels"]["job"] == pool),
-                  key=lambda labels: sorted(labels.items()))
+    return sorted(({name: text for name, text in t["discoveredLabels"].items() if name not in HISTOGRAM_SWITCHES}
+                   for t in found if t["discoveredLabels"]["job"] == pool), key=lambda labels: sorted(labels.items()))
 
 
 def addresses(server, pool):

@@ -10,13 +10,16 @@
 #include <math.h>
 
 #include "base/log.h"
+#include "model/histogram_math.h"
 #include "model/sample.h"
 #include "storage.h"
 
 struct fake_series {
     struct labels *labels;
     int pins;
-    VEC(struct sample) samples;
+    VEC(struct sample) samples; /* A histogram: its count; `histogram` has the newest. */
+    struct buf histogram;       /* As printed; empty: none. */
+    struct buf exemplars;       /* All of them: {trace="x"} 1 @17; */
 };
 
 struct storage {
@@ -24,6 +27,7 @@ struct storage {
     size_t series_max; /* 0: none. */
     int open_groups;
     size_t append_count;
+    size_t exemplars_max;
 };
 
 struct storage_group {
@@ -36,6 +40,8 @@ static void fake_deinit(struct storage *storage)
     VEC_EACH (series, &storage->series) {
         labels_unref(series->labels);
         VEC_FREE(&series->samples);
+        buf_deinit(&series->histogram);
+        buf_deinit(&series->exemplars);
     }
     VEC_FREE(&storage->series);
 }
@@ -111,6 +117,8 @@ series_ref storage_series(struct storage *storage, struct storage_group *group,
         return SERIES_REF_NONE;
     }
     struct fake_series added = {.labels = wanted, .pins = 1};
+    buf_init(&added.histogram, 1 << 16);
+    buf_init(&added.exemplars, 1 << 16);
     VEC_PUSH(&storage->series, added);
     return (series_ref)(storage->series.count - 1);
 }
@@ -151,12 +159,35 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
     storage->append_count++;
     VEC_EACH (sample, &batch->samples) {
         ENSURE(sample->ref < storage->series.count && storage->series.items[sample->ref].pins > 0);
+        struct fake_series *series = &storage->series.items[sample->ref];
+        bool is_float = sample->kind == SAMPLE_FLOAT;
         enum sample_outcome outcome =
-            fake_take(&storage->series.items[sample->ref], sample->time_ms, sample->value);
+            fake_take(series, sample->time_ms, is_float ? sample->value : sample->histogram->count);
+        buf_clear(&series->histogram);
+        if (!is_float)
+            histogram_print(&series->histogram, sample->histogram);
         sample->outcome = (uint8_t)outcome;
         result->outcome_count[outcome]++;
     }
     return true;
+}
+
+enum exemplar_outcome storage_exemplar_add(struct storage *storage, series_ref ref,
+                                           const struct exemplar *exemplar)
+{
+    struct buf *out = &storage->series.items[ref].exemplars;
+
+    ENSURE(storage->exemplars_max > 0 && storage->series.items[ref].pins > 0);
+    struct labels *labels = labels_new(exemplar->labels, exemplar->label_count);
+    labels_print(out, labels);
+    labels_unref(labels);
+    buf_addf(out, " %g @%lld;", exemplar->value, (long long)exemplar->time_ms);
+    return EXEMPLAR_STORED;
+}
+
+size_t storage_get_exemplars_max(const struct storage *storage)
+{
+    return storage->exemplars_max;
 }
 
 #endif

@@ -199,6 +199,12 @@ void selection_free(struct selection *selection)
     mem_free(selection);
 }
 
+uint64_t selection_bytes(const struct selection *selection)
+{
+    (void)selection;
+    return 0;
+}
+
 size_t selection_count(const struct selection *selection)
 {
     return selection->found.count;

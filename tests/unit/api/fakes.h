@@ -42,6 +42,13 @@ static struct fake {
     void *write_ctx;
     struct write_headers write_headers;
     char write_body[64];
+    uint64_t memory_room; /* 0: without end. */
+    size_t deletes;
+    int64_t delete_from_ms, delete_to_ms;
+    char delete_value[32];
+    bool delete_fails, hold_clean, snapshot_fails, skip_head;
+    storage_commit_fn clean_done;
+    void *clean_ctx;
     int reloads, quits;
     bool reload_fails;
     struct target_view targets[4];
@@ -120,6 +127,40 @@ struct labels *selection_labels(const struct selection *selection, size_t index)
     return fake.series[selection->items[index]].labels;
 }
 
+/* The deletes, cleans and snapshots that were asked for; the test says when they end. */
+bool storage_delete(struct storage *storage, struct matchers *sets, size_t set_count,
+                    int64_t from_ms, int64_t to_ms, storage_commit_fn done, void *ctx,
+                    struct err *err)
+{
+    struct err none = {0};
+    (void)storage;
+    if (fake.delete_fails)
+        return err_set(err, ERR_LIMIT, "too many");
+    fake.deletes += set_count;
+    fake.delete_from_ms = from_ms;
+    fake.delete_to_ms = to_ms;
+    snprintf(fake.delete_value, sizeof(fake.delete_value), STR_FMT, STR_ARG(sets[0].items[0].value));
+    done(ctx, &none);
+    return true;
+}
+void storage_clean_tombstones(struct storage *storage, storage_commit_fn done, void *ctx)
+{
+    (void)storage;
+    fake.clean_done = done;
+    fake.clean_ctx = ctx;
+    if (!fake.hold_clean)
+        done(ctx, &(struct err){0});
+}
+void storage_snapshot(struct storage *storage, bool skip_head, storage_snapshot_fn done, void *ctx)
+{
+    struct err err = {0};
+    (void)storage;
+    fake.skip_head = skip_head;
+    if (fake.snapshot_fails)
+        err_set(&err, ERR_NO_SPACE, "no space");
+    done(ctx, "20230102T030405Z-00000000000000ab", &err);
+}
+
 struct cursor *cursor_new(const struct selection *selection)
 {
     struct cursor *cursor = MEM_NEW(struct cursor);
@@ -185,6 +226,13 @@ bool storage_label_values(struct storage *storage, struct str name, const struct
     snprintf(fake.name_bytes, sizeof(fake.name_bytes), STR_FMT, STR_ARG(name));
     fake_texts(arena, set_count, limit, out, count, cut);
     return true;
+}
+
+uint64_t storage_memory_share(struct storage *storage, unsigned query_count)
+{
+    (void)storage;
+    (void)query_count;
+    return fake.memory_room ? fake.memory_room : UINT64_MAX;
 }
 
 void storage_get_stats(const struct storage *storage, struct storage_stats *out)
@@ -296,6 +344,72 @@ bool query_ast_json(struct str text, unsigned features, struct buf *out, struct 
     return true;
 }
 
+/* "up" has a selector, other texts have none. */
+bool query_selectors(struct str text, unsigned features, struct matchers **out, size_t *count,
+                     struct err *err)
+{
+    (void)features;
+    *out = NULL;
+    *count = 0;
+    if (text.len == 0)
+        return err_set(err, ERR_BAD_DATA, "1:1: parse error: no expression found in input");
+    if (!str_starts(text, STR("up")))
+        return true;
+    *out = MEM_NEW(struct matchers);
+    (*out)->items = MEM_NEW(struct matcher);
+    (*out)->count = *count = 1;
+    return matcher_init((*out)->items, MATCH_EQUAL, LABEL_NAME, text, err);
+}
+void query_selectors_free(struct matchers *selectors, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        matchers_deinit(&selectors[i]);
+    mem_free(selectors);
+}
+
+static struct labels *fake_labels(struct str name, struct str value)
+{
+    struct label label = {name, value};
+    return labels_new(&label, 1);
+}
+
+/* Two exemplars of up2 and one of up1. */
+struct exemplar_list *storage_exemplars(const struct storage *storage, int64_t from_ms,
+                                        int64_t to_ms)
+{
+    struct exemplar_list *list = MEM_NEW(struct exemplar_list);
+    struct labels *second = fake_labels(LABEL_NAME, STR("up2"));
+    (void)storage;
+    list->items = mem_alloc_array(3, sizeof(*list->items));
+    if (from_ms <= 1500 && to_ms >= 2000) {
+        list->items[0] = (struct exemplar_item){labels_ref(second), fake_labels(STR("t"), STR("x")),
+                                                1500, 0.25};
+        list->items[1] =
+            (struct exemplar_item){labels_ref(second), labels_new(NULL, 0), 2000, 1e300};
+        list->items[2] = (struct exemplar_item){fake_labels(LABEL_NAME, STR("up1")),
+                                                fake_labels(STR("t"), STR("y")), 1000, 3};
+        list->count = 3;
+    }
+    labels_unref(second);
+    return list;
+}
+void exemplar_list_free(struct exemplar_list *list)
+{
+    if (!list)
+        return;
+    for (size_t i = 0; i < list->count; i++) {
+        labels_unref(list->items[i].series);
+        labels_unref(list->items[i].labels);
+    }
+    mem_free(list->items);
+    mem_free(list);
+}
+void storage_get_exemplar_stats(const struct storage *storage, struct exemplar_stats *out)
+{
+    (void)storage;
+    *out = (struct exemplar_stats){.stored = 5};
+}
+
 /* name, or name with one matcher: {job=~".*"} is written any; anything with '(' does not parse. */
 bool query_parse_selector(struct str text, struct matchers *out, struct err *err)
 {
@@ -376,10 +490,13 @@ void write_receive(struct write_receiver *receiver, const struct write_headers *
     (void)now_ms;
     fake.write_headers = *headers;
     snprintf(fake.write_body, sizeof(fake.write_body), STR_FMT, STR_ARG(body));
+    struct write_written written = {3, 2, 1};
     if (str_eq(body, STR("bad")))
-        done(ctx, 400, STR("out of order sample"));
+        done(ctx, 400, STR("out of order sample"), NULL);
+    else if (str_eq(body, STR("part")))
+        done(ctx, 400, STR("one of them"), &written);
     else
-        done(ctx, 204, STR_EMPTY);
+        done(ctx, 204, STR_EMPTY, str_eq(body, STR("v2")) ? &written : NULL);
 }
 void write_receiver_get_stats(const struct write_receiver *receiver, struct write_stats *out)
 {

@@ -154,6 +154,17 @@ static void test_serve_query_exemplars__tells_selectors_from_none(void **state)
     (void)state;
     get("/api/v1/query_exemplars?query=up");
     assert_reply(200, "{\"status\":\"success\",\"data\":[]}");
+    get("/api/v1/query_exemplars?query=up2&start=0&end=10");
+    assert_reply(200, "{\"status\":\"success\",\"data\":[{\"seriesLabels\":{\"__name__\":\"up2\"},"
+                      "\"exemplars\":[{\"labels\":{\"t\":\"x\"},\"value\":\"0.25\","
+                      "\"timestamp\":1.500},{\"labels\":{},\"value\":\"1e+300\","
+                      "\"timestamp\":2}]}]}");
+    get("/api/v1/query_exemplars?query=up1&start=0&end=10");
+    assert_reply(200, "{\"status\":\"success\",\"data\":[{\"seriesLabels\":{\"__name__\":\"up1\"},"
+                      "\"exemplars\":[{\"labels\":{\"t\":\"y\"},\"value\":\"3\","
+                      "\"timestamp\":1}]}]}");
+    get("/api/v1/query_exemplars?query=up2&start=3&end=10");
+    assert_reply(200, "{\"status\":\"success\",\"data\":[]}");
     get("/api/v1/query_exemplars?query=text");
     assert_reply(204, "");
 }

@@ -107,7 +107,7 @@ static void test_serve_metrics__reads_the_process(void **state)
     assert_null(strstr(reply.body, "\nprocess_resident_memory_bytes 0\n"));
     assert_null(strstr(reply.body, "\nprocess_virtual_memory_bytes 0\n"));
     assert_null(strstr(reply.body, "\nprocess_open_fds 0\n"));
-    assert_null(strstr(reply.body, "\nnarthex_memory_anonymous_bytes 0\n"));
+    assert_null(strstr(reply.body, "\nnarthex_process_resident_anonymous_bytes 0\n"));
     assert_null(strstr(reply.body, "\nnarthex_threads 0\n"));
 }
 

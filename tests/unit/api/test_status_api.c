@@ -105,10 +105,6 @@ static void test_serve_reload__tells_what_went_wrong(void **state)
     ask("POST", "/-/quit", NULL, "");
     assert_reply(200, "Requesting termination... Goodbye!");
     assert_int_equal(fake.quits, 1);
-    ask("POST", "/api/v1/admin/tsdb/delete_series?match[]=up", NULL, "");
-    assert_reply(500, "{\"status\":\"error\",\"errorType\":\"unavailable\",\"error\":\"deleting "
-                      "series is not supported "
-                      "by this server yet\"}");
     ask("POST", "/api/v1/write", NULL, "x");
     assert_reply(
         404, "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n");

@@ -10,7 +10,9 @@
 #include "base/bytes.h"
 #include "base/compress.h"
 #include "base/mem.h"
+#include "model/histogram_math.h"
 #include "model/sample.h"
+#include "proto_text.h"
 #include "remote.h"
 
 #define NOW_MS 1700000000000
@@ -33,6 +35,9 @@ static struct fake {
     bool all_or_nothing;
     struct storage_group *append_group;
     struct err append_err, series_err;
+    uint8_t outcomes[4]; /* Of the first samples. */
+    struct buf histograms, exemplars;
+    enum exemplar_outcome exemplar_outcome;
     storage_commit_fn commit_done;
     void *commit_ctx;
 } fake;
@@ -97,9 +102,34 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
         *err = fake.append_err;
         return false;
     }
-    for (size_t i = 0; i < batch->samples.count; i++)
-        fake.appended[fake.appended_count++] = batch->samples.items[i];
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        struct batch_sample *sample = &batch->samples.items[i];
+        fake.appended[fake.appended_count++] = *sample;
+        sample->outcome = i < COUNT_OF(fake.outcomes) ? fake.outcomes[i] : SAMPLE_STORED;
+        if (sample->kind == SAMPLE_HISTOGRAM)
+            histogram_print(&fake.histograms, sample->histogram);
+    }
     return true;
+}
+
+struct labels *storage_series_labels(struct storage *storage, series_ref ref)
+{
+    struct label label = {LABEL_NAME, STR("s")};
+    (void)storage;
+    assert_true(ref < fake.series_count);
+    return labels_new(&label, 1);
+}
+
+enum exemplar_outcome storage_exemplar_add(struct storage *storage, series_ref ref,
+                                           const struct exemplar *exemplar)
+{
+    (void)storage;
+    assert_true(ref < fake.series_count && fake.pins > 0);
+    struct labels *labels = labels_new(exemplar->labels, exemplar->label_count);
+    labels_print(&fake.exemplars, labels);
+    labels_unref(labels);
+    buf_addf(&fake.exemplars, " %g @%lld;", exemplar->value, (long long)exemplar->time_ms);
+    return fake.exemplar_outcome;
 }
 
 void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
@@ -122,12 +152,18 @@ static void commit(struct err err)
 
 static struct {
     int count, status;
-    char text[512];
+    char text[2048];
+    bool has_written;
+    struct write_written written;
 } answer;
 
-static void remember_answer(void *ctx, int status, struct str text)
+static void remember_answer(void *ctx, int status, struct str text,
+                            const struct write_written *written)
 {
     assert_ptr_equal(ctx, &answer);
+    answer.has_written = written != NULL;
+    if (written)
+        answer.written = *written;
     answer.count++;
     answer.status = status;
     snprintf(answer.text, sizeof(answer.text), STR_FMT, STR_ARG(text));
@@ -180,6 +216,8 @@ static int set_up(void **state)
 {
     (void)state;
     fake = (struct fake){0};
+    buf_init(&fake.histograms, 1 << 16);
+    buf_init(&fake.exemplars, 1 << 16);
     memset(&answer, 0, sizeof(answer));
     receiver = write_receiver_open(NULL);
     buf_init(&request, 1 << 20);
@@ -194,6 +232,8 @@ static int tear_down(void **state)
     assert_int_equal(fake.pins, 0);
     for (size_t i = 0; i < fake.series_count; i++)
         buf_deinit(&fake.labels[i]);
+    buf_deinit(&fake.histograms);
+    buf_deinit(&fake.exemplars);
     buf_deinit(&request);
     return 0;
 }
@@ -207,6 +247,8 @@ static void receive(struct write_headers headers)
     buf_deinit(&packed);
 }
 
+static const struct write_headers VERSION_2 = {
+    STR("application/x-protobuf;proto=io.prometheus.write.v2.Request"), STR("snappy")};
 static const struct write_headers USUAL = {STR("application/x-protobuf"), STR("snappy")};
 
 static struct write_stats stats_now(void)
@@ -233,6 +275,134 @@ static void test_write_receive__answers_after_the_commit(void **state)
     assert_int_equal(fake.appended[0].time_ms, 1000);
     assert_true(fake.appended[0].value == 2.5);
     assert_int_equal(stats_now().samples, 1);
+}
+
+static void expect_text(const struct buf *buf, const char *want)
+{
+    if (!str_eq(buf_str(buf), str_of(want)))
+        fail_msg("got " STR_FMT ", not %s", STR_ARG(buf_str(buf)), want);
+}
+
+/* Integer and float histograms beside floats; exemplars follow their samples, labels sorted. */
+static void test_write_receive__takes_histograms_and_exemplars(void **state)
+{
+    (void)state;
+    proto_text_encode(
+        &request,
+        STR("{ 1 { 1 { 1 \"__name__\" 2 \"h\" } "
+            "4 { 1 u 3 3 d 5 4 z 0 5 d 0.5 6 u 1 11 { 1 z 1 2 u 2 } 12 pz 1 0 ; 14 u 3 15 u 7 } "
+            "4 { 2 d 1.5 3 d 5 4 z -53 11 { 1 z 0 2 u 2 } 13 pd 1 0.5 ; 16 pd 10 ; 15 u 8 } "
+            "4 { 1 u 0 3 d stale 15 u 9 } "
+            "3 { 1 { 1 \"z\" 2 \"1\" } 1 { 1 \"a\" 2 \"2\" } 2 d 0.25 3 u 7 } } "
+            "1 { 1 { 1 \"__name__\" 2 \"f\" } 2 { 1 d 1 2 u 1 } 3 { 2 d 4 3 u 1 } } }"),
+        true);
+    receive(USUAL);
+    assert_int_equal(answer.count, 0);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 204);
+    assert_false(answer.has_written);
+    assert_int_equal(fake.appended_count, 4);
+    assert_int_equal(fake.appended[0].kind, SAMPLE_HISTOGRAM);
+    assert_int_equal(fake.appended[1].time_ms, 8);
+    assert_int_equal(fake.appended[3].kind, SAMPLE_FLOAT);
+    expect_text(&fake.histograms, "{count:3, sum:5, [-0.5,0.5]:1, (1,2]:1, (2,4]:1}"
+                                  "{count:1.5, sum:5, [-Inf,10]:1, (10,+Inf]:0.5}"
+                                  "{count:0, sum:NaN}");
+    expect_text(&fake.exemplars, "{a=\"2\", z=\"1\"} 0.25 @7;{} 4 @1;");
+    struct write_stats stats = stats_now();
+    assert_int_equal(stats.samples, 1);
+    assert_int_equal(stats.histograms, 3);
+    assert_int_equal(stats.exemplars, 2);
+}
+
+/* Version 1 fails as a whole, with the words of the check. */
+static void test_write_receive__refuses_bad_histograms(void **state)
+{
+    (void)state;
+    proto_text_encode(&request,
+                      STR("{ 1 { 1 { 1 \"__name__\" 2 \"h\" } 2 { 1 d 1 2 u 1 } "
+                          "4 { 1 u 3 11 { 1 z 1 2 u 2 } 12 pz 1 ; 15 u 7 } } }"),
+                      true);
+    receive(USUAL);
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text,
+                        "positive side: spans need 2 buckets, have 1 buckets: histogram spans "
+                        "specify different number of buckets than provided");
+    assert_int_equal(fake.append_calls, 0);
+}
+
+/* An exemplar that is too old or has too many labels fails nothing. */
+static void test_write_receive__exemplars_fail_nothing(void **state)
+{
+    (void)state;
+    proto_text_encode(
+        &request, STR("{ 1 { 1 { 1 \"__name__\" 2 \"f\" } 2 { 1 d 1 2 u 1 } 3 { 2 d 4 3 u 1 } } }"),
+        true);
+    fake.exemplar_outcome = EXEMPLAR_OUT_OF_ORDER;
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 204);
+    assert_int_equal(stats_now().exemplars, 0);
+    assert_int_equal(stats_now().exemplars_out_of_order, 1);
+}
+
+#define V2_SYMBOLS "4 \"\" 4 \"__name__\" 4 \"up\" 4 \"job\" 4 \"j\" 4 \"trace\" 4 \"t\" "
+
+/* Labels by number, all kinds of samples, and the headers say what was stored. */
+static void test_write_receive__reads_version_2(void **state)
+{
+    (void)state;
+    proto_text_encode(&request,
+                      STR("{ " V2_SYMBOLS "5 { 1 pu 1 2 3 4 ; 2 { 1 d 1 2 u 5 } 2 { 1 d 2 2 u 6 } "
+                          "3 { 1 u 1 3 d 2 6 u 1 15 u 9 } "
+                          "4 { 1 pu 5 6 ; 2 d 3 3 u 5 } 5 { 1 u 1 } } }"),
+                      true);
+    receive(VERSION_2);
+    assert_false(fake.all_or_nothing);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 204);
+    assert_true(answer.has_written);
+    assert_int_equal(answer.written.samples, 2);
+    assert_int_equal(answer.written.histograms, 1);
+    assert_int_equal(answer.written.exemplars, 1);
+    expect_text(&fake.labels[0], "{__name__=\"up\", job=\"j\"}");
+    expect_text(&fake.exemplars, "{trace=\"t\"} 3 @5;");
+}
+
+/* What is good is stored, the rest is told line by line: the sender must not send it again. */
+static void test_write_receive__version_2_stores_what_is_good(void **state)
+{
+    (void)state;
+    proto_text_encode(
+        &request,
+        STR("{ 5 { 1 pu 1 2 ; 2 { 1 d 1 2 u 5 } 2 { 1 d 2 2 u 6 } } "
+            "5 { 1 pu 1 99 ; 2 { 1 d 1 2 u 5 } } "
+            "5 { 1 pu 3 4 ; 2 { 1 d 1 2 u 5 } } "
+            "5 { 1 pu 1 2 3 4 3 2 ; 2 { 1 d 1 2 u 5 } } "
+            "5 { 1 pu 1 2 ; } "
+            "5 { 1 pu 1 2 1 ; 2 { 1 d 1 2 u 5 } } "
+            "5 { 1 pu 1 2 ; 2 { 1 d 1 2 u 9000000000000 } 3 { 1 u 5 15 u 1 } } " V2_SYMBOLS "}"),
+        true);
+    fake.outcomes[1] = SAMPLE_OUT_OF_ORDER;
+    receive(VERSION_2);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(
+        answer.text,
+        "parsing labels for series: labelRefs 1 (name) = 99 (value) outside of symbols table "
+        "(size 7)\n"
+        "invalid metric name or labels, got {job=\"j\"}\n"
+        "invalid labels for series, labels {__name__=\"up\", job=\"up\"}, duplicated label job\n"
+        "TimeSeries must contain at least one sample or histogram for series {__name__=\"up\"}\n"
+        "parsing labels for series: invalid labelRefs length 3\n"
+        "out of bounds: timestamp is too far in the future for series {__name__=\"up\"}\n"
+        "invalid histogram for series {__name__=\"up\"}: 0 observations found in buckets, but the "
+        "Count field is 5: histogram's observation count should equal the number of observations "
+        "found in the buckets (in absence of NaN)\n"
+        "out of order sample for series {__name__=\"s\"}");
+    assert_int_equal(answer.written.samples, 1);
+    assert_int_equal(stats_now().invalid_label_series, 4);
+    assert_int_equal(stats_now().requests_failed, 1);
 }
 
 /* A log that cannot be written is our fault, so the sender must come again: 5xx. */
@@ -365,10 +535,8 @@ static void test_write_receive__checks_the_headers(void **state)
          415,
          "expected application/x-protobuf as the first (media) part, got text/plain content-type"},
         {{STR("application/x-protobuf;proto=io.prometheus.write.v2.Request"), STR("snappy")},
-         415,
-         "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only "
-         "accepts "
-         "prometheus.WriteRequest"},
+         204,
+         ""},
         {{STR("application/x-protobuf;proto=x"), STR("snappy")},
          415,
          "got application/x-protobuf;proto=x content type; unknown type for remote write protobuf "
@@ -424,6 +592,11 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_write_receive__answers_after_the_commit),
+        TEST(test_write_receive__takes_histograms_and_exemplars),
+        TEST(test_write_receive__refuses_bad_histograms),
+        TEST(test_write_receive__exemplars_fail_nothing),
+        TEST(test_write_receive__reads_version_2),
+        TEST(test_write_receive__version_2_stores_what_is_good),
         TEST(test_write_receive__answers_500_when_the_log_fails),
         TEST(test_write_receive__sorts_labels_and_drops_empty_ones),
         TEST(test_write_receive__appends_several_groups_as_one_batch),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proto_text.h"
 #include "scrape_rig.h"
 
 static void expect_last(struct rig *rig, const char *series, double want)
@@ -17,6 +18,25 @@ static void expect_last(struct rig *rig, const char *series, double want)
         fail_msg("no %s", series);
     if (value != want)
         fail_msg("%s is %f, not %f", series, value, want);
+}
+
+static void expect_histogram(struct rig *rig, const char *series, const char *want)
+{
+    const struct fake_series *found = fake_find(&rig->storage, series);
+
+    if (!found)
+        fail_msg("no %s", series);
+    if (!str_eq(buf_str(&found->histogram), str_of(want)))
+        fail_msg("%s is " STR_FMT ", not %s", series, STR_ARG(buf_str(&found->histogram)), want);
+}
+
+/* The first exemplar of the series begins so. */
+static void expect_exemplars(struct rig *rig, const char *series, const char *want)
+{
+    const struct fake_series *found = fake_find(&rig->storage, series);
+
+    if (!found || !str_starts(buf_str(&found->exemplars), str_of(want)))
+        fail_msg("%s has not %s", series, want);
 }
 
 static bool is_stale(struct rig *rig, const char *series)
@@ -287,11 +307,9 @@ static void test_scrape__checks_content_type(void **state)
          "data does not end with # EOF (line 1)"},
         {"text/plain", "  fallback_scrape_protocol: OpenMetricsText1.0.0\n", ""},
         {"application/vnd.google.protobuf", "  fallback_scrape_protocol: PrometheusText0.0.4\n",
-         "target answers with Content-Type \"application/vnd.google.protobuf\", which was not "
-         "asked for and is not supported; only text/plain and application/openmetrics-text are"},
+         "proto: wrong wireType = 0 for field 4"},
         {"text/html", "  fallback_scrape_protocol: PrometheusProto\n",
-         "received Content-Type \"text/html\", and the fallback_scrape_protocol PrometheusProto is "
-         "not supported"},
+         "proto: wrong wireType = 0 for field 4"},
         {"nonsense", "",
          "cannot parse Content-Type \"nonsense\" and no fallback_scrape_protocol for target"},
     };
@@ -309,7 +327,7 @@ static void test_scrape__checks_content_type(void **state)
     }
 }
 
-/* Weights count the places of scrape_protocols, also of those that are left out. */
+/* Weights count the places of scrape_protocols. */
 static void test_scrape__asks_for_what_is_configured(void **state)
 {
     static const struct {
@@ -317,7 +335,9 @@ static void test_scrape__asks_for_what_is_configured(void **state)
     } cases[] = {
         {"[PrometheusProto, OpenMetricsText1.0.0, OpenMetricsText0.0.1, PrometheusText1.0.0, "
          "PrometheusText0.0.4]",
-         "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+         "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+         "encoding=delimited;q=0.6,"
+         "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
          "application/openmetrics-text;version=0.0.1;q=0.4,"
          "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,"
          "*/*;q=0.1\n"},
@@ -341,7 +361,7 @@ static void test_scrape__asks_for_what_is_configured(void **state)
     }
 }
 
-/* From the wire to storage: timestamps, bounds, created, units; exemplars are counted. */
+/* From the wire to storage: timestamps, bounds, created, units; exemplars wait for their sample. */
 static void test_scrape__reads_openmetrics(void **state)
 {
     struct scraper_stats stats;
@@ -353,15 +373,125 @@ static void test_scrape__reads_openmetrics(void **state)
     rig.body =
         "# TYPE h_seconds histogram\n# UNIT h_seconds seconds\n"
         "h_seconds_bucket{le=\"1\"} 4 # {trace_id=\"x\"} 0.5\nh_seconds_created 1.5\n# EOF\n";
+    rig.storage.exemplars_max = 10;
     rig_configure(&rig, "");
     assert_true(rig_scrapes(&rig, 2));
     assert_string_equal(see(&rig).error, "");
     expect_last(&rig, "h_seconds_bucket{instance=\"i\", job=\"j\", le=\"1.0\"}", 4);
+    expect_exemplars(&rig, "h_seconds_bucket{instance=\"i\", job=\"j\", le=\"1.0\"}",
+                     "{trace_id=\"x\"} 0.5 @");
     expect_last(&rig, "h_seconds_created{instance=\"i\", job=\"j\"}", 1.5);
     scraper_get_stats(rig.scraper, &stats);
     assert_int_equal(stats.metadata_entries, 1);
-    assert_int_equal(stats.exemplars_ignored, stats.scrapes);
+    assert_int_equal(stats.exemplars_ignored, 0);
     rig_close(&rig);
+}
+
+static void proto_body(struct rig *rig, struct buf *bytes, const char *text)
+{
+    buf_init(bytes, 1 << 20);
+    proto_text_encode(bytes, str_of(text), false);
+    rig->long_body = buf_str(bytes);
+    rig->content_type = "application/vnd.google.protobuf; "
+                        "proto=io.prometheus.client.MetricFamily; encoding=delimited";
+}
+
+/* From protobuf to storage: native histograms, exemplars in order of time, what goes stale. */
+static void test_scrape__reads_protobuf(void **state)
+{
+    struct buf first, second;
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.storage.exemplars_max = 10;
+    proto_body(
+        &rig, &first,
+        "{ 1 \"h\" 3 u 4 4 { 1 { 1 \"a\" 2 \"b\" } 7 { 1 u 3 2 d 5 5 z 0 12 { 1 z 1 2 u 2 } "
+        "13 pz 1 1 ; 16 { 2 d 2 3 { 1 u 9 } } 16 { 1 { 1 \"t\" 2 \"x\" } 2 d 1 3 { 1 u 8 } } } } } "
+        "{ 1 \"g\" 3 u 1 4 { 2 { 1 d 7 } } }");
+    rig_configure(&rig, "  scrape_native_histograms: true\n");
+    assert_true(rig_scrapes(&rig, 2));
+    assert_string_equal(see(&rig).error, "");
+    expect_histogram(&rig, "h{a=\"b\", instance=\"i\", job=\"j\"}",
+                     "{count:3, sum:5, (1,2]:1, (2,4]:2}");
+    expect_last(&rig, "g{instance=\"i\", job=\"j\"}", 7);
+    expect_exemplars(&rig, "h{a=\"b\", instance=\"i\", job=\"j\"}",
+                     "{t=\"x\"} 1 @8000;{} 2 @9000;");
+    expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 2);
+    proto_body(&rig, &second, "{ 1 \"g\" 3 u 1 4 { 2 { 1 d 8 } } }");
+    assert_true(rig_scrapes(&rig, 2));
+    assert_true(is_stale(&rig, "h{a=\"b\", instance=\"i\", job=\"j\"}"));
+    expect_last(&rig, "g{instance=\"i\", job=\"j\"}", 8);
+    rig_close(&rig);
+    buf_deinit(&first);
+    buf_deinit(&second);
+}
+
+/* Too many buckets: a lower resolution; where none is low enough the scrape fails. */
+static void test_scrape__limits_buckets(void **state)
+{
+    static const struct {
+        const char *extra, *error, *want;
+    } cases[] = {
+        {"  scrape_native_histograms: true\n  native_histogram_bucket_limit: 2\n", "",
+         "{count:4, sum:5, (1,4]:3, (4,16]:1}"},
+        {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 1.5\n", "",
+         "{count:4, sum:5, (1,2]:1, (2,4]:2, (4,8]:1}"},
+        {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 4\n", "",
+         "{count:4, sum:5, (1,4]:3, (4,16]:1}"},
+        {"  convert_classic_histograms_to_nhcb: true\n  native_histogram_bucket_limit: 1\n",
+         "histogram bucket limit exceeded", NULL},
+        {"  convert_classic_histograms_to_nhcb: true\n  native_histogram_bucket_limit: 2\n", "",
+         "{count:4, sum:5, [-Inf,1]:1, (1,+Inf]:3}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf bytes;
+        struct rig rig;
+        rig_open(&rig);
+        proto_body(&rig, &bytes,
+                   "{ 1 \"h\" 3 u 4 4 { 7 { 1 u 4 2 d 5 5 z 0 12 { 1 z 1 2 u 3 } 13 pz 1 1 -1 ; "
+                   "3 { 1 u 1 2 d 1 } } } }");
+        rig_configure(&rig, cases[i].extra);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_string_equal(see(&rig).error, cases[i].error);
+        if (cases[i].want)
+            expect_histogram(&rig, "h{instance=\"i\", job=\"j\"}", cases[i].want);
+        struct scraper_stats stats;
+        scraper_get_stats(rig.scraper, &stats);
+        assert_int_equal(stats.exceeded_bucket_limit, cases[i].want ? 0 : 1);
+        rig_close(&rig);
+        buf_deinit(&bytes);
+    }
+}
+
+/* A text's buckets become one histogram; a label of the target switches it off again. */
+static void test_scrape__converts_classic_histograms(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        rig_open(&rig);
+        rig.body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\n"
+                   "h_count 3\n# TYPE c counter\nc 1\n";
+        rig_configure(&rig, off ? "  convert_classic_histograms_to_nhcb: true\n"
+                                  "  relabel_configs: [{target_label: "
+                                  "__convert_classic_histograms_to_nhcb__, replacement: 'false'}]\n"
+                                : "  convert_classic_histograms_to_nhcb: true\n");
+        assert_true(rig_scrapes(&rig, 2));
+        assert_string_equal(see(&rig).error, "");
+        expect_last(&rig, "c{instance=\"i\", job=\"j\"}", 1);
+        if (off)
+            expect_last(&rig, "h_count{instance=\"i\", job=\"j\"}", 3);
+        else
+            expect_histogram(&rig, "h{instance=\"i\", job=\"j\"}",
+                             "{count:3, sum:4, [-Inf,1]:1, (1,+Inf]:2}");
+        assert_true(!fake_find(&rig.storage, "h_count{instance=\"i\", job=\"j\"}") == !off);
+        rig_close(&rig);
+    }
 }
 
 /* What one format took must not let the other pass: the cache begins anew. */
@@ -604,6 +734,9 @@ int main(void)
         cmocka_unit_test(test_scrape__checks_content_type),
         cmocka_unit_test(test_scrape__asks_for_what_is_configured),
         cmocka_unit_test(test_scrape__reads_openmetrics),
+        cmocka_unit_test(test_scrape__reads_protobuf),
+        cmocka_unit_test(test_scrape__limits_buckets),
+        cmocka_unit_test(test_scrape__converts_classic_histograms),
         cmocka_unit_test(test_scrape__format_may_change),
         cmocka_unit_test(test_scrape__resolves_label_conflicts),
         cmocka_unit_test(test_scrape__relabels_metrics),

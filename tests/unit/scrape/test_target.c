@@ -62,8 +62,11 @@ static void test_target_build__fills_defaults(void **state)
     (void)state;
     assert_int_equal(built.verdict, TARGET_KEEP);
     expect_labels(built.spec.discovered,
-                  "{__address__=\"h:1\", __metrics_path__=\"/metrics\", __param_m=\"x\", "
-                  "__scheme__=\"http\", __scrape_interval__=\"1m\", __scrape_timeout__=\"10s\", "
+                  "{__address__=\"h:1\", __always_scrape_classic_histograms__=\"false\", "
+                  "__convert_classic_histograms_to_nhcb__=\"false\", "
+                  "__metrics_path__=\"/metrics\", __param_m=\"x\", __scheme__=\"http\", "
+                  "__scrape_interval__=\"1m\", __scrape_native_histograms__=\"false\", "
+                  "__scrape_timeout__=\"10s\", "
                   "a=\"b\", job=\"j\"}");
     expect_labels(built.spec.labels, "{a=\"b\", instance=\"h:1\", job=\"j\"}");
     assert_string_equal(built.spec.url, "http://h:1/metrics?m=x&m=y");
