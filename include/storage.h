@@ -36,6 +36,10 @@ struct storage_options {
     int64_t fsync_interval_ms;   /* 5 s */
     int64_t out_of_order_ms;     /* 0: none. How far behind its newest a series takes samples. */
     uint32_t series_max;         /* 0: no limit; beyond it new series are refused. */
+    uint32_t job_series_max;     /* 0: no limit; the same for the live series of one value of the label `job`. */
+    uint64_t memory_budget;      /* 0: none. While the process' anonymous memory is over it, new series are refused. */
+    uint64_t (*memory_used)(void *ctx); /* NULL: the process' anonymous memory. Tests have another. */
+    void *memory_ctx;
     bool no_lockfile;
     uint64_t retention_bytes;    /* --storage.tsdb.retention.size; 0: no limit. All files count. */
     uint64_t spill_min;          /* So many dead series stay in memory at least. */
@@ -59,6 +63,34 @@ void storage_close(struct storage *storage);
 
 /* Does what is due (log writes, slot seals, retention, reclaiming) and says in how many ms to come again. */
 int64_t storage_tick(struct storage *storage, int64_t now_mono_ms);
+
+/* --- tools, without a server --- */
+
+/* The published days only: takes no lock and writes nothing, so a server may run on the same directory. For select, label
+ * names and values and storage_each_file. Damaged days are left out with a log line. */
+MUST_CHECK bool storage_open_readonly(struct storage **out, struct str path, struct err *err);
+
+struct storage_file {
+    struct str name;
+    bool is_day; /* Published; else an open partition or an overlay, of which less is known. */
+    int64_t from_ms, to_ms;           /* Of the partition. */
+    int64_t time_min_ms, time_max_ms; /* Of its samples; a day's. */
+    uint64_t series, samples;         /* A day's. */
+    uint64_t bytes, index_bytes, column_bytes, chunk_bytes;
+};
+typedef bool (*storage_file_fn)(void *ctx, const struct storage_file *file); /* False ends the walk. */
+bool storage_each_file(const struct storage *storage, storage_file_fn fn, void *ctx);
+
+/* Takes the lock, then samples of any time in any order, in bounded memory; storage_import_finish makes days of them,
+ * one after the other, and tells each. What the store has already of the same times stays. */
+struct storage_import;
+MUST_CHECK bool storage_import_open(struct storage_import **out, struct str path, struct err *err);
+/* Labels sorted, unique, not empty. */
+MUST_CHECK bool storage_import_add(struct storage_import *import, const struct label *labels, size_t count,
+                                   int64_t time_ms, double value, struct err *err);
+MUST_CHECK bool storage_import_finish(struct storage_import *import, storage_file_fn told, void *ctx,
+                                      struct err *err);
+void storage_import_close(struct storage_import *import); /* NULL is fine. */
 
 /* --- append --- */
 
@@ -99,6 +131,22 @@ MUST_CHECK bool storage_append(struct storage *storage, struct storage_group *gr
 typedef void (*storage_commit_fn)(void *ctx, const struct err *err);
 void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx);
 
+/* --- deletes and snapshots: loop thread --- */
+
+/* Deletes what has been appended so far of the series that match any one of `sets`, in [from_ms, to_ms]; what comes
+ * later lives. Takes the matchers: the sets are empty afterwards. `done` is told when the delete is on the disk and in
+ * force. False (ERR_LIMIT) when there are too many deletes that have not been cleaned. */
+MUST_CHECK bool storage_delete(struct storage *storage, struct matchers *sets, size_t set_count, int64_t from_ms,
+                               int64_t to_ms, storage_commit_fn done, void *ctx, struct err *err);
+/* Takes what is deleted out of the published days; `done` may be minutes away. */
+void storage_clean_tombstones(struct storage *storage, storage_commit_fn done, void *ctx);
+
+/* Makes <path>/snapshots/<name>: a copy, mostly by hard links, that a server starts on. What is in memory is sealed
+ * before, unless skip_head. A failed one is removed. */
+#define STORAGE_SNAPSHOT_NAME_MAX 64
+typedef void (*storage_snapshot_fn)(void *ctx, const char *name, const struct err *err);
+void storage_snapshot(struct storage *storage, bool skip_head, storage_snapshot_fn done, void *ctx);
+
 /* --- select: any thread --- */
 
 struct selection;
@@ -109,6 +157,7 @@ MUST_CHECK bool storage_select(struct storage *storage, const struct matcher *ma
                                int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err);
 void selection_free(struct selection *selection); /* NULL is fine. Any thread. */
 size_t selection_count(const struct selection *selection);
+uint64_t selection_bytes(const struct selection *selection); /* What its label sets take, about. */
 /* Borrowed; lives as long as the selection, longer with labels_ref. */
 struct labels *selection_labels(const struct selection *selection, size_t index);
 
@@ -137,13 +186,93 @@ MUST_CHECK bool storage_label_values(struct storage *storage, struct str name, c
                                      struct arena *arena, struct str **out, size_t *count, bool *cut,
                                      struct err *err);
 
+/* --- exemplars: loop thread; in memory only, the newest `max` of them --- */
+
+#define EXEMPLAR_LABEL_RUNES_MAX 128 /* Names and values of one exemplar together. */
+
+struct exemplar {
+    int64_t time_ms;
+    double value;
+    const struct label *labels; /* Sorted. Empty values do not count. */
+    size_t label_count;
+};
+enum exemplar_outcome {
+    EXEMPLAR_STORED,
+    EXEMPLAR_SAME, /* The series' newest already: nothing to do. */
+    EXEMPLAR_OUT_OF_ORDER,
+    EXEMPLAR_TOO_LONG,
+    EXEMPLAR_INVALID, /* A label twice, or not UTF-8. */
+    EXEMPLAR_OFF,     /* None are kept. */
+};
+/* An exemplar of a pinned series, after its sample. */
+enum exemplar_outcome storage_exemplar_add(struct storage *storage, series_ref ref,
+                                           const struct exemplar *exemplar);
+/* 0 (at first): none are kept. A lower maximum drops the oldest. */
+void storage_set_exemplars_max(struct storage *storage, size_t max);
+size_t storage_get_exemplars_max(const struct storage *storage);
+
+/* The exemplars in [from_ms, to_ms], those of one series together, oldest first: a copy with references, which any
+ * thread may read and free. */
+struct exemplar_item {
+    struct labels *series;
+    struct labels *labels;
+    int64_t time_ms;
+    double value;
+};
+struct exemplar_list {
+    struct exemplar_item *items;
+    size_t count;
+};
+struct exemplar_list *storage_exemplars(const struct storage *storage, int64_t from_ms, int64_t to_ms);
+void exemplar_list_free(struct exemplar_list *list); /* NULL is fine. */
+
+struct exemplar_stats {
+    uint64_t appended, out_of_order;
+    uint64_t stored, series, max, bytes;
+    int64_t oldest_time_ms; /* Of the one that is overwritten next; 0: there are none. */
+};
+void storage_get_exemplar_stats(const struct storage *storage, struct exemplar_stats *out);
+
 /* --- figures: loop thread --- */
+
+/* Why new series were refused: name of the reason in metrics. */
+#define STORAGE_REFUSALS(X)                           \
+    X(STORAGE_REFUSED_SERIES_LIMIT, "series_limit")   \
+    X(STORAGE_REFUSED_JOB_LIMIT, "job_series_limit")  \
+    X(STORAGE_REFUSED_MEMORY, "memory_budget")        \
+    X(STORAGE_REFUSED_NO_ROOM, "no_room")             \
+    X(STORAGE_REFUSED_LOG, "log")                     \
+    X(STORAGE_REFUSED_INVALID, "invalid")
+enum storage_refusal {
+#define X(id, name) id,
+    STORAGE_REFUSALS(X)
+#undef X
+    STORAGE_REFUSAL_COUNT
+};
+
+/* Who is large, as it was when series were refused last (looked up once a minute). Texts are cut. */
+#define STORAGE_GUILTY_TEXT_MAX 128
+struct storage_guilty {
+    bool known;
+    char job[STORAGE_GUILTY_TEXT_MAX];   /* The one with most series. */
+    char label[STORAGE_GUILTY_TEXT_MAX]; /* The name with most values. */
+    uint64_t job_series, label_values;
+};
+
+/* How many bytes each of so many queries may take now; UINT64_MAX without a memory budget. From then on no selection
+ * may take more, until it is asked or memory is looked at again. */
+uint64_t storage_memory_share(struct storage *storage, unsigned query_count);
 
 struct storage_stats {
     uint64_t series;              /* Live in the head. */
     uint64_t series_created, series_removed, series_refused;
+    uint64_t refused[STORAGE_REFUSAL_COUNT]; /* What series_refused is the sum of. */
+    struct storage_guilty guilty;
+    uint64_t memory_budget; /* 0: none. */
+    bool memory_refusing;
     uint64_t series_in_memory; /* The live ones, and dead ones that are not yet spilled. */
     uint64_t spills;
+    uint64_t quarantined; /* Files set aside while running. */
     uint64_t size_retentions, builds, build_failures;
     double build_seconds;
     uint64_t samples_appended;
@@ -158,6 +287,7 @@ struct storage_stats {
     uint64_t head_bytes;          /* Anonymous memory that storage knows of. */
     double replay_seconds;
     uint64_t replay_samples;
+    uint64_t tombstones;          /* Deletes that are not yet out of all files. */
     bool degraded;                /* The log cannot be written: writes are refused. */
 };
 void storage_get_stats(const struct storage *storage, struct storage_stats *out);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "api.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -36,6 +37,7 @@ struct server {
     uv_signal_t on_term, on_int, on_hup;
     unsigned signals_open;
     struct lane *commit_lane, *build_lane, *query_lane;
+    unsigned query_threads;
     struct timer *storage_timer;
     struct storage *storage;
     struct http_client *client;
@@ -57,6 +59,17 @@ struct server {
 };
 
 static void server_stop(struct server *server);
+
+static bool feature_is_on(const struct options *options, const char *wanted)
+{
+    for (size_t i = 0; i < option_count(options, "enable-feature"); i++) {
+        struct str rest = option_at(options, "enable-feature", i);
+        while (rest.ptr)
+            if (str_eq(str_cut(rest, ',', &rest), str_of(wanted)))
+                return true;
+    }
+    return false;
+}
 
 /* --- storage: opened beside the loop, ticked on it --- */
 
@@ -90,6 +103,13 @@ static uint64_t retention_bytes(const struct server *server)
     return option_number(server->options, "storage.tsdb.retention.size");
 }
 
+/* Exemplars are kept when the feature is on; how many, the configuration says. */
+static size_t exemplars_max(const struct server *server)
+{
+    int64_t max = server->config->exemplars_max;
+    return feature_is_on(server->options, "exemplar-storage") && max > 0 ? (size_t)max : 0;
+}
+
 static void discovery_found(void *ctx, struct str job, struct target_group *const *groups,
                             size_t count)
 {
@@ -105,6 +125,8 @@ static void apply_config(struct server *server)
         storage_set_retention(server->storage, retention_ms(server), retention_bytes(server));
         storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
     }
+    if (server->storage)
+        storage_set_exemplars_max(server->storage, exemplars_max(server));
     if (server->scraper)
         scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
@@ -158,6 +180,21 @@ static void open_done(struct job *job)
     LOG_I("Server is ready to receive web requests.");
 }
 
+/* --storage.memory-budget, or what is sure to be there: then a fifth is left to the kernel, to queries and to what old
+ * series need. */
+static uint64_t memory_budget(const struct options *options)
+{
+    bool from_group;
+    if (option_is_set(options, "storage.memory-budget"))
+        return option_number(options, "storage.memory-budget");
+    uint64_t usable = cgroup_memory_usable("", &from_group);
+    if (usable == CGROUP_NONE)
+        return 0;
+    LOG_I("Memory budget", "budget_bytes", log_fmt("%llu", (unsigned long long)(usable / 5 * 4)),
+          "of", from_group ? "the cgroup's limit" : "the machine's memory");
+    return usable / 5 * 4;
+}
+
 static void storage_begin(struct server *server)
 {
     storage_options_init(&server->storage_options);
@@ -173,6 +210,9 @@ static void storage_begin(struct server *server)
         option_duration_ms(server->options, "storage.narthex.partition-duration");
     server->storage_options.series_max =
         (uint32_t)option_number(server->options, "storage.narthex.series-limit");
+    server->storage_options.job_series_max =
+        (uint32_t)option_number(server->options, "storage.narthex.job-series-limit");
+    server->storage_options.memory_budget = memory_budget(server->options);
     server->storage_options.no_lockfile = option_bool(server->options, "storage.tsdb.no-lockfile");
     server->storage_options.submit_commit = lane_submit_ctx;
     server->storage_options.submit_ctx = server->commit_lane;
@@ -343,7 +383,7 @@ static unsigned query_features(const struct options *options)
         struct str rest = option_at(options, "enable-feature", i);
         while (rest.ptr) {
             struct str name = str_cut(rest, ',', &rest);
-            bool known = name.len == 0;
+            bool known = name.len == 0 || str_eq(name, STR("exemplar-storage"));
             for (size_t f = 0; f < COUNT_OF(features); f++) {
                 if (str_eq(name, str_of(features[f].name))) {
                     bits |= features[f].bit;
@@ -367,6 +407,7 @@ static void lanes_begin(struct server *server)
     struct lane_options build = {.name = "build", .thread_count = 1, .priority = LANE_IDLE};
     struct lane_options query = {.name = "query", .priority = LANE_NICE};
     query.thread_count = query_threads ? (unsigned)query_threads : 1;
+    server->query_threads = query.thread_count;
     server->commit_lane = lane_open(&server->loop, &commit);
     server->build_lane = lane_open(&server->loop, &build);
     server->query_lane = lane_open(&server->loop, &query);
@@ -420,6 +461,7 @@ static bool api_begin(struct server *server, struct err *err)
         .lookback_ms = option_duration_ms(options, "query.lookback-delta"),
         .query_timeout_ms = option_duration_ms(options, "query.timeout"),
         .query_concurrency = (unsigned)option_number(options, "query.max-concurrency"),
+        .query_threads = server->query_threads,
         .query_samples_max = option_number(options, "query.max-samples"),
         .query_bytes_max = option_number(options, "query.max-bytes"),
         .query_features = query_features(options),
@@ -468,6 +510,7 @@ int server_run(const struct options *options, struct config *config)
 {
     struct server server = {.options = options, .config = config};
     struct err err = {0};
+    mem_setup();
     uv_loop_init(&server.loop);
     signals_begin(&server);
     lanes_begin(&server);

@@ -66,9 +66,9 @@ static enum sample_outcome decide(const struct bounds *bounds, const struct last
 
 static struct last_sample last_in_head(const struct series *series)
 {
-    return (struct last_sample){.known = series->last_ms != INT64_MIN,
+    return (struct last_sample){.known = series_newest_ms(series) != INT64_MIN,
                                 .bits_known = series->bits_known,
-                                .time_ms = series->last_ms,
+                                .time_ms = series_newest_ms(series),
                                 .bits = series->bits};
 }
 
@@ -366,10 +366,22 @@ static void add_histogram(struct storage *storage, struct log_record *record, st
     buf_deinit(&entry);
 }
 
+/* The stale marker of a series whose newest sample is a histogram is one as well. */
+static const struct histogram STALE_HISTOGRAM_SHAPE = {.is_integer = true};
+
 static void store_sample(struct storage *storage, struct log_record *record,
-                         struct storage_group *batch_group, const struct batch_sample *sample)
+                         struct storage_group *batch_group, const struct batch_sample *given)
 {
-    struct series *series = head_series(storage, sample->ref);
+    struct series *series = head_series(storage, given->ref);
+    struct histogram stale = STALE_HISTOGRAM_SHAPE;
+    struct batch_sample converted = *given;
+    const struct batch_sample *sample = given;
+    if (given->kind == SAMPLE_FLOAT && series->is_histogram && sample_is_stale(given->value)) {
+        stale.sum = given->value;
+        converted.kind = SAMPLE_HISTOGRAM;
+        converted.histogram = &stale;
+        sample = &converted;
+    }
     struct storage_group *group = sample_group(storage, series, batch_group);
     bool is_histogram = sample->kind == SAMPLE_HISTOGRAM;
     struct column *column;
@@ -409,9 +421,10 @@ static void store_sample(struct storage *storage, struct log_record *record,
         atomic_store_explicit(&series->newest, run, memory_order_release);
         series_note_live(storage, sample->ref, was_live);
     }
-    series->last_ms = sample->time_ms;
+    series_set_newest_ms(series, sample->time_ms);
     series->bits = is_histogram ? identity_bits(sample) : sample_bits(sample->value);
     series->bits_known = true;
+    series->is_histogram = is_histogram;
     head_note_time(storage, sample->time_ms);
     group->slot->samples++;
 }

@@ -28,6 +28,21 @@ struct piece {
     } as;
 };
 
+/* A bundle whose frame was looked at: neighbours in a selection are mostly neighbours in bundles. */
+struct opened {
+    const struct bundle_entry *entry;
+    struct bundle bundle;
+};
+#define OPENED_MAX 128 /* By the entry's address; a power of 2. */
+
+/* A bundle's column of times, decoded: series of a group share them. */
+struct known_times {
+    const void *bytes; /* Of the bundle. */
+    uint32_t column;
+    struct time_vec times;
+};
+#define KNOWN_TIMES_MAX 64 /* By the bundle's address; a power of 2. */
+
 struct merged {
     uint32_t index; /* In the samples as they were decoded. */
     uint32_t piece;
@@ -38,14 +53,17 @@ struct cursor {
     const struct selection *selection;
     struct kv_read **reads; /* One a selected file, begun at first use. */
     struct day_reader **days;
+    struct opened *opened;           /* [OPENED_MAX] */
+    struct known_times *known_times; /* [KNOWN_TIMES_MAX] */
     VEC(struct piece) pieces;
     size_t next_piece;
     struct samples samples, merged_samples;
     VEC(struct merged) merged;
-    struct time_vec times; /* The column decoded last. */
-    const void *times_of;  /* A struct column, or a bundle's bytes. */
-    uint32_t times_number;
+    struct time_vec times; /* The column in memory that was read last. */
+    const void *times_of;
     struct buf bytes;
+    const struct selected_delete *deletes; /* Of the series. */
+    uint32_t delete_count;
     struct err err; /* Of cursor_seek; told by cursor_next. */
     /* The sample before the next block, when it was a histogram: hints speak of two neighbours. */
     const struct histogram *before;
@@ -59,6 +77,8 @@ struct cursor *cursor_new(const struct selection *selection)
     cursor->selection = selection;
     cursor->reads = mem_zalloc(files * sizeof(cursor->reads[0]));
     cursor->days = mem_zalloc(files * sizeof(cursor->days[0]));
+    cursor->opened = mem_zalloc(OPENED_MAX * sizeof(cursor->opened[0]));
+    cursor->known_times = mem_zalloc(KNOWN_TIMES_MAX * sizeof(cursor->known_times[0]));
     samples_init(&cursor->samples);
     samples_init(&cursor->merged_samples);
     buf_init(&cursor->bytes, (size_t)1 << 30);
@@ -76,6 +96,10 @@ void cursor_free(struct cursor *cursor)
     }
     mem_free((void *)cursor->reads);
     mem_free((void *)cursor->days);
+    mem_free(cursor->opened);
+    for (size_t i = 0; i < KNOWN_TIMES_MAX; i++)
+        VEC_FREE(&cursor->known_times[i].times);
+    mem_free(cursor->known_times);
     VEC_FREE(&cursor->pieces);
     VEC_FREE(&cursor->merged);
     VEC_FREE(&cursor->times);
@@ -109,18 +133,21 @@ static bool open_bundle(struct cursor *cursor, uint32_t file, struct bundle_entr
     return true;
 }
 
-/* Decodes a column of times unless it is the one that was decoded last. */
-static bool load_column(struct cursor *cursor, const struct bundle *bundle, uint32_t column)
+/* The column's times, decoded unless they are known; NULL when they are damaged. */
+static const struct time_vec *load_column(struct cursor *cursor, const struct bundle *bundle,
+                                          uint32_t column)
 {
-    if (cursor->times_of == bundle->bytes.ptr && cursor->times_number == column)
-        return true;
-    cursor->times_of = NULL;
-    VEC_CLEAR(&cursor->times);
-    if (!bundle_column(bundle, column, &cursor->times))
-        return false;
-    cursor->times_of = bundle->bytes.ptr;
-    cursor->times_number = column;
-    return true;
+    uint64_t hash = ((uint64_t)(uintptr_t)bundle->bytes.ptr + column) * UINT64_C(0x9e3779b97f4a7c15);
+    struct known_times *known = &cursor->known_times[hash >> 32 & (KNOWN_TIMES_MAX - 1)];
+    if (known->bytes == bundle->bytes.ptr && known->column == column)
+        return &known->times;
+    known->bytes = NULL;
+    VEC_CLEAR(&known->times);
+    if (!bundle_column(bundle, column, &known->times))
+        return NULL;
+    known->bytes = bundle->bytes.ptr;
+    known->column = column;
+    return &known->times;
 }
 
 /* The bundle's bounds stand for the run's: they are in its head, and slots of a group follow each other. */
@@ -141,6 +168,12 @@ static void add_bundle_runs(struct cursor *cursor, uint32_t file, const struct b
     }
 }
 
+static struct opened *opened_place(const struct cursor *cursor, const struct bundle_entry *entry)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)entry * UINT64_C(0x9e3779b97f4a7c15);
+    return &cursor->opened[hash >> 32 & (OPENED_MAX - 1)];
+}
+
 static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, struct err *err)
 {
     const struct selected_file *selected = &cursor->selection->files.items[file];
@@ -151,9 +184,13 @@ static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, str
             break;
         if (entry->id_max < id)
             continue;
-        if (!open_bundle(cursor, file, entry, &bundle, err))
-            return false;
-        add_bundle_runs(cursor, file, entry, &bundle, id);
+        struct opened *opened = opened_place(cursor, entry);
+        if (opened->entry != entry) {
+            if (!open_bundle(cursor, file, entry, &bundle, err))
+                return false;
+            *opened = (struct opened){entry, bundle};
+        }
+        add_bundle_runs(cursor, file, entry, &opened->bundle, id);
     }
     return true;
 }
@@ -209,6 +246,9 @@ void cursor_seek(struct cursor *cursor, size_t index)
     VEC_CLEAR(&cursor->pieces);
     cursor->next_piece = 0;
     cursor->before = NULL;
+    cursor->delete_count = selection->series.items[index].delete_count;
+    if (cursor->delete_count > 0)
+        cursor->deletes = selection->deletes.items + selection->series.items[index].delete_first;
     err_clear(&cursor->err);
     for (uint32_t at = selection->series.items[index].source_first; at != SOURCE_NONE;) {
         const struct source *source = &selection->sources.items[at];
@@ -254,6 +294,17 @@ static void read_run(struct cursor *cursor, const struct head_run *shown)
     ENSURE(good); /* Our own memory. */
 }
 
+static bool late_is_deleted(const struct cursor *cursor, const struct selected_late *late)
+{
+    for (uint32_t i = 0; i < cursor->delete_count; i++) {
+        const struct selected_delete *deleted = &cursor->deletes[i];
+        if (selected_delete_takes_slot(deleted, late->slot) &&
+            late->sample->time_ms >= deleted->from_ms && late->sample->time_ms <= deleted->to_ms)
+            return true;
+    }
+    return false;
+}
+
 static void read_late(struct cursor *cursor, const struct source *source)
 {
     const struct selected_late *items = cursor->selection->lates.items + source->key;
@@ -262,6 +313,8 @@ static void read_late(struct cursor *cursor, const struct source *source)
         const struct late_sample *sample = items[i].sample;
         if (i + 1 < source->run_count && items[i + 1].sample->time_ms == sample->time_ms)
             continue; /* The one that came last counts. */
+        if (late_is_deleted(cursor, &items[i]))
+            continue;
         if (sample->histogram)
             samples_add_histogram(&cursor->samples, sample->time_ms, sample->histogram);
         else
@@ -273,6 +326,7 @@ static void read_late(struct cursor *cursor, const struct source *source)
 static bool decode_piece(struct cursor *cursor, const struct piece *piece, struct err *err)
 {
     const struct bundle *bundle = &piece->as.in_bundle.bundle;
+    const struct time_vec *times;
     switch (piece->kind) {
     case PIECE_DAY:
         return read_day(cursor, piece, err);
@@ -283,13 +337,50 @@ static bool decode_piece(struct cursor *cursor, const struct piece *piece, struc
         read_late(cursor, piece->as.late);
         return true;
     case PIECE_BUNDLE:
-        if (!load_column(cursor, bundle, piece->as.in_bundle.run.column) ||
-            !bundle_read(bundle, &piece->as.in_bundle.run, &cursor->times, &cursor->samples))
+        times = load_column(cursor, bundle, piece->as.in_bundle.run.column);
+        if (!times ||
+            !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->samples))
             return err_set(err, ERR_CORRUPT, "%s: a run cannot be decoded",
                            cursor->selection->files.items[piece->file].file.open->path);
         return true;
     }
     UNREACHABLE();
+}
+
+static bool takes_piece(const struct cursor *cursor, const struct selected_delete *deleted,
+                        const struct piece *piece)
+{
+    switch (piece->kind) {
+    case PIECE_DAY:
+        return selected_delete_takes_day(
+            deleted, day_file_info(cursor->selection->files.items[piece->file].file.day));
+    case PIECE_BUNDLE:
+        return selected_delete_takes_slot(deleted, piece->as.in_bundle.bundle.slot);
+    case PIECE_RUN:
+        return selected_delete_takes_slot(deleted, piece->as.run->run->column->slot->number);
+    case PIECE_LATE:
+        return false; /* They are of several slots: read_late has looked. */
+    }
+    UNREACHABLE();
+}
+
+/* Takes what is deleted out of the piece's samples, which are those from `first` on. */
+static void drop_deleted(struct cursor *cursor, const struct piece *piece, size_t first)
+{
+    for (uint32_t i = 0; i < cursor->delete_count; i++) {
+        if (takes_piece(cursor, &cursor->deletes[i], piece))
+            samples_drop(&cursor->samples, first, cursor->deletes[i].from_ms,
+                         cursor->deletes[i].to_ms);
+    }
+}
+
+/* Bounds of pieces are wider than their samples, so most that seem to overlap follow each other. */
+static bool is_ascending(const struct samples *samples)
+{
+    for (size_t i = 1; i < samples->count; i++)
+        if (samples->time_ms[i - 1] >= samples->time_ms[i])
+            return false;
+    return true;
 }
 
 static int compare_merged(const void *a, const void *b)
@@ -400,16 +491,18 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         do {
             const struct piece *piece = &cursor->pieces.items[cursor->next_piece++];
             until = piece->time_max_ms > until ? piece->time_max_ms : until;
+            size_t before = cursor->samples.count;
             if (!decode_piece(cursor, piece, &cursor->err)) {
                 *err = cursor->err;
                 VEC_FREE(&ends);
                 return false;
             }
+            drop_deleted(cursor, piece, before);
             VEC_PUSH(&ends, cursor->samples.count);
         } while (cursor->next_piece < cursor->pieces.count &&
                  cursor->pieces.items[cursor->next_piece].time_min_ms <= until);
         struct samples *samples = &cursor->samples;
-        if (ends.count > 1) {
+        if (ends.count > 1 && !is_ascending(samples)) {
             merge_overlap(cursor, &cursor->pieces.items[first], ends.items, ends.count);
             samples = &cursor->merged_samples;
         }

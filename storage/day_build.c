@@ -13,12 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/timetext.h"
 #include "day_build_private.h"
 #include "day_file_private.h"
 
-#define PAUSE_BYTES ((uint64_t)1 << 20)
+#define PAUSE_NS (2 * 1000 * 1000) /* Of work between two pauses. */
 
 /* --- the job --- */
 
@@ -33,10 +34,10 @@ bool day_job_step(struct day_job *job, uint64_t bytes, struct err *err)
     job->bytes_done += bytes;
     if (day_job_stopped(job))
         return err_set(err, ERR_CANCELED, "the build was stopped");
-    if (build->pause && job->bytes_done - job->bytes_paused >= PAUSE_BYTES) {
-        job->bytes_paused = job->bytes_done;
+    if (build->pause && clock_mono_ns() - job->worked_since_ns >= PAUSE_NS) {
         build->pause(build->pause_ctx, job->bytes_done,
                      job->bytes_all > job->bytes_done ? job->bytes_all : job->bytes_done);
+        job->worked_since_ns = clock_mono_ns();
     }
     return true;
 }
@@ -292,7 +293,8 @@ bool day_build_run(const struct day_build *build, char **out_path, struct err *e
     char *temporary = path_of(stem, ".mdb.tmp"), *path = path_of(stem, ".mdb");
     struct err ignored = {0};
     ENSURE(build->from_ms < build->to_ms);
-    building->job = (struct day_job){.build = build, .stem = stem};
+    building->job =
+        (struct day_job){.build = build, .stem = stem, .worked_since_ns = clock_mono_ns()};
     building->index = disk_index_writer_new();
     bool good = remove_leftovers(build, stem, err) && write_file(building, temporary, err);
     struct day_job job = building->job;

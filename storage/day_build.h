@@ -6,8 +6,9 @@
  *       -> times to shared columns, values through codec.h (families in le order) -> chunk bundles
  *       -> index, meta, trailer -> fsync -> rename to <from>-<to>.mdb -> fsync of the directory
  *
- * Stops between two series when `*stop` becomes true (the .tmp is removed); calls `pause` now and then so that the lane can
- * throttle itself. What it writes and reads passes through file.h / kv.h seams, so tests can break it anywhere. */
+ * Stops between two series when `*stop` becomes true (the .tmp is removed); calls `pause` after every 2 ms of work, so
+ * that the lane can throttle itself. Damaged bundles, runs and labels of an open input are left out and told in the log; a
+ * damaged day file is an error. What it writes passes through file.h / kv.h seams, so tests can break it anywhere. */
 #ifndef STORAGE_DAY_BUILD_H
 #define STORAGE_DAY_BUILD_H
 
@@ -23,6 +24,8 @@ struct delete_range {
     int64_t from_ms, to_ms;
     uint64_t slot;
 };
+
+#define DAY_DELETES_MAX 16384 /* Of one series. */
 
 struct day_input {
     struct kv

@@ -27,7 +27,8 @@
 struct day_job {
     const struct day_build *build;
     char *stem; /* <dir>/<from>-<to> */
-    uint64_t bytes_done, bytes_all, bytes_paused;
+    uint64_t bytes_done, bytes_all;
+    int64_t worked_since_ns;
     uint64_t bad_bundles, bad_runs, bad_series;
 };
 bool day_job_stopped(const struct day_job *job);
@@ -149,7 +150,6 @@ struct day_order {
     int64_t time_ms;
     uint32_t index;
 };
-#define DAY_DELETES_MAX 1024
 struct day_gather {
     struct day_deal *deal;
     struct samples pieces, merged;

@@ -188,6 +188,13 @@ void day_file_let_go(struct str value)
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+void day_file_let_go_all(struct day_file *day)
+{
+    if (day->map.begin)
+        (void)madvise((void *)(uintptr_t)day->map.begin, (size_t)(day->map.end - day->map.begin),
+                      MADV_DONTNEED);
+}
+
 bool day_file_pack(struct day_file *day, struct kv_read *read, unsigned table, uint32_t number,
                    struct day_pack *pack, struct err *err)
 {

@@ -35,6 +35,8 @@ struct day_info {
 
 MUST_CHECK bool day_file_open(struct day_file **out, const char *path, struct err *err);
 struct day_file *day_file_ref(struct day_file *day);
+/* No mapped page of it is needed now. Any thread; readers get them again when they touch them. */
+void day_file_let_go_all(struct day_file *day);
 void day_file_unref(struct day_file *day); /* NULL is fine. Any thread. */
 const char *day_file_path(const struct day_file *day);
 const struct day_info *day_file_info(const struct day_file *day);

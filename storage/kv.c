@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -575,6 +576,13 @@ void kv_abort(struct kv_write *write)
         return;
     mdb_txn_abort(write->txn);
     mem_free(write);
+}
+
+void kv_let_go(struct kv *kv)
+{
+    if (kv->guard.begin)
+        (void)madvise((void *)(uintptr_t)kv->guard.begin,
+                      (size_t)(kv->guard.end - kv->guard.begin), MADV_DONTNEED);
 }
 
 /* LMDB does not tell: but a name of the main table stands in a page that begins with its own number. */

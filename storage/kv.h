@@ -73,6 +73,8 @@ MUST_CHECK bool kv_file_pages(const char *path, uint64_t *pages, uint32_t *page_
 #define KV_PAGE_HEAD 16
 uint32_t kv_page_overflow(const uint8_t head[KV_PAGE_HEAD]);
 
+/* The mapped pages of the whole file are not needed now. Any thread; readers get them again when they touch them. */
+void kv_let_go(struct kv *kv);
 /* Where the file is mapped. */
 MUST_CHECK bool kv_map(struct kv *kv, const void **base, uint64_t *len, struct err *err);
 /* A consistent copy to a file that is not there yet, while others read and write; compact: without free pages. Synced. */

@@ -41,20 +41,36 @@ struct question {
     struct str name; /* Whose values; empty: the names are wanted. */
     const struct matchers *sets;
     size_t set_count;
+    int64_t from_ms;
     struct texts texts;
 };
+
+/* True when a series of the pair may have samples from this time on. */
+static bool pair_is_used(const struct storage *storage, uint32_t pair, int64_t from_ms,
+                         struct ref_vec *refs)
+{
+    VEC_CLEAR(refs);
+    index_postings(storage->index, pair, refs);
+    for (size_t i = 0; i < refs->count; i++) {
+        const struct series *series = series_at(&storage->series, refs->items[i]);
+        if (!atomic_load_explicit(&series->gone, memory_order_acquire) &&
+            series_may_have(series, from_ms))
+            return true;
+    }
+    return false;
+}
 
 /* All names of the memory's index, or all values of a name. */
 static bool ask_whole_memory(struct question *question, struct err *err)
 {
     const struct index *index = question->storage->index;
-    struct ref_vec pairs = {0};
+    struct ref_vec pairs = {0}, refs = {0};
     if (question->name.len > 0) {
         uint32_t name = index_name_find(index, question->name);
         if (name != INDEX_NONE)
             index_name_pairs(index, name, &pairs);
         VEC_EACH (pair, &pairs) {
-            if (index_postings_count(index, *pair) > 0)
+            if (pair_is_used(question->storage, *pair, question->from_ms, &refs))
                 (void)texts_add(&question->texts, index_pair_value(index, *pair), err);
         }
     } else {
@@ -63,12 +79,13 @@ static bool ask_whole_memory(struct question *question, struct err *err)
             index_name_pairs(index, name, &pairs);
             bool used = false;
             for (size_t i = 0; i < pairs.count && !used; i++)
-                used = index_postings_count(index, pairs.items[i]) > 0;
+                used = pair_is_used(question->storage, pairs.items[i], question->from_ms, &refs);
             if (used)
                 (void)texts_add(&question->texts, index_name_text(index, name), err);
         }
     }
     VEC_FREE(&pairs);
+    VEC_FREE(&refs);
     return true;
 }
 
@@ -83,7 +100,10 @@ static bool ask_memory(struct question *question, struct err *err)
     for (size_t i = 0; i < question->set_count; i++)
         match_refs(storage, question->sets[i].items, question->sets[i].count, &refs);
     VEC_EACH (ref, &refs) {
-        struct series_set set = series_pairs(storage, series_at(&storage->series, *ref));
+        const struct series *series = series_at(&storage->series, *ref);
+        struct series_set set = series_pairs(storage, series);
+        if (!series_may_have(series, question->from_ms))
+            continue;
         for (uint32_t i = 0; i < set.count; i++) {
             uint32_t pair = set.pairs[i];
             if (pair >= bound || seen[pair])
@@ -162,6 +182,7 @@ static bool ask(struct question *question, int64_t from_ms, int64_t to_ms, size_
     struct storage *storage = question->storage;
     struct selection files = {.storage = storage, .from_ms = from_ms, .to_ms = to_ms};
     uint32_t pin = epoch_pin(&storage->epoch);
+    question->from_ms = from_ms;
     bool good = !memory_touches(storage, from_ms, to_ms) || ask_memory(question, err);
     select_files(&files);
     for (size_t i = 0; good && i < files.files.count; i++)

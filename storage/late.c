@@ -387,6 +387,12 @@ bool late_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
     return false;
 }
 
+bool late_has_slot(const struct storage *storage, uint64_t number)
+{
+    const struct late_list *list = list_now(storage);
+    return list && list->count > 0 && list->items[0]->number <= number; /* Oldest first. */
+}
+
 void late_free_all(struct storage *storage)
 {
     struct late_list *list = list_now(storage);

@@ -51,6 +51,8 @@ void late_tick(struct storage *storage, int64_t now_mono_ms);
 uint64_t late_oldest_segment(const struct storage *storage, uint64_t oldest);
 bool late_touches(const struct storage *storage, int64_t from_ms,
                   int64_t to_ms); /* Not yet sealed. */
+/* True while a slot with a number up to this one waits to be sealed. */
+bool late_has_slot(const struct storage *storage, uint64_t number);
 void late_cut(struct storage *storage);
 void late_free_all(struct storage *storage);
 

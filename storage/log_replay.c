@@ -127,9 +127,9 @@ static void rows_stored(struct rows *rows, struct series *series, uint64_t bits)
 {
     /* The next entry is coded against these bits, even if a file has newer samples already. */
     series->bits = bits;
-    series->bits_known = rows->time_ms >= series->last_ms;
+    series->bits_known = rows->time_ms >= series_newest_ms(series);
     if (series->bits_known)
-        series->last_ms = rows->time_ms;
+        series_set_newest_ms(series, rows->time_ms);
 }
 
 static bool rows_unchanged(struct rows *rows, uint32_t count)
@@ -169,6 +169,7 @@ static bool rows_histogram(struct rows *rows, struct run *run, series_ref ref, b
         run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
         head_set_histogram(storage, ref, histogram);
         rows_stored(rows, head_series(storage, ref), hash64(buf_str(&whole)));
+        head_series(storage, ref)->is_histogram = true;
         buf_deinit(&whole);
     }
     arena_deinit(&arena);
@@ -191,6 +192,7 @@ static bool rows_entry(struct rows *rows, struct run *run, series_ref ref, bool 
     run->exponent = state.exponent;
     run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
     rows_stored(rows, series, state.bits);
+    series->is_histogram = false;
     return true;
 }
 

@@ -334,8 +334,8 @@ static void note_newest(struct storage *storage, const struct partition *partiti
             if (ref == MAP_NONE || column == UINT32_MAX || run.last_row >= times.count)
                 continue;
             struct series *series = head_series(storage, ref);
-            if (times.items[run.last_row] > series->last_ms)
-                series->last_ms = times.items[run.last_row];
+            if (times.items[run.last_row] > series_newest_ms(series))
+                series_set_newest_ms(series, times.items[run.last_row]);
         }
     }
     VEC_FREE(&times);

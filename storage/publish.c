@@ -32,6 +32,7 @@ struct publish {
     VEC(struct store_file) inputs; /* As they are in the list; days are referenced. */
     VEC(struct day_input) day_inputs;
     VEC(struct index_segment *) segments; /* Of all inputs, one after the other. */
+    struct tombstone_list *deletes;
     int64_t cutoff_ms;
     atomic_bool stop;
     /* Out: */
@@ -90,6 +91,9 @@ static void build_run(struct job *base)
                               .to_ms = publish->to_ms,
                               .cutoff_ms = publish->cutoff_ms,
                               .dir = publish->storage->dir,
+                              .sequence_last = publish->deletes->sequence_last,
+                              .deleted = publish->deletes->count ? tombstone_ranges : NULL,
+                              .deleted_ctx = publish->deletes,
                               .stop = &publish->stop,
                               .pause = pause_build};
     int64_t begin_ns = clock_mono_ns();
@@ -115,6 +119,7 @@ static void publish_end(struct publish *publish)
     VEC_FREE(&publish->inputs);
     VEC_FREE(&publish->day_inputs);
     VEC_FREE(&publish->segments);
+    tombstone_list_free(publish->deletes);
     mem_free(publish);
     storage->publish = NULL;
 }
@@ -128,6 +133,7 @@ static void build_done(struct job *base)
         if (publish->err.code != ERR_CANCELED)
             LOG_E("Partition could not be built and is tried again", "err", publish->err.text);
         storage->stats.build_failures += publish->err.code != ERR_CANCELED;
+        tombstone_clean_failed(storage, publish->from_ms, publish->to_ms, &publish->err);
         storage->publish_checked_mono_ms = clock_mono_ms() + RETRY_MS;
         publish_end(publish);
         return;
@@ -144,6 +150,7 @@ static void build_done(struct job *base)
     retention_retire(storage, publish->inputs.items, publish->inputs.count,
                      publish->day ? &added : NULL);
     publish_end(publish);
+    tombstone_forget(storage, 0);
 }
 
 static void freeze_done(struct job *base)
@@ -176,6 +183,7 @@ static void freeze_done(struct job *base)
         input->segments = (const struct index_segment *const *)publish->segments.items + at;
         at += input->segment_count;
     }
+    publish->deletes = tombstone_list_over(storage, publish->from_ms, publish->to_ms);
     publish->state = PUBLISH_BUILDING;
     publish->job.run = build_run;
     publish->job.done = build_done;
@@ -216,7 +224,7 @@ static bool find_due(const struct storage *storage, int64_t now_mono_ms, struct 
         if (open->is_overlay && ended && (large || idle))
             return true;
     }
-    return false;
+    return tombstone_clean_due(storage, &out->from_ms, &out->to_ms);
 }
 
 static void publish_begin(struct storage *storage, const struct span *span)
@@ -240,7 +248,8 @@ void publish_tick(struct storage *storage, int64_t now_mono_ms)
     struct span span;
     if (!publish) {
         if (storage->stopping || now_mono_ms < storage->publish_checked_mono_ms || storage->spill ||
-            storage->log.failing || !find_due(storage, now_mono_ms, &span)) {
+            storage->log.failing || snapshot_holds_files(storage) ||
+            !find_due(storage, now_mono_ms, &span)) {
             if (now_mono_ms >= storage->publish_checked_mono_ms)
                 storage->publish_checked_mono_ms = now_mono_ms + CHECK_MS;
             return;
@@ -260,7 +269,8 @@ void publish_tick(struct storage *storage, int64_t now_mono_ms)
 
 bool publish_blocks_spill(const struct storage *storage)
 {
-    return storage->publish && storage->publish->state != PUBLISH_BUILDING;
+    return snapshot_holds_files(storage) ||
+           (storage->publish && storage->publish->state != PUBLISH_BUILDING);
 }
 
 void publish_stop(struct storage *storage)

@@ -16,6 +16,7 @@ struct retire_job {
     struct job job;
     struct storage *storage;
     struct store_file file;
+    bool replaced;
 };
 
 static void unlink_segments(const struct partition *partition, struct err *err)
@@ -44,11 +45,14 @@ static void retire_run(struct job *base)
     const char *path = job->file.open ? job->file.open->path : day_file_path(job->file.day);
     char lock_path[4096];
     struct err err = {0};
+    if (job->replaced)
+        return;
     snprintf(lock_path, sizeof(lock_path), "%s-lock", path);
     if (file_unlink(path, &err) && (job->file.day || file_unlink(lock_path, &err)))
         LOG_I("File is removed", "file", path);
     else
         LOG_E("File could not be removed: the next start tries again", "err", err.text);
+    job->storage->unlink_failed = job->storage->unlink_failed || err.code != ERR_NONE;
     if (job->file.open) {
         unlink_segments(job->file.open, &err);
         forget_partition(job->storage, job->file.open);
@@ -115,6 +119,8 @@ void retention_retire(struct storage *storage, const struct store_file *files, s
     size_t first = storage->retired.count;
     for (size_t i = 0; i < count; i++) {
         struct retired_file retired = {.file = files[i]};
+        retired.replaced = files[i].day && added && added->day &&
+                           strcmp(day_file_path(files[i].day), day_file_path(added->day)) == 0;
         uint32_t number = partition_number(files[i].to_ms);
         if (files[i].open)
             files[i].open->retired = true;
@@ -225,6 +231,26 @@ static void retire_by_size(struct storage *storage)
     VEC_FREE(&old);
 }
 
+/* A day that could not be read goes out of sight and is kept aside for a person to look at; the rest serves. */
+void retention_quarantine(struct storage *storage)
+{
+    const struct file_list *list = file_list_now(storage);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        struct store_file file = list->items[i];
+        struct err why = {0}, err = {0};
+        if (!file.day || !day_file_is_damaged(file.day) || publish_uses(storage, &file))
+            continue;
+        err_set(&why, ERR_CORRUPT, "it could not be read");
+        if (!file_set_aside(day_file_path(file.day), &why, &err))
+            LOG_E("Damaged file could not be set aside", "err", err.text);
+        storage->stats.quarantined++;
+        day_file_ref(file.day);
+        retention_retire(storage, &file, 1, NULL);
+        day_file_unref(file.day);
+        return; /* The list is another one now: the next in the next tick. */
+    }
+}
+
 void retention_apply(struct storage *storage)
 {
     retire_by_time(storage);
@@ -240,7 +266,8 @@ void retention_tick(struct storage *storage)
     size_t kept = 0;
     for (size_t i = 0; i < storage->retired.count; i++) {
         struct retired_file retired = storage->retired.items[i];
-        if ((!log->failing && retired.log_sequence > log->sequence_written) || storage->spill) {
+        if ((!log->failing && retired.log_sequence > log->sequence_written) || storage->spill ||
+            snapshot_holds_files(storage)) {
             storage->retired.items[kept++] = retired;
             continue;
         }
@@ -249,6 +276,7 @@ void retention_tick(struct storage *storage)
         job->job.done = retire_done;
         job->storage = storage;
         job->file = retired.file;
+        job->replaced = retired.replaced;
         storage->options.submit_commit(storage->options.submit_ctx, &job->job);
     }
     storage->retired.count = kept;

@@ -72,3 +72,18 @@ void samples_clip(struct samples *samples, int64_t from_ms, int64_t to_ms)
     }
     samples->count = to - from;
 }
+
+void samples_drop(struct samples *samples, size_t first, int64_t from_ms, int64_t to_ms)
+{
+    size_t kept = first;
+    for (size_t i = first; i < samples->count; i++) {
+        if (samples->time_ms[i] >= from_ms && samples->time_ms[i] <= to_ms)
+            continue;
+        samples->time_ms[kept] = samples->time_ms[i];
+        samples->value[kept] = samples->value[i];
+        if (samples->histogram)
+            samples->histogram[kept] = samples->histogram[i];
+        kept++;
+    }
+    samples->count = kept;
+}

@@ -25,6 +25,9 @@ void samples_add_histogram(struct samples *samples, int64_t time_ms,
 /* Removes what is outside [from, to]. */
 void samples_clip(struct samples *samples, int64_t from_ms, int64_t to_ms);
 
+/* Removes those from position `first` on that are in [from, to]. */
+void samples_drop(struct samples *samples, size_t first, int64_t from_ms, int64_t to_ms);
+
 /* Ascending times that every file may hold; room must have been reserved. */
 static inline void samples_add(struct samples *samples, int64_t time_ms, double value)
 {

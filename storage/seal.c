@@ -337,6 +337,25 @@ bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
     return false;
 }
 
+void seal_cut_all(struct storage *storage)
+{
+    for (size_t i = 0; i < storage->groups.count; i++) {
+        struct storage_group *group = storage->groups.items[i];
+        if (group && group->slot)
+            seal_cut(storage, group);
+    }
+    late_cut(storage);
+}
+
+bool seal_has_slot(const struct storage *storage, uint64_t number)
+{
+    LIST_EACH (node, &storage->seal_jobs) {
+        if (CONTAINER_OF(node, struct seal_job, node)->slot->number <= number)
+            return true;
+    }
+    return false;
+}
+
 void seal_free_all(struct storage *storage)
 {
     LIST_EACH (node, &storage->seal_jobs) {

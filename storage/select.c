@@ -168,7 +168,8 @@ static void snapshot_late(struct selection *selection, const struct ref_vec *ref
         uint32_t count = segments_count(&list->items[i]->samples);
         for (uint32_t k = 0; k < count; k++) {
             const struct late_sample *sample = late_at(&list->items[i]->samples, k);
-            struct selected_late late = {sample, sample->ref, (uint32_t)selection->lates.count};
+            struct selected_late late = {sample, sample->ref, (uint32_t)selection->lates.count,
+                                         list->items[i]->number};
             if (sample->time_ms >= selection->from_ms && sample->time_ms <= selection->to_ms &&
                 refs_have(refs, sample->ref))
                 VEC_PUSH(&selection->lates, late);
@@ -261,11 +262,14 @@ size_t selected_first_bundle(const struct selected_file *selected, uint64_t id)
 
 /* --- putting label sets together --- */
 
+#define SELECTED_BYTES 128 /* Beside its labels: entry, sources, place in the map. */
+
 struct gather {
     struct selection *selection;
     struct map by_labels;   /* labels hash -> position in selection->series */
     struct kv_read **reads; /* By file; begun at first use. */
     struct arena arena;
+    uint64_t bytes_max; /* Of the selection: the memory budget's share. */
 };
 
 struct label_set {
@@ -301,6 +305,19 @@ static void add_source(struct selection *selection, struct selected *selected, s
     VEC_PUSH(&selection->sources, source);
 }
 
+static bool is_small(const struct gather *gather)
+{
+    return gather->selection->bytes <= gather->bytes_max;
+}
+
+static bool too_large(const struct gather *gather, struct err *err)
+{
+    return err_set(err, ERR_EXECUTION,
+                   "the label sets of the series would use more than %llu bytes, which is what the "
+                   "memory budget leaves to a query",
+                   (unsigned long long)gather->bytes_max);
+}
+
 /* The entry of a label set; made when new. */
 static struct selected *gather_entry(struct gather *gather, const struct label *labels,
                                      size_t count)
@@ -313,6 +330,9 @@ static struct selected *gather_entry(struct gather *gather, const struct label *
         return &selection->series.items[found];
     struct selected selected = {.labels = labels_new(labels, count), .source_first = SOURCE_NONE};
     map_insert(&gather->by_labels, hash, (uint32_t)selection->series.count);
+    selection->bytes += sizeof(struct labels) + count * sizeof(struct label) + SELECTED_BYTES;
+    for (size_t i = 0; i < count; i++)
+        selection->bytes += labels[i].name.len + labels[i].value.len;
     VEC_PUSH(&selection->series, selected);
     return &selection->series.items[selection->series.count - 1];
 }
@@ -349,13 +369,14 @@ static void gather_memory(struct gather *gather, const struct ref_vec *refs,
 {
     struct selection *selection = gather->selection;
     const struct storage *storage = selection->storage;
-    for (size_t i = 0; i < refs->count; i++) {
+    for (size_t i = 0; i < refs->count && is_small(gather); i++) {
         const struct series *series = series_at(&storage->series, refs->items[i]);
         struct label labels[SERIES_LABELS_MAX];
         struct source late = late_source(selection, refs->items[i]);
         bool shown = sources[i].run_count > 0 || late.run_count > 0;
         /* What lives and is asked for the present needs no look at the files to be shown. */
-        for (uint32_t f = 0; !shown && f < selection->files.count; f++)
+        bool may_have = series_may_have(series, selection->from_ms);
+        for (uint32_t f = 0; may_have && !shown && f < selection->files.count; f++)
             shown = selection->files.items[f].file.open && has_bundle(gather, f, series->id);
         if (!shown)
             continue;
@@ -392,6 +413,7 @@ static bool gather_index(struct gather *gather, uint32_t file, const struct disk
                                  err);
         if (good)
             add_source(gather->selection, gather_entry(gather, labels, count), source);
+        good = good && (is_small(gather) || too_large(gather, err));
     }
     VEC_FREE(&ordinals);
     return good;
@@ -432,11 +454,16 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
                     int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
     struct selection *selection = MEM_NEW(struct selection);
-    struct gather gather = {.selection = selection};
+    struct gather gather = {
+        .selection = selection,
+        .bytes_max =
+            atomic_load_explicit(&storage->budget.selection_bytes_max, memory_order_relaxed),
+    };
     struct ref_vec refs = {0};
     bool good = true;
     selection->storage = storage;
     selection->pin = epoch_pin(&storage->epoch);
+    const struct tombstone_list *tombstones = tombstone_list_now(storage); /* Before the files. */
     selection->from_ms = from_ms;
     selection->to_ms = to_ms;
     map_init(&gather.by_labels);
@@ -451,7 +478,9 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
         select_files(selection);
         gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));
         gather_memory(&gather, &refs, sources);
-        good = gather_files(&gather, matchers, matcher_count, err);
+        good = (is_small(&gather) || too_large(&gather, err)) &&
+               gather_files(&gather, matchers, matcher_count, err);
+        select_deleted(selection, tombstones, gather.reads);
         mem_free(sources);
         for (size_t f = 0; f < selection->files.count; f++)
             kv_read_end(gather.reads[f]);
@@ -482,12 +511,18 @@ void selection_free(struct selection *selection)
     VEC_FREE(&selection->sources);
     VEC_FREE(&selection->runs);
     VEC_FREE(&selection->lates);
+    VEC_FREE(&selection->deletes);
     mem_free(selection);
 }
 
 size_t selection_count(const struct selection *selection)
 {
     return selection->series.count;
+}
+
+uint64_t selection_bytes(const struct selection *selection)
+{
+    return selection->bytes;
 }
 
 struct labels *selection_labels(const struct selection *selection, size_t index)

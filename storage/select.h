@@ -23,6 +23,13 @@ struct selected_late {
     const struct late_sample *sample;
     uint32_t ref;
     uint32_t order; /* Of coming. */
+    uint64_t slot;
+};
+
+/* What a tombstone takes from a label set. */
+struct selected_delete {
+    int64_t from_ms, to_ms;
+    uint64_t sequence, slot;
 };
 
 /* Where a label set's samples are. */
@@ -36,7 +43,8 @@ struct source {
 
 struct selected {
     struct labels *labels;
-    uint32_t source_first; /* In selection->sources. */
+    uint32_t source_first;               /* In selection->sources. */
+    uint32_t delete_first, delete_count; /* In selection->deletes. */
 };
 
 /* A file of the disk that the time range touches. */
@@ -57,6 +65,8 @@ struct selection {
     VEC(struct head_run) runs;
     VEC(struct selected_late) lates; /* By ref, then time. */
     VEC(struct selected_file) files;
+    uint64_t bytes; /* Of the label sets, about. */
+    VEC(struct selected_delete) deletes;
 };
 
 /* Refs of the series in memory that match all, ascending, each once; added to *out. */
@@ -66,6 +76,12 @@ void match_refs(struct storage *storage, const struct matcher *matchers, size_t 
 /* The files that touch the range, as the list is now. */
 void select_files(struct selection *selection);
 void select_files_free(struct selection *selection);
+
+/* select_deleted.c: the deletes of each label set; those of which all is deleted are taken out. `reads` by file. */
+void select_deleted(struct selection *selection, const struct tombstone_list *list,
+                    struct kv_read **reads);
+bool selected_delete_takes_slot(const struct selected_delete *deleted, uint64_t slot);
+bool selected_delete_takes_day(const struct selected_delete *deleted, const struct day_info *info);
 
 /* The first of a file's bundles that could have the id; then those whose id_min is not above it. */
 size_t selected_first_bundle(const struct selected_file *selected, uint64_t id);

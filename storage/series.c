@@ -98,6 +98,7 @@ void series_note_live(struct storage *storage, series_ref ref, bool was_live)
     if (is_live)
         series->is_spilling = false; /* The spill that runs knows nothing of what comes now. */
     storage->live += is_live ? 1 : UINT64_MAX;
+    budget_note_live(storage, series, is_live);
     if (!is_live)
         VEC_PUSH(&storage->dead, ref);
 }
@@ -170,11 +171,11 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     series->id = id;
     atomic_store_explicit(&series->newest, NULL, memory_order_relaxed);
     series->bits = 0;
-    series->last_ms = INT64_MIN;
+    series_set_newest_ms(series, INT64_MIN);
     series->pairs = handle;
     series->group = 0;
     series->registered = series->logged_segment = series->pins = 0;
-    series->bits_known = series->is_spilling = false;
+    series->bits_known = series->is_spilling = series->is_histogram = false;
     atomic_store_explicit(&series->gone, false, memory_order_release);
     map_insert(&storage->by_labels, hash, ref);
     if (storage->opening)
@@ -250,8 +251,7 @@ void series_free_all(struct storage *storage)
 /* --- the interface --- */
 
 /* What the log and the partitions cannot hold must not get in: a start would stumble over it. */
-static bool check_new_series(const struct storage *storage, const struct label *labels,
-                             size_t count, struct err *err)
+static bool check_labels(const struct label *labels, size_t count, struct err *err)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
@@ -267,16 +267,30 @@ static bool check_new_series(const struct storage *storage, const struct label *
     if (bytes > SERIES_BYTES_MAX)
         return err_set(err, ERR_BAD_DATA, "series has %zu bytes of labels, more than %zu", bytes,
                        SERIES_BYTES_MAX);
-    if (storage->options.series_max && storage->live >= storage->options.series_max)
-        return err_set(err, ERR_LIMIT, "series limit of %u is reached: new series are refused",
-                       storage->options.series_max);
-    if (!segments_have_room(&storage->series, 1) || !index_has_room(storage->index, count) ||
-        !segments_have_room(&storage->pair_units, 2 * SERIES_LABELS_MAX))
-        return err_set(err, ERR_LIMIT,
-                       "storage holds as many series as it can: new series are refused");
-    if (!log_has_room(storage))
-        return err_set(err, ERR_NO_SPACE, "the log cannot be written: new series are refused");
     return true;
+}
+
+static bool refuse(struct storage *storage, enum storage_refusal why, const struct err *err)
+{
+    budget_refused(storage, why, err);
+    return false;
+}
+
+static bool check_new_series(struct storage *storage, const struct label *labels, size_t count,
+                             struct err *err)
+{
+    if (!check_labels(labels, count, err))
+        return refuse(storage, STORAGE_REFUSED_INVALID, err);
+    if (!segments_have_room(&storage->series, 1) || !index_has_room(storage->index, count) ||
+        !segments_have_room(&storage->pair_units, 2 * SERIES_LABELS_MAX)) {
+        err_set(err, ERR_LIMIT, "storage holds as many series as it can: new series are refused");
+        return refuse(storage, STORAGE_REFUSED_NO_ROOM, err);
+    }
+    if (!log_has_room(storage)) {
+        err_set(err, ERR_NO_SPACE, "the log cannot be written: new series are refused");
+        return refuse(storage, STORAGE_REFUSED_LOG, err);
+    }
+    return budget_take(storage, labels, count, err);
 }
 
 series_ref storage_series(struct storage *storage, struct storage_group *group,
@@ -291,10 +305,8 @@ series_ref storage_series(struct storage *storage, struct storage_group *group,
     }
     series_ref ref = series_find(storage, labels, label_count, labels_hash);
     if (ref == MAP_NONE) {
-        if (!check_new_series(storage, labels, label_count, err)) {
-            storage->stats.series_refused++;
+        if (!check_new_series(storage, labels, label_count, err))
             return SERIES_REF_NONE;
-        }
         ref = series_add(storage, 0, labels, label_count, labels_hash);
         storage->stats.series_created++;
     }

@@ -14,7 +14,7 @@
 
 #define BLOCK_FIRST 512
 #define BLOCK_MAX   (4096 - 32)
-#define PAGE_FIRST  8 /* Members; then 16, 32, 64, 64 ... */
+#define PAGE_FIRST  8u /* Members; then 16, 32, 64, 64 ... */
 #define COLUMN_ROWS 16
 #define SEARCH_MAX  4096 /* Columns that a sample without a run looks at. */
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "exemplar.h"
 #include "store.h"
 
 #define RETENTION_CHECK_MS 60000
@@ -61,17 +62,17 @@ static bool open_files(struct storage *storage, struct err *err)
         return false;
     warn_of_network_file_system(storage->dir);
     note_foreign_tsdb(storage);
-    if (!partition_open_all(storage, err) || !log_replay(storage, err))
+    if (!partition_open_all(storage, err) || !tombstone_load_all(storage, err) ||
+        !log_replay(storage, err))
         return false;
+    tombstone_cut(storage);
     retention_save_labels(storage);
     return true;
 }
 
-bool storage_open(struct storage **out, const struct storage_options *options, struct err *err)
+struct storage *storage_new(const struct storage_options *options)
 {
     struct storage *storage = MEM_NEW(struct storage);
-    ENSURE(options->partition_ms > 0 && options->partition_ms % (2 * 60 * 60 * 1000) == 0);
-    ENSURE(options->slot_ms > 0 && options->submit_commit);
     storage->options = *options;
     storage->options.path = str_of(str_dup(options->path));
     storage->lock_fd = -1;
@@ -86,9 +87,11 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
     map_init(&storage->by_id);
     storage->opening = true;
     map_init(&storage->by_key);
+    budget_init(&storage->budget);
     map_init(&storage->scratch);
     map_init(&storage->histograms);
     list_init(&storage->seal_jobs);
+    list_init(&storage->snapshots);
     storage->next_id = storage->next_slot = 1;
     buf_init(&storage->log.pending, (size_t)1 << 30);
     file_init(&storage->log.file);
@@ -98,12 +101,21 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
         storage->options.submit_build = options->submit_commit;
         storage->options.build_ctx = options->submit_ctx;
     }
+    return storage;
+}
+
+bool storage_open(struct storage **out, const struct storage_options *options, struct err *err)
+{
+    ENSURE(options->partition_ms > 0 && options->partition_ms % (2 * 60 * 60 * 1000) == 0);
+    ENSURE(options->slot_ms > 0 && options->submit_commit);
+    struct storage *storage = storage_new(options);
     if (!open_files(storage, err)) {
         storage->log.segment = 0;
         storage_close(storage);
         return false;
     }
     storage->opening = false;
+    storage->files_went = true; /* The log may have told of series that nothing has samples of. */
     map_deinit(&storage->by_id);
     storage->retention_checked_mono_ms = clock_mono_ms();
     *out = storage;
@@ -114,6 +126,8 @@ void storage_close(struct storage *storage)
 {
     if (!storage)
         return;
+    snapshot_stop(storage);
+    tombstone_clean_stop(storage);
     log_close(storage);
     publish_free(storage);
     seal_free_all(storage);
@@ -121,12 +135,16 @@ void storage_close(struct storage *storage)
     group_free_all(storage);
     head_free_histograms(storage);
     epoch_deinit(&storage->epoch);
+    tombstone_free_all(storage);
+    VEC_FREE(&storage->cleaners);
     retention_free(storage);
     partition_close_all(storage);
     series_free_all(storage);
     index_free(storage->index);
+    exemplar_ring_free(storage->exemplars);
     map_deinit(&storage->scratch);
     VEC_FREE(&storage->order);
+    budget_deinit(&storage->budget);
     VEC_FREE(&storage->touched_groups);
     if (storage->lock_fd >= 0)
         close(storage->lock_fd);
@@ -143,8 +161,14 @@ int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
     if (now_mono_ms - storage->retention_checked_mono_ms >= RETENTION_CHECK_MS) {
         storage->retention_checked_mono_ms = now_mono_ms;
         retention_apply(storage);
+        tombstone_forget(storage, 0);
     }
+    retention_quarantine(storage);
+    budget_tick(storage, now_mono_ms);
+    residency_tick(storage, now_mono_ms);
     spill_tick(storage);
+    snapshot_tick(storage);
+    tombstone_clean_tick(storage);
     publish_tick(storage, now_mono_ms);
     retention_tick(storage);
     epoch_collect(&storage->epoch);
@@ -162,6 +186,8 @@ void storage_stop(struct storage *storage)
 {
     storage->stopping = true;
     publish_stop(storage);
+    snapshot_stop(storage);
+    tombstone_clean_stop(storage);
 }
 
 void storage_set_retention(struct storage *storage, int64_t retention_ms, uint64_t retention_bytes)
@@ -177,6 +203,9 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
     *out = storage->stats;
     out->series = storage->live;
     out->series_in_memory = storage->series_used;
+    out->guilty = storage->budget.guilty;
+    out->memory_budget = storage->options.memory_budget;
+    out->memory_refusing = storage->budget.refusing;
     out->label_pairs = index_pair_total(storage->index);
     out->time_min_ms = atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed);
     out->time_max_ms = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
@@ -197,10 +226,13 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
         slots += group && group->slot ? group->slot->bytes : 0;
         runs += group && group->slot ? group->slot->member_count : 0;
     }
+    const struct tombstone_list *tombstones = tombstone_list_now(storage);
+    out->tombstones = tombstones ? tombstones->count : 0;
     out->chunks = runs;
-    out->head_bytes = slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
-                      segments_bytes(&storage->pair_units) +
-                      (storage->by_labels.slot_count + storage->by_id.slot_count) * sizeof(struct map_slot);
+    out->head_bytes =
+        slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
+        segments_bytes(&storage->pair_units) +
+        (storage->by_labels.slot_count + storage->by_id.slot_count) * sizeof(struct map_slot);
 }
 
 static int compare_top(const void *a, const void *b)

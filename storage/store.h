@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "budget.h"
 #include "bundle.h"
 #include "day_file.h"
 #include "disk_index.h"
@@ -27,11 +28,14 @@
 #include "index_segment.h"
 #include "kv.h"
 #include "late.h"
+#include "residency.h"
 #include "segments.h"
 #include "series_labels.h"
 #include "slot.h"
+#include "snapshot.h"
 #include "storage.h"
 #include "stream.h"
+#include "tombstone.h"
 
 #define STORE_VERSION 1 /* Of every file. */
 
@@ -42,7 +46,7 @@ struct series {
     uint64_t id;                  /* On disk; monotone, never reused. */
     _Atomic(struct run *) newest; /* Its runs in memory, newest first; NULL: none. */
     uint64_t bits;                /* Of its newest sample (of a histogram: a hash). */
-    int64_t last_ms;              /* Its newest sample's time; INT64_MIN: not known. */
+    _Atomic int64_t newest_ms;    /* Its newest sample's time; INT64_MIN: not known. */
     uint32_t pairs;               /* Its label set: series_pairs(). Immutable. */
     uint32_t group;               /* Whose slot it is in. */
     uint32_t registered;     /* The newest partition with its labels: partition_number; 0: none. */
@@ -50,6 +54,7 @@ struct series {
     uint32_t pins;
     _Atomic bool gone; /* Not to be shown to new readers. */
     bool bits_known;
+    bool is_histogram; /* Its newest sample. */
     bool is_spilling;
 };
 
@@ -135,6 +140,7 @@ struct file_list {
 /* Its file may go once the labels that only it had are in the log. */
 struct retired_file {
     struct store_file file;
+    bool replaced; /* Its name belongs to a newer file. */
     uint64_t log_sequence;
 };
 
@@ -166,6 +172,13 @@ struct log {
     VEC(struct log_waiter) waiters;
 };
 
+/* Told when all deletes up to `sequence` are out of the days. */
+struct clean_waiter {
+    uint64_t sequence;
+    storage_commit_fn done;
+    void *ctx;
+};
+
 /* The record that an append is writing: rows of one group's slot. */
 struct log_record {
     struct storage_group *group; /* NULL: none is open. */
@@ -188,7 +201,8 @@ struct late_record {
 
 struct storage {
     struct storage_options options;
-    char *dir; /* <path>/narthex */
+    struct exemplar_ring *exemplars; /* NULL: none are kept. exemplar.c */
+    char *dir;                       /* <path>/narthex */
     int lock_fd;
     struct epoch epoch;
     struct index *index;
@@ -234,7 +248,18 @@ struct storage {
     _Atomic(struct late_list *) late_slots; /* Oldest first; the last may be open. */
     struct late_job *late_job;              /* Of the oldest. */
     struct late_record late_record;
-    uint64_t live;               /* Series with pins or runs. */
+    _Atomic(struct tombstone_list *) tombstones;
+    uint64_t tombstone_sequence; /* The newest given. */
+    size_t tombstones_pending;   /* On their way to head.mdb. */
+    bool unlink_failed; /* Lane. A file will be back at the next start, and need its deletes. */
+    bool tombstones_to_forget;   /* As soon as no build runs and no file is retired. */
+    uint64_t tombstones_cleaned; /* For that: the days do without those up to this one. */
+    struct clean *clean;         /* tombstone_clean.c; NULL: none runs. */
+    VEC(struct clean_waiter) cleaners;
+    struct list snapshots; /* struct snapshot; the first may be running. */
+    uint64_t live;         /* Series with pins or runs. */
+    struct budget budget;
+    struct residency residency;
     _Atomic int64_t time_max_ms; /* Newest sample ever taken; INT64_MIN when empty. */
     _Atomic int64_t time_min_ms;
     struct storage_stats stats;
@@ -250,6 +275,9 @@ static inline uint32_t partition_number(int64_t to_ms)
     int64_t number = to_ms / (2 * 60 * 60 * 1000);
     return number < 1 ? 1 : number > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t)number;
 }
+
+/* storage.c: all its parts, and no file opened; for storage_open and readonly.c. */
+struct storage *storage_new(const struct storage_options *options);
 
 /* series.c */
 struct series_set {
@@ -273,6 +301,20 @@ void series_note_live(struct storage *storage, series_ref ref, bool was_live);
 /* True when a start would find its labels in a partition. */
 bool series_has_labels(const struct storage *storage, const struct series *series);
 void series_free_all(struct storage *storage);
+static inline int64_t series_newest_ms(const struct series *series)
+{
+    return atomic_load_explicit(&series->newest_ms, memory_order_relaxed);
+}
+static inline void series_set_newest_ms(struct series *series, int64_t time_ms)
+{
+    atomic_store_explicit(&series->newest_ms, time_ms, memory_order_relaxed);
+}
+/* False when all of its samples are known to be older. */
+static inline bool series_may_have(const struct series *series, int64_t from_ms)
+{
+    int64_t newest_ms = series_newest_ms(series);
+    return newest_ms == INT64_MIN || newest_ms >= from_ms;
+}
 static inline struct series *head_series(struct storage *storage, series_ref ref)
 {
     ENSURE_SLOW(ref < segments_count(&storage->series));
@@ -335,6 +377,10 @@ uint64_t seal_oldest_segment(const struct storage *storage);
 bool seal_uses(const struct storage *storage, const struct partition *partition);
 /* True while a slot with samples of this span waits to be sealed. */
 bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms);
+/* Cuts every open slot, the late one too: what is appended next has a higher slot number. */
+void seal_cut_all(struct storage *storage);
+/* True while a cut slot with a number up to this one waits to be sealed. */
+bool seal_has_slot(const struct storage *storage, uint64_t number);
 
 /* partition.c */
 extern const char *const PARTITION_TABLE_NAMES[PARTITION_TABLES];
@@ -375,6 +421,7 @@ void spill_tick(struct storage *storage);
 /* Where samples are too old; false when there is no such edge. */
 bool retention_edge(const struct storage *storage, int64_t *edge_ms);
 void retention_apply(struct storage *storage);
+void retention_quarantine(struct storage *storage);
 /* Takes files off the list, `added` (may be NULL) onto it, in one step. */
 void retention_retire(struct storage *storage, const struct store_file *files, size_t count,
                       const struct store_file *added);

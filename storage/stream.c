@@ -12,6 +12,9 @@
 #define INTEGER_MAX 9007199254740992.0 /* 2^53 */
 #define STEP_MAX    (INT64_C(1) << 54)
 
+#define INTEGER_SURE (INT64_C(1) << 50) /* Below, an integer is found again in its value's bits. */
+#define WALK_MARGIN  12                 /* No short entry is longer. */
+
 /* (offset, length) pairs of the XOR codes: code 1 + index. */
 static const struct xor_window {
     uint8_t offset, len;
@@ -219,6 +222,92 @@ static void walk_emit(struct walk *walk, uint32_t count)
     walk->row += count;
 }
 
+/* A varint of at most three bytes; NULL when it is longer. Three bytes can be read. */
+static inline const uint8_t *short_varint(const uint8_t *at, uint32_t *out)
+{
+    uint32_t value = at[0] & 0x7f;
+    if (at[0] < 0x80) {
+        *out = value;
+        return at + 1;
+    }
+    value |= (uint32_t)(at[1] & 0x7f) << 7;
+    if (at[1] < 0x80) {
+        *out = value;
+        return at + 2;
+    }
+    *out = value | (uint32_t)(at[2] & 0x7f) << 14;
+    return at[2] < 0x80 ? at + 3 : NULL;
+}
+
+/* Moves *bits on by a step; the integer is kept from step to step where it surely is what the bits say. */
+static inline bool step_on(const struct walk *walk, int32_t step, uint64_t *bits, int64_t *integer,
+                           bool *known)
+{
+    uint8_t exponent = walk->state.exponent;
+    if (!*known && !bits_decimal(*bits, exponent, integer))
+        return false;
+    *integer += step;
+    *known = *integer > -INTEGER_SURE && *integer < INTEGER_SURE;
+    *bits = decimal_bits(*integer, exponent);
+    return *known;
+}
+
+/* The bulk of what there is: short steps and XORs of floats, far enough from the end to be read without care. Stops in
+ * front of the first entry that is anything else, be it good or not. */
+static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, const uint8_t *end)
+{
+    if (end - at < WALK_MARGIN)
+        return at;
+    const uint8_t *stop = end - WALK_MARGIN;
+    struct samples *out = walk->out;
+    uint64_t bits = walk->state.bits;
+    int64_t integer = 0;
+    bool known = false;
+    uint32_t row = walk->row;
+    double *value = out->value + out->count;
+    int64_t *time_ms = out->time_ms + out->count;
+    while (at < stop && row < walk->last_row) {
+        uint8_t code = *at & (STREAM_GAP - 1);
+        const uint8_t *next = at + 1;
+        uint32_t gap = 0, step = 0;
+        if (code == STREAM_ABSENT || code > STREAM_STEP ||
+            (code > STREAM_XOR_LAST && code < STREAM_STEP_FIRST))
+            break;
+        if (*at & STREAM_GAP && !(next = short_varint(next, &gap)))
+            break;
+        if (gap >= walk->last_row - row || (code == STREAM_STEP && !(next = short_varint(next, &step))))
+            break;
+        double before = sample_from_bits(bits);
+        if (code <= STREAM_XOR_LAST) {
+            const struct xor_window *window = &XOR_WINDOWS[code - 1];
+            uint64_t difference;
+            memcpy(&difference, next, sizeof(difference));
+            difference &= UINT64_MAX >> (64 - 8 * window->len);
+            bits ^= difference << (8 * window->offset);
+            next += window->len;
+            known = false;
+        } else {
+            int32_t change = code == STREAM_STEP ? (int32_t)(step >> 1) ^ -(int32_t)(step & 1)
+                                                 : (int32_t)code - 72;
+            uint64_t stepped = bits;
+            if (!step_on(walk, change, &stepped, &integer, &known))
+                break;
+            bits = stepped;
+        }
+        for (; gap > 0; gap--) {
+            *time_ms++ = walk->times_ms[row++];
+            *value++ = before;
+        }
+        *time_ms++ = walk->times_ms[row++];
+        *value++ = sample_from_bits(bits);
+        at = next;
+    }
+    out->count += row - walk->row;
+    walk->row = row;
+    walk->state.bits = bits;
+    return at;
+}
+
 static bool walk_histogram(struct walk *walk, struct reader *in)
 {
     struct reader body = reader_over(read_varint_str(in));
@@ -239,6 +328,8 @@ bool stream_read(struct str bytes, uint32_t first_row, uint32_t last_row, const 
         return false;
     samples_reserve(out, last_row - first_row + 1);
     while (in.at < in.end) {
+        if (walk.any && !walk.histogram && !out->histogram)
+            in.at = walk_plain(&walk, in.at, in.end);
         if (walk.row > last_row)
             return false;
         uint8_t control = *in.at++;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "redis.h"
 
 static const struct command {
     const char *words[2];
@@ -22,6 +23,25 @@ static const struct command {
      command_query_range,
      "query range [--start=T] [--end=T] [--step=D] [-o promql|json] URL EXPR\n      Run range "
      "query."},
+    {{"tsdb", "list"},
+     command_tsdb_list,
+     "tsdb list [-r] [DIR]\n      List the published days. A server may run on the directory."},
+    {{"tsdb", "analyze"},
+     command_tsdb_analyze,
+     "tsdb analyze [--limit=20] [DIR [DAY]]\n      Analyze churn, label pair cardinality and size "
+     "of a published day (the newest). A server may run on the directory."},
+    {{"tsdb", "dump"},
+     command_tsdb_dump,
+     "tsdb dump [--min-time=MS] [--max-time=MS] [--match=SELECTOR]... [DIR]\n      Dump samples. "
+     "While a server runs on the directory: of published days only."},
+    {{"tsdb", "dump-openmetrics"},
+     command_tsdb_dump_openmetrics,
+     "tsdb dump-openmetrics [--min-time=MS] [--max-time=MS] [--match=SELECTOR]... [DIR]\n      "
+     "The same as OpenMetrics text, without native histograms."},
+    {{"tsdb", "create-blocks-from"},
+     command_tsdb_create_blocks,
+     "tsdb create-blocks-from openmetrics [-r] [-q] [--label=NAME=VALUE]... FILE [DIR]\n      "
+     "Import samples from OpenMetrics text into days. No server may run on the directory."},
 };
 
 static void print_help(FILE *to)
@@ -30,6 +50,8 @@ static void print_help(FILE *to)
                 "       narthex <command> [<args>]  also as promtool <command>\n\nCommands:\n");
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++)
         fprintf(to, "  %s\n", COMMANDS[i].help);
+    fprintf(to, "  redis-exporter [<flags>]\n      Serve the metrics of a Redis, as redis_exporter; see "
+                "redis-exporter --help.\n");
 }
 
 bool command_parse(struct command_line *line, int argc, char **argv, struct err *err)
@@ -83,6 +105,8 @@ int cli_main(int argc, char **argv)
         printf("promtool, version 3.14.0 (narthex)\n");
         return 0;
     }
+    if (strcmp(first, "redis-exporter") == 0)
+        return redis_exporter_main(argc - 1, argv + 1);
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
         if (strcmp(COMMANDS[i].words[0], first) == 0 && strcmp(COMMANDS[i].words[1], second) == 0)
             return COMMANDS[i].run(argc - 3, argv + 3);

@@ -28,5 +28,10 @@ struct str command_flag_value(const struct command_line *line,
 int command_check_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);
 int command_query_range(int argc, char **argv);
+int command_tsdb_list(int argc, char **argv);
+int command_tsdb_analyze(int argc, char **argv);
+int command_tsdb_dump(int argc, char **argv);
+int command_tsdb_dump_openmetrics(int argc, char **argv);
+int command_tsdb_create_blocks(int argc, char **argv);
 
 #endif

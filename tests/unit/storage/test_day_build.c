@@ -611,6 +611,50 @@ static void test_day_build_run__cuts_dense_series(void **state)
 
 /* --- what breaks --- */
 
+/* Damage in an input costs what is damaged, not the day: a bundle of a wrong checksum, one that is none, a run of an id
+ * that has no labels, labels that make no sense. */
+static void test_day_build_run__leaves_out_what_is_damaged(void **state)
+{
+    struct samples samples;
+    struct err err = {0};
+    int64_t time_ms = FROM_MS + 5000;
+    (void)state;
+    seed = 17;
+    struct world *world = world_new();
+    make_input(world, "a", 8);
+    struct fixture *fixture = &world->fixtures[0];
+    assert_true(kv_write_begin(fixture->kv, &fixture->write, &err));
+    samples_init(&samples);
+    samples_reserve(&samples, 1);
+    samples_add(&samples, time_ms, 1);
+    for (int bad = 0; bad < 3; bad++) {
+        bundle_writer_begin(&fixture->bundle, 9, 1);
+        uint16_t column = bundle_writer_column(&fixture->bundle, &time_ms, 1);
+        fixture_run(fixture, bad ? 1 : 999999, column, &samples, &time_ms, 1);
+        bundle_writer_finish(&fixture->bundle, &fixture->bytes);
+        if (bad == 1)
+            fixture->bytes.ptr[fixture->bytes.len - 1] ^= 1;
+        struct str value = bad == 2 ? STR("no bundle at all") : buf_str(&fixture->bytes);
+        assert_true(kv_put(fixture->write, FIXTURE_BUNDLES, fixture->next_key++, value, &err));
+    }
+    assert_true(kv_put(fixture->write, FIXTURE_SERIES, 5000,
+                       STR("\x02\x01"
+                           "b\x01"
+                           "x\x01"
+                           "a"),
+                       &err));
+    fixture_commit(fixture);
+    for (size_t memory = 0; memory <= 3000; memory += 3000) {
+        struct day_build build = build_of(world);
+        build.memory_bytes = memory;
+        struct day_file *day = build_and_open(&build);
+        check_file(world, day);
+        day_file_unref(day);
+    }
+    samples_deinit(&samples);
+    world_free(world);
+}
+
 static int fault_after, fault_code;
 static unsigned fault_ops;
 
@@ -755,6 +799,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_day_build_run__leaves_out_what_is_past_retention,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_day_build_run__cuts_dense_series, begin, end),
+        cmocka_unit_test_setup_teardown(test_day_build_run__leaves_out_what_is_damaged, begin, end),
         cmocka_unit_test_setup_teardown(test_day_build_run__survives_every_fault, begin, end),
         cmocka_unit_test_setup_teardown(test_day_build_run__survives_a_full_disk, begin, end),
         cmocka_unit_test_setup_teardown(test_day_build_run__can_be_stopped, begin, end),

@@ -152,7 +152,15 @@ int rename(const char *from, const char *to)
 struct model_sample {
     int64_t time_ms;
     double value;
-    bool must; /* Told by a commit, or seen after a start. */
+    bool must;        /* Told by a commit, or seen after a start. */
+    bool may_be_gone; /* A delete of it has been asked for. */
+    bool gone;        /* ... and told to be in force. */
+};
+/* Of what is there when it is asked for. */
+struct model_delete {
+    uint32_t series; /* SERIES_COUNT: all. */
+    int64_t from_ms, to_ms;
+    size_t counts[SERIES_COUNT];
 };
 struct model_series {
     VEC(struct model_sample) samples; /* Ascending. */
@@ -162,11 +170,18 @@ struct model {
     struct model_series series[SERIES_COUNT];
     int64_t newest_ms;
     double next_value;
+    VEC(struct model_delete) deletes;
 };
 
 static struct model model;
 
-enum message_kind { MESSAGE_TAKEN, MESSAGE_COMMITTED, MESSAGE_OPENED };
+enum message_kind {
+    MESSAGE_TAKEN,
+    MESSAGE_COMMITTED,
+    MESSAGE_OPENED,
+    MESSAGE_DELETE, /* series, time_ms to count. */
+    MESSAGE_DELETED /* count: its number in this life. */
+};
 struct message {
     uint32_t kind;
     uint32_t series;
@@ -177,16 +192,42 @@ struct message {
 
 static void model_add(uint32_t series, int64_t time_ms, double value, bool must)
 {
-    struct model_sample sample = {time_ms, value, must};
+    struct model_sample sample = {.time_ms = time_ms, .value = value, .must = must};
     VEC_PUSH(&model.series[series].samples, sample);
     model.newest_ms = time_ms > model.newest_ms ? time_ms : model.newest_ms;
     model.next_value = value >= model.next_value ? value + 1 : model.next_value;
+}
+
+/* Before the delete is in force (`is_done` false), and from then on. */
+static void model_mark(const struct model_delete *deleted, bool is_done)
+{
+    for (uint32_t i = 0; i < SERIES_COUNT; i++) {
+        if (deleted->series != SERIES_COUNT && deleted->series != i)
+            continue;
+        for (size_t k = 0; k < deleted->counts[i]; k++) {
+            struct model_sample *sample = &model.series[i].samples.items[k];
+            if (sample->time_ms < deleted->from_ms || sample->time_ms > deleted->to_ms)
+                continue;
+            sample->may_be_gone = true;
+            sample->gone = sample->gone || is_done;
+        }
+    }
+}
+
+static void model_delete(uint32_t series, int64_t from_ms, int64_t to_ms)
+{
+    struct model_delete deleted = {.series = series, .from_ms = from_ms, .to_ms = to_ms};
+    for (uint32_t i = 0; i < SERIES_COUNT; i++)
+        deleted.counts[i] = model.series[i].samples.count;
+    model_mark(&deleted, false);
+    VEC_PUSH(&model.deletes, deleted);
 }
 
 static void model_clear(void)
 {
     for (int i = 0; i < SERIES_COUNT; i++)
         VEC_FREE(&model.series[i].samples);
+    VEC_FREE(&model.deletes);
     model = (struct model){.newest_ms = INT64_MIN};
 }
 
@@ -265,7 +306,7 @@ static void check_series(struct cursor *cursor, uint32_t number, int64_t from_ms
                  at++) {
                 const struct model_sample *missed = &wanted->samples.items[at];
                 REQUIRE(missed->time_ms < from_ms || missed->time_ms < kept_from() ||
-                            !(exact || missed->must),
+                            missed->may_be_gone || !(exact || missed->must),
                         "series %u lost time %" PRId64 " value %g", number, missed->time_ms - T0,
                         missed->value);
             }
@@ -274,12 +315,14 @@ static void check_series(struct cursor *cursor, uint32_t number, int64_t from_ms
                         wanted->samples.items[at].value == block.value[i],
                     "series %u shows time %" PRId64 " value %g, which was never written", number,
                     block.time_ms[i] - T0, block.value[i]);
+            REQUIRE(!wanted->samples.items[at].gone, "series %u shows time %" PRId64 ", deleted",
+                    number, block.time_ms[i] - T0);
             REQUIRE(block.time_ms[i] >= from_ms && block.time_ms[i] <= to_ms, "out of range");
         }
     } while (block.count);
     for (; at < wanted->samples.count; at++) {
         const struct model_sample *missed = &wanted->samples.items[at];
-        REQUIRE(missed->time_ms < from_ms || missed->time_ms > to_ms ||
+        REQUIRE(missed->time_ms < from_ms || missed->time_ms > to_ms || missed->may_be_gone ||
                     missed->time_ms < kept_from() || !(exact || missed->must),
                 "series %u lost time %" PRId64 " value %g at its end", number, missed->time_ms - T0,
                 missed->value);
@@ -304,7 +347,7 @@ static void check_all(int64_t from_ms, int64_t to_ms, bool exact)
     for (uint32_t i = 0; i < SERIES_COUNT; i++) {
         for (size_t k = 0; !seen[i] && k < model.series[i].samples.count; k++) {
             const struct model_sample *missed = &model.series[i].samples.items[k];
-            REQUIRE(missed->time_ms < from_ms || missed->time_ms > to_ms ||
+            REQUIRE(missed->time_ms < from_ms || missed->time_ms > to_ms || missed->may_be_gone ||
                         missed->time_ms < kept_from() || !(exact || missed->must),
                     "series %u is not there, with time %" PRId64 " value %g", i,
                     missed->time_ms - T0, missed->value);
@@ -322,6 +365,7 @@ static void adopt_what_is_there(void)
     struct sample_block block;
     struct err err = {0};
     memset(model.series, 0, sizeof(model.series));
+    VEC_CLEAR(&model.deletes);
     report((struct message){.kind = MESSAGE_OPENED});
     REQUIRE(storage_select(life.fixture.storage, NULL, 0, INT64_MIN, INT64_MAX, &selection, &err),
             "%s", err.text);
@@ -361,6 +405,51 @@ static void step_commit(void)
         return;
     life.commits[life.commit_count] = life.taken;
     storage_commit(life.fixture.storage, on_commit, &life.commits[life.commit_count++]);
+}
+
+static void on_deleted(void *ctx, const struct err *err)
+{
+    size_t number = (size_t)(uintptr_t)ctx;
+    if (err->code != ERR_NONE)
+        return; /* It may be in force after the next start. */
+    model_mark(&model.deletes.items[number], true);
+    report((struct message){.kind = MESSAGE_DELETED, .count = number});
+}
+
+/* Only what is too old to be written again, so that the model's order stays. */
+static void step_delete(void)
+{
+    struct matchers set = {.items = mem_zalloc(sizeof(struct matcher)), .count = 1};
+    struct err err = {0};
+    uint32_t series = (uint32_t)random_below(SERIES_COUNT + 2);
+    int64_t newest = INT64_MIN, from, to;
+    char text[16];
+    for (uint32_t i = 0; i < SERIES_COUNT; i++) {
+        const struct model_series *one = &model.series[i];
+        if (one->samples.count && one->samples.items[one->samples.count - 1].time_ms > newest)
+            newest = one->samples.items[one->samples.count - 1].time_ms;
+    }
+    series = series < SERIES_COUNT ? series : SERIES_COUNT;
+    snprintf(text, sizeof(text), "%u", series);
+    REQUIRE(matcher_init(&set.items[0], MATCH_EQUAL, series < SERIES_COUNT ? STR("i") : LABEL_NAME,
+                         series < SERIES_COUNT ? str_of(text) : STR("sim"), &err),
+            "%s", err.text);
+    if (newest != INT64_MIN) {
+        to = newest - HOUR - 1 - (int64_t)random_below(4 * (uint64_t)HOUR);
+        from = random_below(4) ? to - (int64_t)random_below(3 * (uint64_t)HOUR) : -T0;
+        report((struct message){
+            .kind = MESSAGE_DELETE, .series = series, .time_ms = from, .count = (uint64_t)to});
+        model_delete(series, from, to);
+        REQUIRE(storage_delete(life.fixture.storage, &set, 1, from, to, on_deleted,
+                               (void *)(uintptr_t)(model.deletes.count - 1), &err),
+                "%s", err.text);
+    }
+    matchers_deinit(&set);
+}
+
+static void on_clean(void *ctx, const struct err *err)
+{
+    (void)ctx, (void)err;
 }
 
 static void step_append(void)
@@ -471,8 +560,12 @@ static void live(void)
             step_commit();
         else if (what < 19)
             step_select();
-        else
+        else if (random_below(2))
             step_group();
+        else if (random_below(3))
+            step_delete();
+        else
+            storage_clean_tombstones(life.fixture.storage, on_clean, NULL);
     }
     if (random_below(3) == 0) { /* A clean end. */
         fail_per_1000 = 0;
@@ -502,6 +595,11 @@ static void follow(int fd)
         if (message.kind == MESSAGE_OPENED) {
             for (int i = 0; i < SERIES_COUNT; i++)
                 VEC_CLEAR(&model.series[i].samples);
+            VEC_CLEAR(&model.deletes);
+        } else if (message.kind == MESSAGE_DELETE) {
+            model_delete(message.series, message.time_ms, (int64_t)message.count);
+        } else if (message.kind == MESSAGE_DELETED) {
+            model_mark(&model.deletes.items[message.count], true);
         } else if (message.kind == MESSAGE_TAKEN) {
             struct taken one = {message.series, model.series[message.series].samples.count};
             VEC_PUSH(&taken, one);
