@@ -370,7 +370,8 @@ static bool check_segment(struct replay *replay, struct str bytes, size_t *good_
 }
 
 /* Second pass, over what the first has found good. Group by group: what a slot has in memory stays in the processor's
- * cache for all of its rows. */
+ * cache for all of its rows. When head.mdb was lost slots that are sealed come back too, and a series that has moved may
+ * be in two groups: then as they were written. */
 static void replay_samples(struct replay *replay, struct str bytes)
 {
     struct storage *storage = replay->storage;
@@ -392,7 +393,8 @@ static void replay_samples(struct replay *replay, struct str bytes)
             storage->stats.log_corruptions++;
         }
     }
-    VEC_SORT(&places, compare_place);
+    if (!storage->head_is_new)
+        VEC_SORT(&places, compare_place);
     VEC_EACH (place, &places) {
         struct reader body = reader_over(str_after(place->payload, 1));
         if (!replay_rows(replay, &body))

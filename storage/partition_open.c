@@ -135,6 +135,9 @@ static void load_accept(struct load *load, bool may_write)
         head_note_time(storage, entry->time_max_ms);
         if (entry->slot < NUMBER_MAX && entry->slot >= storage->next_slot)
             storage->next_slot = entry->slot + 1;
+        /* Series that were spilled have no row any more, and head.mdb may be lost. */
+        if (entry->id_max < NUMBER_MAX && entry->id_max >= storage->next_id)
+            storage->next_id = entry->id_max + 1;
     }
     note_registered(load);
     partition->frozen = !may_write;
@@ -396,6 +399,7 @@ static bool open_head(struct storage *storage, struct err *err)
             if (kv_write_begin(storage->head, &write, &why)) {
                 if (kv_put(write, HEAD_META, META_VERSION, str_from((const char *)&version, 8),
                            &why)) {
+                    storage->head_is_new = true;
                     if (kv_commit(write, &why))
                         return true;
                 } else {

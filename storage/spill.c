@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store.h"
 
+#define RETRY_MS  5000
 #define SPILL_MAX ((size_t)1 << 16) /* At once: its label sets are laid out to be sorted. */
 
 struct spill_target {
@@ -111,6 +113,11 @@ static void spill_run(struct job *base)
     put_back_twins(job);
     for (size_t i = 0; i < job->targets.count && !job->failed; i++)
         job->failed = !write_segment(job, &job->targets.items[i], &job->err);
+    VEC_EACH (target, &job->targets) { /* On a full disk tries must not add up. */
+        struct err err = {0};
+        if (job->failed && target->segment && !file_unlink(target->segment->path, &err))
+            LOG_W("A failed spill could not be taken back", "err", err.text);
+    }
     ensure_set_job("build lane");
 }
 
@@ -199,6 +206,7 @@ static void spill_done(struct job *base)
         return;
     }
     LOG_E("Dead series could not be spilled and stay in memory", "err", job->err.text);
+    storage->spill_retry_mono_ms = clock_mono_ms() + RETRY_MS;
     VEC_EACH (series, &job->series) {
         head_series(storage, series->ref)->is_spilling = false;
         VEC_PUSH(&storage->dead, series->ref);
@@ -262,7 +270,8 @@ void spill_tick(struct storage *storage)
 {
     size_t enough = storage->options.spill_min + storage->live / 4;
     if (storage->stopping || storage->spill || storage->log.failing || publish_blocks_spill(storage) ||
-        (storage->dead.count <= enough && !storage->files_went))
+        (storage->dead.count <= enough && !storage->files_went) ||
+        clock_mono_ms() < storage->spill_retry_mono_ms)
         return;
     tidy_dead(storage);
     size_t chosen = choose_dead(storage, storage->dead.count > enough);

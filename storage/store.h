@@ -222,7 +222,8 @@ struct storage {
     uint64_t next_id, next_slot;
     uint64_t batch; /* Number of the append that runs. */
     struct log log;
-    struct kv *head; /* Lane. */
+    struct kv *head;  /* Lane. */
+    bool head_is_new; /* Made at this start: nothing is known of what is sealed. */
     _Atomic(struct file_list *) files;
     VEC(struct partition *) lane_partitions; /* Lane. Those that seals may write to. */
     VEC(struct span)
@@ -244,6 +245,7 @@ struct storage {
     VEC(struct histogram_last *) histogram_lasts;
     VEC(series_ref) dead;                   /* Without runs and pins: to be spilled or dropped. */
     struct spill_job *spill;                /* In flight, or NULL. */
+    int64_t spill_retry_mono_ms;
     bool files_went;                        /* Dead series may have nothing left. */
     _Atomic(struct late_list *) late_slots; /* Oldest first; the last may be open. */
     struct late_job *late_job;              /* Of the oldest. */

@@ -609,7 +609,7 @@ static void test_storage__keeps_all_kinds_of_samples(void **state)
     (void)state;
     const char *only = getenv("TEST_SEED"), *many = getenv("TEST_SEEDS");
     uint64_t first = 1, last = SEED_COUNT, failed = 0;
-    log_setup(only ? LOG_INFO : (enum log_level)(LOG_ERROR + 1), LOG_LOGFMT);
+    log_setup(only && !many ? LOG_INFO : (enum log_level)(LOG_ERROR + 1), LOG_LOGFMT);
     if (many)
         (void)str_to_u64(str_of(many), &last);
     if (only) {
