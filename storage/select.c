@@ -10,6 +10,8 @@
 #include "base/hash.h"
 #include "select.h"
 
+#define MATCHES_MAX 16 /* Looks at the index beyond the first, at most. */
+
 static void snapshot_series(struct selection *selection, struct source *source,
                             const struct series *series)
 {
@@ -450,6 +452,31 @@ static int compare_selected(const void *a, const void *b)
     return labels_cmp(x->labels, y->labels);
 }
 
+/* What memory has: the series that match, and a source for each. A batch may have brought a series between the look at the
+ * index and the one at its group: then both are taken anew. Where they come without end a batch may be seen in part. */
+static struct source *select_memory(struct selection *selection, const struct matcher *matchers,
+                                    size_t matcher_count, struct ref_vec *refs)
+{
+    struct storage *storage = selection->storage;
+    for (unsigned attempt = 0;; attempt++) {
+        uint64_t made = atomic_load_explicit(&storage->series_made, memory_order_acquire);
+        VEC_CLEAR(refs);
+        VEC_CLEAR(&selection->runs);
+        match_refs(storage, matchers, matcher_count, refs);
+        struct source *sources = mem_alloc((refs->count + 1) * sizeof(*sources));
+        for (size_t i = 0; i < refs->count; i++)
+            sources[i] = (struct source){.next = SOURCE_NONE, .file = SOURCE_MEMORY};
+        snapshot_head(selection, refs, sources);
+        if (attempt < MATCHES_MAX &&
+            atomic_load_explicit(&storage->series_made, memory_order_acquire) != made) {
+            mem_free(sources);
+            continue;
+        }
+        snapshot_late(selection, refs);
+        return sources;
+    }
+}
+
 bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
                     int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
@@ -469,12 +496,7 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
     map_init(&gather.by_labels);
     arena_init(&gather.arena, 0);
     if (from_ms <= to_ms) {
-        match_refs(storage, matchers, matcher_count, &refs);
-        struct source *sources = mem_alloc((refs.count + 1) * sizeof(*sources));
-        for (size_t i = 0; i < refs.count; i++)
-            sources[i] = (struct source){.next = SOURCE_NONE, .file = SOURCE_MEMORY};
-        snapshot_head(selection, &refs, sources);
-        snapshot_late(selection, &refs);
+        struct source *sources = select_memory(selection, matchers, matcher_count, &refs);
         select_files(selection);
         gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));
         gather_memory(&gather, &refs, sources);

@@ -181,6 +181,7 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     if (storage->opening)
         map_insert(&storage->by_id, hash64_mix(id, 1), ref);
     index_add_series(storage->index, units + 1, count, ref);
+    atomic_fetch_add_explicit(&storage->series_made, 1, memory_order_release);
     storage->series_used++;
     return ref;
 }

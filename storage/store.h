@@ -212,9 +212,10 @@ struct storage {
     VEC(uint32_t)
     pair_lists_free[65]; /* By length; the last: longer ones, by first fit of equal length. */
     VEC(series_ref) series_free;
-    uint64_t series_used; /* Places taken in `series`. */
-    struct map by_labels; /* labels hash -> ref */
-    struct map by_id;     /* id -> ref, while the store is opened: later nobody asks. */
+    uint64_t series_used;         /* Places taken in `series`. */
+    _Atomic uint64_t series_made; /* So many were ever put there. */
+    struct map by_labels;         /* labels hash -> ref */
+    struct map by_id;             /* id -> ref, while the store is opened: later nobody asks. */
     bool opening, stopping;
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
     VEC(uint32_t) groups_free;
@@ -243,8 +244,8 @@ struct storage {
     VEC(uint32_t) touched_groups;
     struct map histograms; /* ref -> position below: the last histogram of an open run */
     VEC(struct histogram_last *) histogram_lasts;
-    VEC(series_ref) dead;                   /* Without runs and pins: to be spilled or dropped. */
-    struct spill_job *spill;                /* In flight, or NULL. */
+    VEC(series_ref) dead;    /* Without runs and pins: to be spilled or dropped. */
+    struct spill_job *spill; /* In flight, or NULL. */
     int64_t spill_retry_mono_ms;
     bool files_went;                        /* Dead series may have nothing left. */
     _Atomic(struct late_list *) late_slots; /* Oldest first; the last may be open. */
