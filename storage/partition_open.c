@@ -280,6 +280,16 @@ static bool load_day(struct storage *storage, const char *path, struct err *err)
     return true;
 }
 
+/* What cannot be removed is in nobody's way. */
+static bool remove_leftover(struct storage *storage, const char *path, struct err *err)
+{
+    struct err ignored = {0};
+    (void)storage, (void)err;
+    if (!file_unlink(path, &ignored))
+        LOG_W("A leftover could not be removed", "err", ignored.text);
+    return true;
+}
+
 /* Belongs to the open partition of the same stem; without one it is a leftover. */
 static bool load_segment(struct storage *storage, const char *path, struct err *err)
 {
@@ -305,7 +315,7 @@ static bool load_segment(struct storage *storage, const char *path, struct err *
         partition_show_segment(storage, partition, segment);
         return true;
     }
-    return file_unlink(path, err);
+    return remove_leftover(storage, path, err);
 }
 
 /* The newest sample of each series that had some lately, so that the next one is judged by it. */
@@ -441,12 +451,6 @@ static int kind_of(struct str name)
     if (str_ends(name, STR(".mdb")) && !str_eq(name, STR("head.mdb")))
         return 0;
     return -1;
-}
-
-static bool remove_leftover(struct storage *storage, const char *path, struct err *err)
-{
-    (void)storage;
-    return file_unlink(path, err);
 }
 
 bool partition_open_all(struct storage *storage, struct err *err)
