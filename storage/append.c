@@ -306,16 +306,15 @@ void head_drop_slot(struct storage *storage, series_ref ref, const struct slot *
     series_note_live(storage, ref, was_live);
 }
 
-/* The group whose slot the sample goes to: the series' own, or the batch's when that has closed. */
+/* The group whose slot the sample goes to: that of the series' runs in memory; the batch's when it has none. */
 static struct storage_group *sample_group(struct storage *storage, struct series *series,
                                           struct storage_group *batch_group)
 {
+    if (!atomic_load_explicit(&series->newest, memory_order_relaxed))
+        series->group = batch_group->index;
     struct storage_group *group = storage->groups.items[series->group];
-    if (group)
-        return group;
-    ENSURE(!atomic_load_explicit(&series->newest, memory_order_relaxed));
-    series->group = batch_group->index;
-    return batch_group;
+    ENSURE_SLOW(group != NULL);
+    return group;
 }
 
 /* The series' run in the group's open slot for samples of this kind, or NULL. */

@@ -96,7 +96,7 @@ static bool partition_make(struct storage *storage, const struct span *span, uin
     }
     /* Half a file would be in the way of the next try. */
     struct err ignored = {0};
-    if (is_new && !file_unlink(partition->path, &ignored))
+    if ((is_new || err->code == ERR_CORRUPT) && !file_unlink(partition->path, &ignored))
         LOG_W("A partition that could not be made could not be removed", "err", ignored.text);
     partition_free(partition);
     return false;

@@ -16,6 +16,12 @@
 #define DAY  (INT64_C(24) * 60 * 60 * 1000)
 #define HOUR (INT64_C(60) * 60 * 1000)
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTS_RESIDENT 0 /* Sanitizers keep what is freed. */
+#else
+#define COUNTS_RESIDENT 1
+#endif
+
 static void open_as(struct store_fixture *f)
 {
     store_setup(f);
@@ -62,6 +68,21 @@ static void check_thrice(struct store_fixture *f, int number, size_t count, int6
     check_series(f, number, count, first_ms, first);
 }
 
+/* The day of T0 becomes a file of its own. */
+static void build_day(struct store_fixture *f)
+{
+    struct storage_stats stats;
+    store_close(f);
+    f->options.build_delay_ms = 0;
+    store_open(f);
+    assert_int_equal(store_add(f, store_series(f, "z", 1), T0 + 2 * DAY, 1), SAMPLE_STORED);
+    for (int i = 0; i < 5; i++)
+        store_tick(f, (i + 1) * HOUR);
+    storage_get_stats(f->storage, &stats);
+    assert_true(stats.builds > 0);
+    assert_int_equal(stats.build_failures, 0);
+}
+
 /* 70,000 series with a time of their own each: a slot has 65,535 columns at most. */
 static void test_append__takes_more_columns_than_a_slot_has(void **state)
 {
@@ -76,6 +97,7 @@ static void test_append__takes_more_columns_than_a_slot_has(void **state)
     append(&f, &batch, 70000);
     check_series(&f, 69999, 1, T0 + 69999, 69999);
     check_thrice(&f, 65535, 1, T0 + 65535, 65535);
+    build_day(&f);
     check_series(&f, 0, 1, T0, 0);
     check_series(&f, 69999, 1, T0 + 69999, 69999);
     store_teardown(&f);
@@ -96,6 +118,8 @@ static void test_append__takes_more_rows_than_a_column_has(void **state)
     append(&f, &batch, 60000);
     check_thrice(&f, 2, 30000, T0, 7);
     check_series(&f, 1, 30000, T0, 0);
+    build_day(&f);
+    check_series(&f, 2, 30000, T0, 7);
     store_teardown(&f);
 }
 
@@ -187,8 +211,10 @@ static void test_series__takes_large_label_sets(void **state)
     batch_add(&batch, many, T0, 1);
     batch_add(&batch, big, T0, 2);
     append(&f, &batch, 2);
-    for (int life = 0; life < 3; life++) {
+    for (int life = 0; life < 5; life++) {
         struct selection *selection;
+        if (life == 3)
+            build_day(&f);
         assert_true(storage_select(f.storage, NULL, 0, T0, T0, &selection, &err));
         assert_int_equal(selection_count(selection), 2);
         for (size_t i = 0; i < 2; i++) {
@@ -229,11 +255,13 @@ static void test_append__takes_large_histograms(void **state)
         append(&f, &batch, 1);
         batch = (struct batch){0};
     }
-    for (int life = 0; life < 3; life++) {
+    for (int life = 0; life < 5; life++) {
         struct selection *selection;
         struct sample_block block;
         size_t count = 0;
-        assert_true(storage_select(f.storage, NULL, 0, INT64_MIN, INT64_MAX, &selection, &err));
+        if (life == 3)
+            build_day(&f);
+        assert_true(storage_select(f.storage, NULL, 0, T0, T0 + HOUR, &selection, &err));
         assert_int_equal(selection_count(selection), 1);
         struct cursor *cursor = cursor_new(selection);
         cursor_seek(cursor, 0);
@@ -306,7 +334,7 @@ static void test_storage__stays_small_under_churn(void **state)
         fprintf(stderr, "head %lu %lu resident %lu %lu\n", head_early, head_late, resident_early,
                 resident_late);
     assert_true(head_late <= head_early + head_early / 10);
-    assert_true(resident_late <= resident_early + resident_early / 4);
+    assert_true(!COUNTS_RESIDENT || resident_late <= resident_early + resident_early / 4);
     store_teardown(&f);
 }
 
