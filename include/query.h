@@ -38,6 +38,12 @@ struct query_options {
     uint64_t samples_max;          /* Held at once; 50 M. */
     size_t bytes_max;              /* Of the arena; 0: none. */
     const atomic_bool *canceled;   /* Set by any thread: the query ends soon with ERR_CANCELED. May be NULL. */
+    /* Runs run(arg, 0 .. count - 1), each once, on the caller's thread and others, and returns when all are done. The
+     * result does not depend on it. NULL: one thread. */
+    void (*parallel)(void *ctx, unsigned count, void (*run)(void *arg, unsigned index), void *arg);
+    void *parallel_ctx;
+    unsigned workers_max;       /* The largest `count`. */
+    uint64_t parallel_work_min; /* Samples and steps that are worth it; 0: the default. */
 };
 void query_options_init(struct query_options *options);
 
@@ -101,6 +107,10 @@ MUST_CHECK bool query_format(struct str text, unsigned features, struct buf *out
 MUST_CHECK bool query_ast_json(struct str text, unsigned features, struct buf *out, struct err *err);
 /* A series selector, as in match[]; refuses anything else with the parser's text. Names become __name__ matchers. */
 MUST_CHECK bool query_parse_selector(struct str text, struct matchers *out, struct err *err);
+/* The series selectors inside an expression; an owned array. */
+MUST_CHECK bool query_selectors(struct str text, unsigned features, struct matchers **out, size_t *count,
+                                struct err *err);
+void query_selectors_free(struct matchers *selectors, size_t count);
 /* A metric with labels, as rule tests and promtool write it: up{job="x"} */
 MUST_CHECK bool query_parse_metric(struct str text, struct labels **out, struct err *err);
 

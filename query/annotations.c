@@ -56,6 +56,16 @@ void annotate(struct query *query, bool is_warning, const struct expr *where, st
     annotation->position = where ? where->start : 0;
 }
 
+void annotations_merge(struct query *query, struct annotations *later)
+{
+    VEC_EACH (from, &later->items) {
+        bool made;
+        struct annotation *annotation = find_or_add(query, from->text, &made);
+        annotation->is_warning = from->is_warning;
+        annotation->position = from->position;
+    }
+}
+
 static void annotate_with_name(struct query *query, bool is_warning, const struct expr *where,
                                const char *text, const char *between, struct str name)
 {

@@ -61,6 +61,9 @@ void query_free(struct query *query)
     histogram_sum_deinit(&query->sum);
     histogram_sum_deinit(&query->spare);
     expr_deinit(query->expr);
+    VEC_EACH (arena, &query->adopted)
+        arena_deinit(arena);
+    VEC_FREE(&query->adopted);
     arena_deinit(&query->arena);
     mem_free(query);
 }
@@ -122,6 +125,13 @@ static bool too_many_samples(struct err *err)
                    "query processing would load too many samples into memory in query execution");
 }
 
+size_t query_bytes(const struct query *query)
+{
+    size_t scratch = query->run.capacity * (sizeof(int64_t) + sizeof(double) + sizeof(uint32_t));
+    return query->arena.bytes + query->adopted_bytes + query->owned_bytes + scratch +
+           query->run.arena.bytes;
+}
+
 bool query_check(struct query *query, struct err *err)
 {
     if (query->options.canceled &&
@@ -129,12 +139,13 @@ bool query_check(struct query *query, struct err *err)
         return err_set(err, ERR_CANCELED, "query was canceled in expression evaluation");
     if (query->deadline_ns != INT64_MAX && clock_mono_ns() > query->deadline_ns)
         return err_set(err, ERR_TIMEOUT, "query timed out in expression evaluation");
-    size_t scratch = query->run.capacity * (sizeof(int64_t) + sizeof(double) + sizeof(uint32_t));
-    size_t others = query->owned_bytes + scratch + query->run.arena.bytes;
-    if (query->options.bytes_max &&
-        (query->arena.over_budget || query->arena.bytes + others > query->options.bytes_max))
-        return too_many_bytes(query, err);
-    return true;
+    if (!query->options.bytes_max)
+        return true;
+    size_t bytes = query_bytes(query);
+    if (query->team)
+        bytes = team_bytes(query, bytes);
+    return (!query->arena.over_budget && bytes <= query->options.bytes_max) ||
+           too_many_bytes(query, err);
 }
 
 bool query_hold_briefly(struct query *query, uint64_t count, struct err *err)

@@ -140,6 +140,12 @@ struct query {
     uint64_t samples;    /* Held now, as Prometheus counts. */
     struct query_result result;
     bool has_run;
+    /* Of a worker (feed.c): what all of its team use, and its share of that. */
+    struct team *team;
+    size_t published;
+    bool keeps_labels;         /* As its feed says. */
+    VEC(struct arena) adopted; /* Of workers that are done. */
+    size_t adopted_bytes;
 };
 
 /* One evaluation over steps. */
@@ -163,6 +169,8 @@ MUST_CHECK bool query_hold_briefly(struct query *query, uint64_t count, struct e
  */
 MUST_CHECK bool query_allows_steps(struct query *query, size_t steps, struct err *err);
 struct labels *query_own(struct query *query, struct labels *labels); /* Takes the reference. */
+size_t query_bytes(const struct query *query);
+size_t team_bytes(struct query *worker, size_t bytes); /* What a worker has; gives what all have. */
 
 static inline int64_t time_add(int64_t a, int64_t b)
 {
@@ -181,6 +189,8 @@ void annotations_init(struct annotations *annotations);
 void annotations_deinit(struct annotations *annotations);
 /* `text` is copied. An equal text is kept once, at the newest position. */
 void annotate(struct query *query, bool is_warning, const struct expr *where, struct str text);
+/* What a worker found after all that is there. None of it adds up. */
+void annotations_merge(struct query *query, struct annotations *later);
 /* PromQL warning: <text>, or info. */
 void annotate_text(struct query *query, bool is_warning, const struct expr *where,
                    const char *text);
@@ -247,6 +257,8 @@ static inline bool steps_has(const struct steps *steps, size_t step)
 {
     return bitmap_has(steps->present, step);
 }
+/* Empty before: all of [from, to) have values. */
+void steps_mark_all(struct steps *steps, size_t from, size_t to);
 void steps_reset(struct steps *steps); /* Empties it. */
 /* Copies what was built into the arena and empties *steps. False when there was nothing. */
 bool steps_take(struct steps *steps, const struct frame *frame, struct labels *labels,
@@ -302,7 +314,35 @@ MUST_CHECK bool eval_scalar(const struct frame *frame, struct expr *expr, double
                             struct err *err);
 double *scalar_new(const struct frame *frame); /* [steps], not set. */
 
+/* --- feed.c: series one after the other, by one thread or by several --- */
+
+/* Evaluates the series [first, end) into out->items[out->count ...], with what it needs from `query`: that is a
+ * worker's own when several are at it. */
+typedef bool (*feed_part_fn)(void *ctx, struct query *query, size_t first, size_t end,
+                             struct vector *out, struct err *err);
+struct feed {
+    const struct frame *frame;
+    feed_part_fn part;
+    void *ctx;
+    size_t count;                      /* Series. */
+    const struct selection *selection; /* Where they come from; NULL: a subquery. */
+    bool keeps_labels;     /* Names that are to go may stay: for who groups by others. */
+    uint64_t samples_each; /* About how many a series has beside those of the steps themselves. */
+};
+#define FEED_INTERVAL_MS 15000 /* What samples are guessed to be apart. */
+/* All of it as one vector. The same to the last bit however many threads there are. */
+MUST_CHECK bool feed_all(struct feed *feed, struct vector *out, struct err *err);
+/* Some of it; what is made lives in `scratch` queries until feed_batches_end. */
+struct feed_batches;
+struct feed_batches *feed_batches_new(struct feed *feed);
+MUST_CHECK bool
+feed_batches_next(struct feed_batches *batches, struct vector *out, size_t *first,
+                  struct err *err); /* Ends with an empty vector and *first == count. */
+void feed_batches_free(struct feed_batches *batches);
+
 /* --- eval_selector.c --- */
+
+void selector_feed(const struct frame *frame, struct expr *selector, struct feed *out);
 
 MUST_CHECK bool eval_selector(const struct frame *frame, struct expr *selector, struct vector *out,
                               struct err *err);
@@ -329,6 +369,8 @@ void run_deinit(struct sample_run *run);
 
 MUST_CHECK bool eval_range_call(const struct frame *frame, struct expr *call, struct vector *out,
                                 struct err *err);
+MUST_CHECK bool range_feed(const struct frame *frame, struct expr *call, struct feed *out,
+                           struct err *err);
 /* Evaluates a subquery in its own frame, *sub. */
 MUST_CHECK bool eval_subquery(const struct frame *frame, struct expr *subquery, struct frame *sub,
                               struct vector *out, struct err *err);
@@ -373,6 +415,29 @@ enum window_marks window_wants(enum function_id id);
  * that does not matter. */
 double window_extrapolation(const struct window *window, const int64_t *times, size_t count,
                             double zero_at, bool is_rate);
+
+/* --- window_lanes.c, window_slide.c: all windows of a series at once --- */
+
+/* Windows over the floats of one series, in the order of the steps. */
+struct windows {
+    const int64_t *times;
+    const double *values;
+    size_t sample_count;
+    const uint32_t *low, *high; /* [count]: samples [low, high) of each; empty where equal. */
+    size_t count;
+    uint64_t window_samples; /* In all windows. */
+    void *scratch;           /* sample_count + 1 numbers of 8 bytes. */
+};
+bool lanes_have(enum function_id id);
+/* Some windows from `t` on: their values, and which of them are `good`. Returns how many were looked at. */
+size_t lanes_run(enum function_id id, const struct windows *windows, size_t t, const double *args,
+                 double *out, bool *good);
+#define LANES_MAX 8
+/* kahan_add of each. */
+void lanes_add(double *sum, double *rest, const double *add, size_t count);
+/* The values of all windows that are not empty; false when this function has no such way. */
+bool windows_slide(enum function_id id, const struct windows *windows, const double *quantiles,
+                   double *out);
 
 /* --- fn_range_histogram.c --- */
 
@@ -430,7 +495,14 @@ double smoothed_value(const struct sample_run *run, size_t low, size_t high, int
 /* --- numbers that several share: value_math.c --- */
 
 double quantile_of(double quantile, double *values, size_t count); /* Sorts the values. */
-double max_go(double a, double b);                                 /* As Go's math.Max: NaN wins. */
+/* Where a quantile in [0, 1] lies among `count` sorted values: between two of them. */
+struct quantile_place {
+    size_t lower, upper;
+    double weight; /* Of the upper. */
+};
+struct quantile_place quantile_place(double quantile, size_t count);
+void doubles_sort(double *items, size_t count); /* Stable; without NaN. */
+double max_go(double a, double b);              /* As Go's math.Max: NaN wins. */
 double min_go(double a, double b);
 
 /* --- eval_binary.c, eval_match.c, eval_set.c --- */

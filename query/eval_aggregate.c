@@ -7,6 +7,8 @@
 
 #include "eval.h"
 
+#define FOLDING_MIN 32 /* Fewer series are as well held. */
+
 void group_lists_init(struct group_lists *lists, const struct frame *frame,
                       const struct vector *vector, struct grouping *grouping)
 {
@@ -163,28 +165,60 @@ static void end(struct accumulators *acc, enum aggregate_op op, size_t t)
     }
 }
 
+/* A sum where both sides have a value at each step of the series. */
+static bool fold_dense(struct accumulators *acc, enum aggregate_op op, const struct series *series)
+{
+    struct steps *steps = &acc->steps;
+    size_t len = series->to - series->from;
+    if (op != AGG_SUM || series->present || series->histograms)
+        return false;
+    if (steps->count == 0) {
+        memcpy(steps->values + series->from, series->values, len * sizeof(double));
+        memset(acc->compensation + series->from, 0, len * sizeof(double));
+        steps_mark_all(steps, series->from, series->to);
+        return true;
+    }
+    if (steps->count < steps->to - steps->from || series->from < steps->from ||
+        series->to > steps->to)
+        return false;
+    lanes_add(steps->values + series->from, acc->compensation + series->from, series->values, len);
+    return true;
+}
+
+static void fold_series(struct accumulators *acc, enum aggregate_op op, const struct series *series)
+{
+    if (fold_dense(acc, op, series))
+        return;
+    for (size_t t = series->from; t < series->to; t++) {
+        if (!series_has(series, t))
+            continue;
+        if (series_histogram(series, t) && op != AGG_COUNT && op != AGG_GROUP)
+            continue;
+        if (steps_has(&acc->steps, t))
+            add(acc, op, t, *series_at(series, t));
+        else
+            begin(acc, op, t, *series_at(series, t));
+    }
+}
+
+static void end_all(struct accumulators *acc, enum aggregate_op op)
+{
+    for (size_t t = acc->steps.from; t < acc->steps.to; t++)
+        if (steps_has(&acc->steps, t))
+            end(acc, op, t);
+}
+
 static bool fold_group(const struct frame *frame, struct accumulators *acc, enum aggregate_op op,
                        const struct vector *in, const struct group_lists *lists, size_t group,
                        struct err *err)
 {
     for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
         const struct series *series = &in->items[i];
-        for (size_t t = series->from; t < series->to; t++) {
-            if (!series_has(series, t))
-                continue;
-            if (series_histogram(series, t) && op != AGG_COUNT && op != AGG_GROUP)
-                continue;
-            if (steps_has(&acc->steps, t))
-                add(acc, op, t, *series_at(series, t));
-            else
-                begin(acc, op, t, *series_at(series, t));
-        }
+        fold_series(acc, op, series);
         if (!query_check(frame->query, err))
             return false;
     }
-    for (size_t t = acc->steps.from; t < acc->steps.to; t++)
-        if (steps_has(&acc->steps, t))
-            end(acc, op, t);
+    end_all(acc, op);
     return true;
 }
 
@@ -350,6 +384,164 @@ static void ignore_histograms(const struct frame *frame, const struct expr *aggr
     annotate_text(frame->query, false, picks ? aggregate : aggregate->as.aggregate.expr, text);
 }
 
+/* --- without holding what is aggregated: batch after batch of series goes into the groups --- */
+
+struct folding {
+    const struct frame *frame;
+    enum aggregate_op op;
+    const struct selection *selection;
+    struct grouping grouping;
+    uint32_t *ids; /* By series of the selection. */
+    struct accumulators *groups;
+    VEC(uint32_t) order;   /* Of groups, as the first value of each was seen. */
+    bool found_histograms; /* Then the other way is taken. */
+};
+
+static bool names_equal(const struct matchers *matchers)
+{
+    for (size_t i = 0; i < matchers->count; i++)
+        if (matchers->items[i].type == MATCH_EQUAL && str_eq(matchers->items[i].name, LABEL_NAME))
+            return true;
+    return false;
+}
+
+/* The selector of an operand whose series can be taken one by one; NULL when they cannot. */
+static const struct expr *foldable(const struct frame *frame, const struct expr *aggregate,
+                                   struct expr *operand)
+{
+    enum aggregate_op op = aggregate->as.aggregate.op;
+    if ((frame->query->options.features & QUERY_DELAYED_NAMES) || op == AGG_QUANTILE ||
+        op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO)
+        return NULL;
+    if (frame->steps == 0 || (operand->step_invariant && frame->steps > 1))
+        return NULL;
+    if (operand->kind == EXPR_VECTOR_SELECTOR)
+        return operand->as.vector.smoothed ? NULL : operand;
+    if (operand->kind != EXPR_CALL)
+        return NULL;
+    enum function_id id = operand->as.call.function->id;
+    if (!window_function(id) || id == FN_ABSENT_OVER_TIME)
+        return NULL;
+    const struct expr *selector = NULL;
+    for (size_t i = 0; i < operand->as.call.arg_count; i++)
+        if (call_arg(operand, i)->kind == EXPR_MATRIX_SELECTOR)
+            selector = call_arg(operand, i)->as.matrix.vector;
+    /* Without names two series could be the same; so could be a group with and without one. */
+    for (size_t i = 0; i < aggregate->as.aggregate.grouping_count; i++)
+        if (str_starts(aggregate->as.aggregate.grouping[i], STR("__")))
+            return NULL;
+    return selector && names_equal(&selector->as.vector.matchers) ? selector : NULL;
+}
+
+/* False: there are so many groups, or labels that would go with the name, that it is not worth it. */
+static bool group_selection(struct folding *folding, bool is_call)
+{
+    size_t count = selection_count(folding->selection);
+    folding->ids = arena_alloc_array(&folding->frame->query->arena, count + 1, sizeof(uint32_t));
+    for (size_t i = 0; i < count; i++) {
+        struct labels *labels = selection_labels(folding->selection, i);
+        if (is_call && (labels_has(labels, STR("__type__")) || labels_has(labels, STR("__unit__"))))
+            return false;
+        folding->ids[i] = grouping_id(&folding->grouping, labels);
+        if (folding->grouping.first.count > 16 + count / 4)
+            return false;
+    }
+    return true;
+}
+
+static bool fold_batch(struct folding *folding, const struct vector *batch, size_t first,
+                       struct err *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct series *series = &batch->items[i];
+        while (selection_labels(folding->selection, first) != series->labels)
+            first++;
+        struct accumulators *acc = &folding->groups[folding->ids[first]];
+        if (series->histograms) {
+            folding->found_histograms = true;
+            return true;
+        }
+        if (!acc->steps.values) {
+            accumulators_init(acc, folding->frame, folding->op, 0);
+            VEC_PUSH(&folding->order, folding->ids[first]);
+        }
+        fold_series(acc, folding->op, series);
+    }
+    return query_check(folding->frame->query, err);
+}
+
+static bool fold_all(struct folding *folding, struct feed *feed, struct err *err)
+{
+    struct feed_batches *batches = feed_batches_new(feed);
+    struct vector batch;
+    size_t first;
+    bool ok = true;
+    for (;;) {
+        ok = feed_batches_next(batches, &batch, &first, err);
+        if (!ok || first == feed->count)
+            break;
+        ok = fold_batch(folding, &batch, first, err);
+        if (!ok || folding->found_histograms)
+            break;
+    }
+    feed_batches_free(batches);
+    return ok;
+}
+
+static void take_groups(struct folding *folding, struct vector *out)
+{
+    struct query *query = folding->frame->query;
+    *out = vector_new(folding->frame, folding->order.count);
+    VEC_EACH (g, &folding->order) {
+        struct accumulators *acc = &folding->groups[*g];
+        end_all(acc, folding->op);
+        struct labels *labels =
+            grouping_labels(&folding->grouping, query, folding->grouping.first.items[*g]);
+        steps_take(&acc->steps, folding->frame, labels, &out->items[out->count++]);
+    }
+}
+
+/* *done: the aggregate is in *out. Not done: nothing has happened. */
+static bool try_folding(const struct frame *frame, struct expr *aggregate, struct vector *out,
+                        bool *done, struct err *err)
+{
+    struct query *query = frame->query;
+    struct query_stats stats = query->result.stats;
+    uint64_t before = query->samples;
+    struct expr *operand = expr_unwrap(aggregate->as.aggregate.expr);
+    const struct expr *selector = foldable(frame, aggregate, operand);
+    struct feed feed;
+    bool ok = true;
+    *done = false;
+    if (!selector || selection_count(query->selections[selector->as.vector.index]) < FOLDING_MIN)
+        return true;
+    struct folding folding = {.frame = frame,
+                              .op = aggregate->as.aggregate.op,
+                              .selection = query->selections[selector->as.vector.index]};
+    grouping_init(&folding.grouping, query, aggregate->as.aggregate.grouping,
+                  aggregate->as.aggregate.grouping_count, !aggregate->as.aggregate.without);
+    if (group_selection(&folding, operand->kind == EXPR_CALL)) {
+        size_t groups = folding.grouping.first.count;
+        folding.groups = arena_zalloc(&query->arena, (groups + 1) * sizeof(*folding.groups));
+        if (operand->kind == EXPR_CALL)
+            ok = range_feed(frame, operand, &feed, err);
+        else
+            selector_feed(frame, operand, &feed);
+        feed.keeps_labels = true;
+        ok = ok && fold_all(&folding, &feed, err);
+        *done = ok && !folding.found_histograms;
+        if (*done)
+            take_groups(&folding, out);
+    }
+    VEC_FREE(&folding.order);
+    grouping_deinit(&folding.grouping);
+    if (!ok || *done)
+        return ok;
+    query->samples = before;
+    query->result.stats = stats;
+    return true;
+}
+
 bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct vector *out,
                     struct err *err)
 {
@@ -364,6 +556,13 @@ bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct ve
     if (aggregate->as.aggregate.param &&
         !eval_scalar(frame, aggregate->as.aggregate.param, &param, err))
         return false;
+    bool done;
+    if (!try_folding(frame, aggregate, out, &done, err))
+        return false;
+    if (done) {
+        query->samples = before;
+        return query_hold(query, vector_samples(out), err);
+    }
     if (!eval_vector(frame, aggregate->as.aggregate.expr, &in, err))
         return false;
     ignore_histograms(frame, aggregate, &in);

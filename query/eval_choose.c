@@ -280,22 +280,47 @@ static bool counts_equal(const void *ctx, const void *key, uint32_t value)
     return labels_eq(counts->items.items[value].labels, key);
 }
 
+/* Makes room for step `t`; twice as much as there was, so that a value that stays is not moved often. */
+static void count_grow(const struct frame *frame, struct series *series, size_t t)
+{
+    struct arena *arena = &frame->query->arena;
+    size_t len = series->to - series->from, from = series->from, to = series->to;
+    if (t >= to) {
+        to = from + 2 * len > t ? from + 2 * len : t + 1;
+        to = to < frame->steps ? to : frame->steps;
+    } else {
+        from = to > 2 * len ? to - 2 * len : 0;
+        from = from < t ? from : t;
+    }
+    double *values = arena_zalloc(arena, (to - from) * sizeof(double));
+    uint64_t *present = arena_zalloc(arena, bitmap_words(to - from) * sizeof(uint64_t));
+    memcpy(values + (series->from - from), series->values, len * sizeof(double));
+    for (size_t i = 0; i < len; i++)
+        if (bitmap_has(series->present, i))
+            bitmap_add(present, series->from - from + i);
+    series->values = values;
+    series->present = present;
+    series->from = from;
+    series->to = to;
+}
+
 static void count_one(struct value_counts *counts, struct labels *labels, size_t t)
 {
     struct arena *arena = &counts->frame->query->arena;
-    size_t steps = counts->frame->steps;
     uint32_t found = map_find(&counts->map, labels->hash, labels, counts_equal, counts);
     if (found == MAP_NONE) {
-        struct series fresh = {.labels = labels, .to = steps};
-        fresh.values = arena_zalloc(arena, steps * sizeof(double));
-        fresh.present = arena_zalloc(arena, bitmap_words(steps) * sizeof(uint64_t));
+        struct series fresh = {.labels = labels, .from = t, .to = t + 1};
+        fresh.values = arena_zalloc(arena, sizeof(double));
+        fresh.present = arena_zalloc(arena, sizeof(uint64_t));
         found = (uint32_t)counts->items.count;
         VEC_PUSH(&counts->items, fresh);
         map_insert(&counts->map, labels->hash, found);
     }
     struct series *series = &counts->items.items[found];
-    series->values[t] += 1;
-    bitmap_add(series->present, t);
+    if (t < series->from || t >= series->to)
+        count_grow(counts->frame, series, t);
+    *series_at(series, t) += 1;
+    bitmap_add(series->present, t - series->from);
 }
 
 static bool count_series(struct value_counts *counts, const struct grouping *grouping,

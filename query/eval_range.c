@@ -7,6 +7,8 @@
 
 #include "eval.h"
 
+#define CHECK_SAMPLES 100000 /* So many samples in windows between two looks at the clock. */
+
 /* Where the samples come from: a selection, or the series of a subquery. */
 struct range_source {
     const struct expr *matrix; /* EXPR_MATRIX_SELECTOR or EXPR_SUBQUERY */
@@ -16,7 +18,6 @@ struct range_source {
     int64_t before_ms, after_ms; /* How far windows reach beyond the range. */
     size_t count;
     const struct selection *selection;
-    struct cursor *cursor;
     struct frame sub;
     struct vector vector;
 };
@@ -43,15 +44,8 @@ static bool source_open(struct range_source *source, const struct frame *frame, 
     source->mod = &selector->as.vector.mod;
     source->range_ms = matrix->as.matrix.range_ms;
     source->selection = frame->query->selections[selector->as.vector.index];
-    source->cursor = cursor_new(source->selection);
     source->count = selection_count(source->selection);
     return true;
-}
-
-static void source_close(struct range_source *source)
-{
-    if (source->cursor)
-        cursor_free(source->cursor);
 }
 
 static struct labels *source_labels(const struct range_source *source, size_t index)
@@ -72,12 +66,12 @@ static const struct histogram *unhinted(struct query *query, const struct histog
 }
 
 /* Brings the samples of one series into the run, without stale markers. */
-static bool source_load(struct range_source *source, struct query *query, size_t index,
-                        struct err *err)
+static bool source_load(const struct range_source *source, struct query *query,
+                        struct cursor *cursor, size_t index, struct err *err)
 {
     struct sample_run *run = &query->run;
     if (source->selection)
-        return run_load(query, source->cursor, index,
+        return run_load(query, cursor, index,
                         (struct run_wants){
                             .no_buckets = source->matrix->as.matrix.vector->as.vector.no_buckets},
                         err);
@@ -156,14 +150,16 @@ static size_t walk_to(struct range_walk *walk, const struct sample_run *run, int
 
 struct range_eval {
     const struct frame *frame;
-    struct range_source source;
+    struct range_source *source;
+    struct cursor *cursor; /* Of source->selection. */
     enum function_id id;
     window_fn function;
     enum window_marks marks;
     struct window window;
     double *args[2];
-    double *scratch;
+    double *scratch; /* One number for each sample of the series, and one more. */
     size_t scratch_count;
+    uint32_t *low, *high; /* [steps] */
 };
 
 /* The histograms in the window at one step. Returns what they count as. */
@@ -171,8 +167,8 @@ static uint64_t window_histograms(struct range_eval *eval, struct range_walk *wa
 {
     const struct sample_run *run = &eval->frame->query->run;
     struct window *window = &eval->window;
-    *fresh += walk_histograms(walk, run, time_sub(window->start_ms, eval->source.before_ms),
-                              time_add(window->end_ms, eval->source.after_ms));
+    *fresh += walk_histograms(walk, run, time_sub(window->start_ms, eval->source->before_ms),
+                              time_add(window->end_ms, eval->source->after_ms));
     window->histogram_times = run->histogram_time_ms + walk->low_histogram;
     window->histograms = run->histogram + walk->low_histogram;
     window->histogram_count = walk->high_histogram - walk->low_histogram;
@@ -198,11 +194,12 @@ static void eval_window(struct range_eval *eval, size_t t, struct steps *steps)
         steps_set(steps, t, value);
 }
 
-static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *err)
+/* Series with histograms, and windows that reach beyond their range: step after step. */
+static bool eval_wide(struct range_eval *eval, struct steps *steps, struct err *err)
 {
     struct query *query = eval->frame->query;
     const struct sample_run *run = &query->run;
-    const struct modifiers *mod = eval->source.mod;
+    const struct modifiers *mod = eval->source->mod;
     struct window *window = &eval->window;
     struct range_walk walk = {0};
     uint64_t widest = 0;
@@ -214,8 +211,8 @@ static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *e
         window->end_ms =
             time_sub(mod->at != AT_NONE ? mod->at_ms : window->time_ms, mod->offset_ms);
         window->start_ms = time_sub(window->end_ms, window->range_ms);
-        uint64_t fresh = walk_to(&walk, run, time_sub(window->start_ms, eval->source.before_ms),
-                                 time_add(window->end_ms, eval->source.after_ms));
+        uint64_t fresh = walk_to(&walk, run, time_sub(window->start_ms, eval->source->before_ms),
+                                 time_add(window->end_ms, eval->source->after_ms));
         window->count = walk.high - walk.low;
         uint64_t samples = window->count;
         if (mixed)
@@ -223,7 +220,7 @@ static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *e
         if (samples == 0)
             continue;
         query->result.stats.samples_total += samples;
-        if (eval->source.selection)
+        if (eval->source->selection)
             query->result.stats.samples_read += fresh;
         if (samples > widest)
             widest = samples;
@@ -247,6 +244,178 @@ static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *e
     return query_hold_briefly(query, widest, err);
 }
 
+/* Finds the windows of all steps and counts their samples. */
+static bool place_windows(struct range_eval *eval, struct windows *out, struct err *err)
+{
+    struct query *query = eval->frame->query;
+    const struct sample_run *run = &query->run;
+    const struct modifiers *mod = eval->source->mod;
+    uint32_t low = 0, high = 0;
+    uint64_t total = 0, fresh = 0, widest = 0;
+    *out = (struct windows){.times = run->time_ms,
+                            .values = run->value,
+                            .sample_count = run->count,
+                            .low = eval->low,
+                            .high = eval->high,
+                            .count = eval->frame->steps,
+                            .scratch = eval->scratch};
+    for (size_t t = 0; t < eval->frame->steps; t++) {
+        int64_t time_ms = mod->at != AT_NONE ? mod->at_ms : frame_time(eval->frame, t);
+        int64_t end_ms = time_sub(time_ms, mod->offset_ms);
+        int64_t start_ms = time_sub(end_ms, eval->window.range_ms);
+        uint32_t seen = high;
+        while (high < run->count && run->time_ms[high] <= end_ms)
+            high++;
+        while (low < high && run->time_ms[low] <= start_ms)
+            low++;
+        eval->low[t] = low;
+        eval->high[t] = high;
+        total += high - low;
+        fresh += high - (seen > low ? seen : low);
+        widest = high - low > widest ? high - low : widest;
+    }
+    out->window_samples = total;
+    query->result.stats.samples_total += total;
+    if (eval->source->selection)
+        query->result.stats.samples_read += fresh;
+    return query_hold_briefly(query, widest, err) && query_check(query, err);
+}
+
+static void take_slid(const struct range_eval *eval, struct steps *steps)
+{
+    for (size_t t = 0; t < eval->frame->steps; t++)
+        if (eval->low[t] < eval->high[t])
+            steps_set(steps, t, steps->values[t]);
+}
+
+static void check_quantiles(struct range_eval *eval)
+{
+    for (size_t t = 0; t < eval->frame->steps; t++) {
+        double quantile = eval->args[0][t];
+        if (eval->low[t] < eval->high[t] && (isnan(quantile) || quantile < 0 || quantile > 1))
+            annotate_quantile(eval->frame->query, eval->window.where, quantile);
+    }
+}
+
+/* The marks between the first and the last sample of the window. */
+static void move_marks(struct range_walk *walk, const struct sample_run *run, uint32_t low,
+                       uint32_t high)
+{
+    while (walk->mark_low < run->mark_count && run->marks[walk->mark_low] <= low)
+        walk->mark_low++;
+    if (walk->mark_high < walk->mark_low)
+        walk->mark_high = walk->mark_low;
+    while (walk->mark_high < run->mark_count && run->marks[walk->mark_high] < high)
+        walk->mark_high++;
+}
+
+/* Have all steps from `t` on that lanes take the same arguments, and good ones? */
+static bool lanes_agree(const struct range_eval *eval, size_t t)
+{
+    if (eval->id != FN_DOUBLE_EXPONENTIAL_SMOOTHING)
+        return true;
+    for (size_t i = 0; i < COUNT_OF(eval->args); i++) {
+        double arg = eval->args[i][t];
+        if (!(arg > 0 && arg < 1))
+            return false;
+        for (size_t k = t; k < t + LANES_MAX && k < eval->frame->steps; k++)
+            if (eval->args[i][k] != arg)
+                return false;
+    }
+    return true;
+}
+
+/* Several windows at once, from step *t on. False: there is no such way for them. */
+static bool eval_lanes(struct range_eval *eval, const struct windows *windows, size_t *t,
+                       struct steps *steps)
+{
+    double found[LANES_MAX], args[2] = {0};
+    bool good[LANES_MAX];
+    if (!lanes_have(eval->id) || !lanes_agree(eval, *t))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(args); i++)
+        args[i] = eval->args[i] ? eval->args[i][*t] : 0;
+    size_t count = lanes_run(eval->id, windows, *t, args, found, good);
+    for (size_t k = 0; k < count; k++) {
+        struct window *window = &eval->window;
+        window->values = windows->values + windows->low[*t + k];
+        window->count = windows->high[*t + k] - windows->low[*t + k];
+        if (good[k] || eval->function(window, &found[k]))
+            steps_set(steps, *t + k, found[k]);
+    }
+    *t += count;
+    return count > 0;
+}
+
+static void window_at(struct range_eval *eval, const struct windows *windows, size_t t,
+                      const struct range_walk *walk)
+{
+    const struct sample_run *run = &eval->frame->query->run;
+    const struct modifiers *mod = eval->source->mod;
+    struct window *window = &eval->window;
+    window->time_ms = frame_time(eval->frame, t);
+    window->end_ms = time_sub(mod->at != AT_NONE ? mod->at_ms : window->time_ms, mod->offset_ms);
+    window->start_ms = time_sub(window->end_ms, window->range_ms);
+    window->count = windows->high[t] - windows->low[t];
+    window->times = run->time_ms + windows->low[t];
+    window->values = run->value + windows->low[t];
+    window->marks = run->marks + walk->mark_low;
+    window->mark_count = walk->mark_high - walk->mark_low;
+    window->mark_base = windows->low[t];
+    for (size_t i = 0; i < COUNT_OF(eval->args); i++)
+        window->args[i] = eval->args[i] ? eval->args[i][t] : 0;
+}
+
+static bool eval_floats(struct range_eval *eval, struct steps *steps, struct err *err)
+{
+    struct query *query = eval->frame->query;
+    struct windows windows;
+    struct range_walk walk = {0};
+    uint64_t since_check = 0;
+    eval->window.histogram_count = 0;
+    if (!place_windows(eval, &windows, err))
+        return false;
+    if (windows.window_samples == 0)
+        return true;
+    if (eval->id == FN_QUANTILE_OVER_TIME)
+        check_quantiles(eval);
+    if (windows_slide(eval->id, &windows, eval->args[0], steps->values)) {
+        take_slid(eval, steps);
+        return true;
+    }
+    for (size_t t = 0; t < eval->frame->steps;) {
+        double value;
+        since_check += eval->high[t] - eval->low[t];
+        if (since_check > CHECK_SAMPLES) {
+            since_check = 0;
+            if (!query_check(query, err))
+                return false;
+        }
+        if (eval->low[t] == eval->high[t]) {
+            t++;
+            continue;
+        }
+        if (eval_lanes(eval, &windows, &t, steps))
+            continue;
+        if (eval->marks != MARK_NOTHING)
+            move_marks(&walk, &query->run, eval->low[t], eval->high[t]);
+        window_at(eval, &windows, t, &walk);
+        if (eval->function(&eval->window, &value))
+            steps_set(steps, t, value);
+        if (eval->window.failed)
+            return false;
+        t++;
+    }
+    return true;
+}
+
+static bool eval_one(struct range_eval *eval, struct steps *steps, struct err *err)
+{
+    bool is_wide = eval->frame->query->run.histogram_count > 0 || eval->source->anchored ||
+                   eval->source->smoothed;
+    return is_wide ? eval_wide(eval, steps, err) : eval_floats(eval, steps, err);
+}
+
 /* --- annotations --- */
 
 static void note_non_counter(const struct range_eval *eval, const struct labels *labels)
@@ -266,47 +435,121 @@ static void note_non_counter(const struct range_eval *eval, const struct labels 
 
 /* --- the call --- */
 
+struct range_call {
+    const struct frame *frame;
+    struct expr *call, *matrix;
+    struct range_source source;
+    double *args[2];
+    enum function_id id;
+    bool keeps_name;
+};
+
+static bool range_call_open(struct range_call *range, const struct frame *frame, struct expr *call,
+                            struct err *err)
+{
+    size_t scalars = 0;
+    enum function_id id = call->as.call.function->id;
+    *range = (struct range_call){.frame = frame, .call = call, .id = id};
+    range->keeps_name = id == FN_LAST_OVER_TIME || id == FN_FIRST_OVER_TIME;
+    for (size_t i = 0; i < call->as.call.arg_count; i++)
+        if (call_arg(call, i)->type == TYPE_MATRIX)
+            range->matrix = call_arg(call, i);
+    ENSURE(range->matrix && window_function(id));
+    const char *refusal = range->matrix->kind == EXPR_MATRIX_SELECTOR
+                              ? extended_refusal(range->matrix->as.matrix.vector, id)
+                              : NULL;
+    if (refusal)
+        return err_set(err, ERR_EXECUTION, "%s %s", refusal, call->as.call.function->name);
+    bool ok = source_open(&range->source, frame, range->matrix, err);
+    for (size_t i = 0; ok && i < call->as.call.arg_count; i++)
+        if (call_arg(call, i)->type == TYPE_SCALAR && scalars < COUNT_OF(range->args))
+            ok = eval_scalar(frame, call_arg(call, i), &range->args[scalars++], err);
+    return ok;
+}
+
 static void scratch_for(struct range_eval *eval, size_t count)
 {
-    if (count <= eval->scratch_count)
+    if (count < eval->scratch_count)
         return;
-    eval->scratch_count = count * 2;
+    eval->scratch_count = count * 2 + 1;
     eval->scratch =
         arena_alloc_array(&eval->frame->query->arena, eval->scratch_count, sizeof(double));
 }
 
-static bool eval_all(struct range_eval *eval, enum function_id id, struct vector *out,
-                     struct err *err)
+static bool eval_series(struct range_eval *eval, const struct range_call *range, size_t index,
+                        struct steps *steps, struct vector *out, struct err *err)
 {
     struct query *query = eval->frame->query;
-    bool keeps_name = id == FN_LAST_OVER_TIME || id == FN_FIRST_OVER_TIME;
-    bool counts = id == FN_RATE || id == FN_INCREASE;
+    const struct range_source *source = &range->source;
+    struct labels *labels = source_labels(source, index);
+    bool counts = range->id == FN_RATE || range->id == FN_INCREASE;
     bool delays = query->options.features & QUERY_DELAYED_NAMES;
-    struct steps steps;
+    if (!source_load(source, query, eval->cursor, index, err))
+        return false;
+    mark(&query->run, eval->marks);
+    scratch_for(eval, query->run.count);
+    eval->window.labels = labels;
+    eval->window.scratch = eval->scratch;
+    if (!eval_one(eval, steps, err) || !query_hold(query, steps_samples(steps), err))
+        return false;
+    if (counts && steps->count > steps->histogram_count)
+        note_non_counter(eval, labels);
+    bool drops = !range->keeps_name && !delays && !query->keeps_labels;
+    struct series *series = &out->items[out->count];
+    if (!steps->count)
+        return true;
+    steps_take(steps, eval->frame, drops ? labels_without_name(query, labels) : labels, series);
+    series->drop_name = delays && (!range->keeps_name ||
+                                   (!source->selection && source->vector.items[index].drop_name));
+    out->count++;
+    return true;
+}
 
-    steps_init(&steps, eval->frame);
-    *out = vector_new(eval->frame, eval->source.count);
-    for (size_t i = 0; i < eval->source.count; i++) {
-        struct labels *labels = source_labels(&eval->source, i);
-        struct series *series = &out->items[out->count];
-        if (!source_load(&eval->source, query, i, err))
-            return false;
-        mark(&query->run, eval->marks);
-        scratch_for(eval, query->run.count);
-        eval->window.labels = labels;
-        eval->window.scratch = eval->scratch;
-        if (!eval_one(eval, &steps, err) || !query_hold(query, steps_samples(&steps), err))
-            return false;
-        if (counts && steps.count > steps.histogram_count)
-            note_non_counter(eval, labels);
-        struct labels *shown = keeps_name || delays ? labels : labels_without_name(query, labels);
-        if (!steps_take(&steps, eval->frame, shown, series))
-            continue;
-        series->drop_name =
-            delays &&
-            (!keeps_name || (!eval->source.selection && eval->source.vector.items[i].drop_name));
-        out->count++;
-    }
+static bool range_call_part(void *ctx, struct query *query, size_t first, size_t end,
+                            struct vector *out, struct err *err)
+{
+    struct range_call *range = ctx;
+    struct frame frame = *range->frame;
+    struct steps steps;
+    /* Prometheus forgets where a subquery stood. */
+    const struct expr *first_arg = call_arg(range->call, 0);
+    frame.query = query;
+    struct range_eval eval = {
+        .frame = &frame,
+        .source = &range->source,
+        .id = range->id,
+        .function = window_function(range->id),
+        .marks = window_wants(range->id),
+        .window = {.frame = &frame,
+                   .call = range->call,
+                   .where = first_arg->kind == EXPR_SUBQUERY ? NULL : first_arg,
+                   .range_ms = range->source.range_ms,
+                   .anchored = range->source.anchored,
+                   .smoothed = range->source.smoothed,
+                   .err = err},
+        .args = {range->args[0], range->args[1]},
+        .low = arena_alloc_array(&query->arena, frame.steps + 1, sizeof(uint32_t)),
+        .high = arena_alloc_array(&query->arena, frame.steps + 1, sizeof(uint32_t)),
+    };
+    bool ok = true;
+    if (range->source.selection)
+        eval.cursor = cursor_new(range->source.selection);
+    steps_init(&steps, &frame);
+    for (size_t i = first; ok && i < end; i++)
+        ok = eval_series(&eval, range, i, &steps, out, err);
+    cursor_free(eval.cursor);
+    return ok;
+}
+
+bool range_feed(const struct frame *frame, struct expr *call, struct feed *out, struct err *err)
+{
+    struct range_call *range = ARENA_NEW(&frame->query->arena, struct range_call);
+    *out = (struct feed){.frame = frame, .part = range_call_part, .ctx = range};
+    if (!range_call_open(range, frame, call, err))
+        return false;
+    out->count = range->source.count;
+    out->selection = range->source.selection;
+    out->samples_each = (uint64_t)range->source.range_ms / FEED_INTERVAL_MS;
     return true;
 }
 
@@ -314,42 +557,15 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
                      struct err *err)
 {
     struct query *query = frame->query;
-    enum function_id id = call->as.call.function->id;
-    size_t scalars = 0;
-    struct expr *matrix = NULL;
-    struct range_eval eval = {
-        .frame = frame, .id = id, .function = window_function(id), .marks = window_wants(id)};
     uint64_t before = query->samples;
+    struct feed feed;
 
-    for (size_t i = 0; i < call->as.call.arg_count; i++)
-        if (call_arg(call, i)->type == TYPE_MATRIX)
-            matrix = call_arg(call, i);
-    ENSURE(matrix && eval.function);
-    const char *refusal = matrix->kind == EXPR_MATRIX_SELECTOR
-                              ? extended_refusal(matrix->as.matrix.vector, id)
-                              : NULL;
-    if (refusal)
-        return err_set(err, ERR_EXECUTION, "%s %s", refusal, call->as.call.function->name);
-    bool ok = source_open(&eval.source, frame, matrix, err);
-    for (size_t i = 0; ok && i < call->as.call.arg_count; i++)
-        if (call_arg(call, i)->type == TYPE_SCALAR && scalars < COUNT_OF(eval.args))
-            ok = eval_scalar(frame, call_arg(call, i), &eval.args[scalars++], err);
-    /* Prometheus forgets where a subquery stood. */
-    const struct expr *first = call_arg(call, 0);
-    eval.window = (struct window){.frame = frame,
-                                  .call = call,
-                                  .where = first->kind == EXPR_SUBQUERY ? NULL : first,
-                                  .range_ms = eval.source.range_ms,
-                                  .anchored = eval.source.anchored,
-                                  .smoothed = eval.source.smoothed,
-                                  .err = err};
-    ok = ok && eval_all(&eval, id, out, err);
-    source_close(&eval.source);
-    if (!ok)
+    if (!range_feed(frame, call, &feed, err) || !feed_all(&feed, out, err))
         return false;
-    if (id == FN_ABSENT_OVER_TIME) {
+    if (call->as.call.function->id == FN_ABSENT_OVER_TIME) {
+        const struct range_call *range = feed.ctx;
         struct vector found = *out;
-        vector_absent(frame, &found, absent_labels(query, matrix), out);
+        vector_absent(frame, &found, absent_labels(query, range->matrix), out);
     } else if (!(query->options.features & QUERY_DELAYED_NAMES) && !vector_refuse_same(out, err)) {
         return false;
     }
@@ -446,6 +662,7 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
     struct query_result *result = &query->result;
     struct range_source source;
     bool ok = source_open(&source, frame, expr_unwrap(matrix), err);
+    struct cursor *cursor = ok && source.selection ? cursor_new(source.selection) : NULL;
 
     result->series =
         arena_alloc_array(&query->arena, source.count + 1, sizeof(struct query_series));
@@ -453,7 +670,7 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
         struct query_series series = {0};
         int64_t end_ms = time_sub(source.mod->at != AT_NONE ? source.mod->at_ms : frame->start_ms,
                                   source.mod->offset_ms);
-        ok = source_load(&source, query, i, err) &&
+        ok = source_load(&source, query, cursor, i, err) &&
              take_series(query, &source, end_ms, &series, err);
         if (!ok)
             break;
@@ -469,6 +686,6 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
         result->stats.samples_read += samples;
         ok = query_hold(query, samples, err);
     }
-    source_close(&source);
+    cursor_free(cursor);
     return ok;
 }

@@ -126,47 +126,72 @@ static void look_around(const struct frame *frame, const struct expr *selector,
 
 enum looking { LOOK_AT_VALUES, LOOK_AT_TIMES, LOOK_AROUND };
 
-static bool eval_looking(const struct frame *frame, struct expr *selector,
-                         const struct modifiers *mod, enum looking looking, struct vector *out,
-                         struct err *err)
+struct look {
+    const struct frame *frame;
+    const struct expr *selector;
+    struct modifiers mod;
+    enum looking looking;
+};
+
+static bool look_part(void *ctx, struct query *query, size_t first, size_t end, struct vector *out,
+                      struct err *err)
 {
-    struct query *query = frame->query;
+    const struct look *look = ctx;
+    const struct expr *selector = look->selector;
     const struct selection *selection = query->selections[selector->as.vector.index];
-    size_t count = selection_count(selection);
-    struct cursor *cursor = cursor_new(selection);
-    struct run_wants wants = {.stale = looking != LOOK_AROUND,
+    struct run_wants wants = {.stale = look->looking != LOOK_AROUND,
                               .no_buckets = selector->as.vector.no_buckets};
+    struct cursor *cursor = cursor_new(selection);
+    struct frame frame = *look->frame;
     struct steps steps;
     bool ok = true;
 
-    *out = vector_new(frame, count);
-    steps_init(&steps, frame);
-    for (size_t i = 0; ok && i < count; i++) {
+    frame.query = query;
+    steps_init(&steps, &frame);
+    for (size_t i = first; ok && i < end; i++) {
         ok = run_load(query, cursor, i, wants, err);
         if (!ok)
             break;
-        if (looking == LOOK_AROUND)
-            look_around(frame, selector, selection_labels(selection, i), &steps);
+        if (look->looking == LOOK_AROUND)
+            look_around(&frame, selector, selection_labels(selection, i), &steps);
         else if (query->run.histogram_count)
-            look_back_mixed(frame, mod, looking == LOOK_AT_TIMES, &steps);
+            look_back_mixed(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
         else
-            look_back(frame, mod, looking == LOOK_AT_TIMES, &steps);
+            look_back(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
         uint64_t found = steps_samples(&steps);
         query->result.stats.samples_total += found;
         query->result.stats.samples_read += found;
         ok = query_hold(query, found, err);
-        if (steps_take(&steps, frame, selection_labels(selection, i), &out->items[out->count]))
+        if (steps_take(&steps, &frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;
     }
     cursor_free(cursor);
     return ok;
 }
 
+static void look_feed(const struct frame *frame, const struct expr *selector,
+                      const struct modifiers *mod, enum looking looking, struct feed *out)
+{
+    struct look *look = ARENA_NEW(&frame->query->arena, struct look);
+    *look = (struct look){frame, selector, *mod, looking};
+    *out = (struct feed){.frame = frame, .part = look_part, .ctx = look};
+    out->selection = frame->query->selections[selector->as.vector.index];
+    out->count = selection_count(out->selection);
+    out->samples_each = (uint64_t)frame->query->options.lookback_ms / FEED_INTERVAL_MS;
+}
+
+void selector_feed(const struct frame *frame, struct expr *selector, struct feed *out)
+{
+    look_feed(frame, selector, &selector->as.vector.mod,
+              selector->as.vector.smoothed ? LOOK_AROUND : LOOK_AT_VALUES, out);
+}
+
 bool eval_selector(const struct frame *frame, struct expr *selector, struct vector *out,
                    struct err *err)
 {
-    return eval_looking(frame, selector, &selector->as.vector.mod,
-                        selector->as.vector.smoothed ? LOOK_AROUND : LOOK_AT_VALUES, out, err);
+    struct feed feed;
+    selector_feed(frame, selector, &feed);
+    return feed_all(&feed, out, err);
 }
 
 bool eval_selection_times(const struct frame *frame, const struct selection *selection,
@@ -207,6 +232,7 @@ bool eval_selector_times(const struct frame *frame, struct expr *selector, struc
     struct modifiers mod = selector->as.vector.mod;
     if (mod.at != AT_NONE)
         mod.offset_ms = 0; /* As Prometheus: its special case for @ forgets the offset. */
-    return eval_looking(frame, selector, &mod, LOOK_AT_TIMES, out, err) &&
-           vector_drop_names(frame, out, err);
+    struct feed feed;
+    look_feed(frame, selector, &mod, LOOK_AT_TIMES, &feed);
+    return feed_all(&feed, out, err) && vector_drop_names(frame, out, err);
 }

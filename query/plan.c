@@ -283,6 +283,7 @@ static bool select_one(struct planner *planner, struct expr *expr, int64_t range
         *slot = NULL;
         return err_wrap(err, "expanding series");
     }
+    query->owned_bytes += selection_bytes(*slot);
     return query_check(query, err);
 }
 
@@ -365,6 +366,7 @@ static bool select_info(struct planner *planner, struct expr *call, struct aroun
         *slot = NULL;
         return err_wrap(err, "expanding series");
     }
+    query->owned_bytes += selection_bytes(*slot);
     return query_check(query, err);
 }
 

@@ -3,6 +3,9 @@
 
 #include "eval.h"
 
+#define TIME_TEXT_MAX    32
+#define TIME_TEXTS_WORTH 64 /* Points of the first two series. */
+
 static void add_point(struct buf *out, int64_t time_ms, double value)
 {
     buf_add_char(out, '[');
@@ -38,14 +41,61 @@ static void add_one(struct buf *out, const struct query_series *series)
     }
 }
 
-static void add_floats(struct buf *out, const struct query_series *series)
+/* The series of a matrix share their times, so what stands before a value is printed once: [1435781451.781," */
+struct time_text {
+    int64_t time_ms;
+    char text[TIME_TEXT_MAX];
+    uint8_t len; /* 0: none yet. */
+};
+#define TIME_TEXTS 4096 /* By time; a power of 2. */
+
+static const struct time_text *time_text_of(struct time_text *texts, int64_t time_ms)
+{
+    uint64_t hash = (uint64_t)time_ms * UINT64_C(0x9e3779b97f4a7c15);
+    struct time_text *text = &texts[hash >> 40 & (TIME_TEXTS - 1)];
+    if (text->len && text->time_ms == time_ms)
+        return text;
+    struct buf printed;
+    buf_init(&printed, TIME_TEXT_MAX);
+    buf_add_char(&printed, '[');
+    buf_add_time_ms(&printed, time_ms);
+    BUF_ADD(&printed, ",\"");
+    text->time_ms = time_ms;
+    text->len = (uint8_t)printed.len;
+    memcpy(text->text, printed.ptr, printed.len);
+    buf_deinit(&printed);
+    return text;
+}
+
+static void add_known_point(struct buf *out, struct time_text *texts, int64_t time_ms, double value)
+{
+    const struct time_text *text = time_text_of(texts, time_ms);
+    char *begin = buf_reserve(out, TIME_TEXT_MAX + NUMBER_TEXT_MAX + 2), *at = begin;
+    if (!begin)
+        return;
+    memcpy(at, text->text, TIME_TEXT_MAX);
+    at += text->len;
+    at += number_format(at, value, NUMBER_API);
+    *at++ = '"';
+    *at++ = ']';
+    buf_commit(out, (size_t)(at - begin));
+}
+
+/* `texts` NULL: there are few points. */
+static void add_floats(struct buf *out, const struct query_series *series, struct time_text *texts)
 {
     bool any = false;
     for (size_t k = 0; k < series->count; k++) {
         if (histogram_at(series, k))
             continue;
-        buf_add_str(out, any ? STR(",") : STR(",\"values\":["));
-        add_point(out, series->time_ms[k], series->value[k]);
+        if (any)
+            buf_add_char(out, ',');
+        else
+            BUF_ADD(out, ",\"values\":[");
+        if (texts)
+            add_known_point(out, texts, series->time_ms[k], series->value[k]);
+        else
+            add_point(out, series->time_ms[k], series->value[k]);
         any = true;
     }
     if (any)
@@ -66,7 +116,8 @@ static void add_histograms(struct buf *out, const struct query_series *series)
         buf_add_char(out, ']');
 }
 
-static void add_series(struct buf *out, const struct query_result *result, size_t count)
+static void add_series(struct buf *out, const struct query_result *result, size_t count,
+                       struct time_text *texts)
 {
     for (size_t i = 0; i < count; i++) {
         const struct query_series *series = &result->series[i];
@@ -77,13 +128,22 @@ static void add_series(struct buf *out, const struct query_result *result, size_
         if (result->type == QUERY_VECTOR) {
             add_one(out, series);
         } else {
-            add_floats(out, series);
+            add_floats(out, series, texts);
             add_histograms(out, series);
         }
         buf_add_char(out, '}');
         if (out->overflow)
             return;
     }
+}
+
+static void add_all_series(struct buf *out, const struct query_result *result, size_t count)
+{
+    bool shares = result->type == QUERY_MATRIX && count > 1 &&
+                  result->series[0].count + result->series[1].count > TIME_TEXTS_WORTH;
+    struct time_text *texts = shares ? mem_zalloc(TIME_TEXTS * sizeof(*texts)) : NULL;
+    add_series(out, result, count, texts);
+    mem_free(texts);
 }
 
 /* A float as Go's encoding/json writes it: like the API's values, but 3e-8 instead of 3e-08. */
@@ -114,7 +174,7 @@ static void add_data(struct buf *out, const struct query_result *result, size_t 
         buf_add_json_string(out, result->string);
         break;
     default:
-        add_series(out, result, count);
+        add_all_series(out, result, count);
     }
     buf_add_char(out, ']');
 }

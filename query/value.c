@@ -49,6 +49,15 @@ void steps_unset(struct steps *steps, size_t step)
     steps->count--;
 }
 
+void steps_mark_all(struct steps *steps, size_t from, size_t to)
+{
+    for (size_t t = from; t < to; t++)
+        bitmap_add(steps->present, t);
+    steps->from = from;
+    steps->to = to;
+    steps->count = to - from;
+}
+
 void steps_reset(struct steps *steps)
 {
     if (steps->count) {

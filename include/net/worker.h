@@ -30,6 +30,10 @@ void lane_submit_ctx(void *lane, struct job *job);    /* The same, as a job_subm
 /* Takes a job out that no thread has started: true, and its done will not be called. */
 bool lane_withdraw(struct lane *lane, struct job *job);
 size_t lane_waiting(const struct lane *lane); /* Submitted and not started. */
+/* Called by a job of the lane, a struct lane: run(arg, 0 .. count - 1), each once, here and on threads of the lane that
+ * have no job. Returns when all are done. */
+void lane_share(void *lane, unsigned count, void (*run)(void *arg, unsigned index), void *arg);
+unsigned lane_threads(const struct lane *lane);
 /* Runs all that was submitted to its end (run and done, both), joins the threads and frees the lane. Blocks. */
 void lane_close(struct lane *lane);
 

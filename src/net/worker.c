@@ -30,13 +30,23 @@
 #define IO_PRIORITY_WHO_PROCESS 1
 #define IO_PRIORITY_CLASS_IDLE  (3 << 13)
 
+/* A piece of work that a job of the lane has cut; threads that have no job of their own help. */
+struct share {
+    struct list_node node;
+    void (*run)(void *arg, unsigned index);
+    void *arg;
+    unsigned count, next, running; /* Under the lock. */
+};
+
 struct lane {
     uv_async_t finished_async;
     struct lane_options options;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct list waiting;          /* Under the lock. */
-    struct list finished;         /* Under the lock; oldest first. */
+    struct list waiting;  /* Under the lock. */
+    struct list finished; /* Under the lock; oldest first. */
+    struct list shares;   /* Under the lock; those with something left to begin. */
+    pthread_cond_t share_done;
     bool closing;                 /* Under the lock. */
     _Atomic size_t waiting_count; /* Written under the lock, read without. */
     size_t outstanding;           /* Loop thread: submitted, done not called yet. */
@@ -71,12 +81,55 @@ static void lane_lower_priority(enum lane_priority priority)
         LOG_D("Lane keeps its normal I/O class", "err", log_fmt("errno %d", errno));
 }
 
-/* NULL when the lane closes and nothing waits any more. */
+/* Under the lock, with an index left. Gives the lock up meanwhile. */
+static void share_run_one(struct lane *lane, struct share *share)
+{
+    unsigned index = share->next++;
+    share->running++;
+    if (share->next == share->count)
+        list_remove(&share->node);
+    lane_unlock(lane);
+    share->run(share->arg, index);
+    lane_lock(lane);
+    share->running--;
+    if (share->running == 0 && share->next == share->count)
+        ENSURE(pthread_cond_broadcast(&lane->share_done) == 0);
+}
+
+void lane_share(void *ctx, unsigned count, void (*run)(void *arg, unsigned index), void *arg)
+{
+    struct lane *lane = ctx;
+    struct share share = {.run = run, .arg = arg, .count = count};
+    if (count == 0)
+        return;
+    lane_lock(lane);
+    list_push_back(&lane->shares, &share.node);
+    for (unsigned i = 1; i < count; i++)
+        ENSURE(pthread_cond_signal(&lane->wake) == 0);
+    while (share.next < share.count)
+        share_run_one(lane, &share);
+    while (share.running > 0)
+        ENSURE(pthread_cond_wait(&lane->share_done, &lane->lock) == 0);
+    lane_unlock(lane);
+}
+
+unsigned lane_threads(const struct lane *lane)
+{
+    return lane->options.thread_count;
+}
+
+/* NULL when the lane closes and nothing waits any more. Helps with shares as long as there is no job. */
 static struct job *lane_next_job(struct lane *lane)
 {
     lane_lock(lane);
-    while (list_empty(&lane->waiting) && !lane->closing)
-        ENSURE(pthread_cond_wait(&lane->wake, &lane->lock) == 0);
+    while (list_empty(&lane->waiting)) {
+        if (!list_empty(&lane->shares))
+            share_run_one(lane, CONTAINER_OF(lane->shares.head.next, struct share, node));
+        else if (lane->closing)
+            break;
+        else
+            ENSURE(pthread_cond_wait(&lane->wake, &lane->lock) == 0);
+    }
     struct list_node *node = list_pop_front(&lane->waiting);
     if (node)
         atomic_fetch_sub_explicit(&lane->waiting_count, 1, memory_order_relaxed);
@@ -157,6 +210,8 @@ struct lane *lane_open(struct uv_loop_s *loop, const struct lane_options *option
     lane->options = *options;
     list_init(&lane->waiting);
     list_init(&lane->finished);
+    list_init(&lane->shares);
+    ENSURE(pthread_cond_init(&lane->share_done, NULL) == 0);
     ENSURE(pthread_mutex_init(&lane->lock, NULL) == 0);
     ENSURE(pthread_cond_init(&lane->wake, NULL) == 0);
     ENSURE(uv_async_init(loop, &lane->finished_async, lane_on_finished) == 0);
@@ -214,6 +269,7 @@ static void lane_on_closed(uv_handle_t *handle)
 {
     struct lane *lane = CONTAINER_OF((uv_async_t *)(void *)handle, struct lane, finished_async);
     pthread_cond_destroy(&lane->wake);
+    pthread_cond_destroy(&lane->share_done);
     pthread_mutex_destroy(&lane->lock);
     mem_free(lane->threads);
     mem_free(lane);

@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""PromQL beside Debian's Prometheus and VictoriaMetrics: the same samples by remote write, results compared before they
+are timed, caches off, one server at a time.
+
+    bench/bench_query.py [own|many|long|json|light|memory ...]         all by default
+
+own     the expressions with which Prometheus measures its own engine, at 1 and 1,000 steps over one and 100 series
+many    10,000 series (QUICK: 2,000) over 6 h: rates by job, histogram_quantile, topk, a join
+long    windows of an hour and of a day, subqueries
+json    a matrix of 300,000 points
+light   a light instant query over 64 connections that stay open
+memory  sum(rate()) that reads all there is; the growth of anonymous memory
+
+A figure is CPU of the server's process in ms for one query, `_time` the wall clock. VictoriaMetrics has other rules for
+windows, so its results are not judged.
+"""
+import math
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from side import SENDER, drop, harness, memory_mib, pick, say, servers, send_set, Set
+
+LOAD = os.path.join(os.path.dirname(SENDER), "load_promql")
+HUNDRED_ROWS = 9700  # A day and 1,000 steps, at 10 s
+MANY_SERIES = pick(2000, 10000)
+MANY_ROWS = pick(1480, 1480)  # 6 h 10 min at 15 s
+
+OWN = [
+    "a_X", "rate(a_X[1m])", "rate(sparse[1m])", "double_exponential_smoothing(a_X[1d], 0.3, 0.3)", "changes(a_X[1d])",
+    "rate(a_X[1d])", "absent_over_time(a_X[1d])", "-a_X", "a_X - b_X", "a_X and b_X{l=~'.*[0-4]$'}",
+    "a_X or b_X{l=~'.*[0-4]$'}", "a_X unless b_X{l=~'.*[0-4]$'}", "a_X and b_X{l='notfound'}", "abs(a_X)",
+    "label_replace(a_X, 'l2', '$1', 'l', '(.*)')", "label_join(a_X, 'l2', '-', 'l', 'l')", "sum(a_X)", "avg(a_X)",
+    "sum without (l)(h_X)", "sum without (le)(h_X)", "sum by (l)(h_X)", "sum by (le)(h_X)",
+    "count_values('value', h_X)", "topk(1, a_X)", "topk(5, a_X)", "rate(a_X[1m]) + rate(b_X[1m])",
+    "sum without (l)(rate(a_X[1m]))", "sum without (l)(rate(a_X[1m])) / sum without (l)(rate(b_X[1m]))",
+    "histogram_quantile(0.9, rate(h_X[5m]))", "a_X + on(l) group_right a_one", "count({__name__!=''})",
+    "count({__name__!='',l=''})", "timestamp(a_X)",
+]
+OTHER_NAME = {"double_exponential_smoothing": "holt_winters"}  # In Prometheus 2 and VictoriaMetrics.
+
+MANY = {
+    "sum_rate": "sum by (job) (rate(x_total[5m]))",
+    "histogram_quantile": "histogram_quantile(0.9, sum by (le) (rate(latency_bucket[5m])))",
+    "topk": "topk(10, x_total)",
+    "join": "x_total * on (instance) group_left (node) node_info",
+}
+LONG = {
+    "max_1d": "max_over_time(a_hundred[1d])",
+    "quantile_1h": "quantile_over_time(0.9, a_hundred[1h])",
+    "subquery": "max_over_time(rate(a_hundred[5m])[1h:1m])",
+}
+
+
+class Side:
+    """The servers that are compared, and what they were told."""
+
+    def __init__(self):
+        self.end_s = int(time.time()) // 60 * 60 - 120
+        self.running = {}
+        self.differing = 0
+
+    def fill(self, name, series, rows):
+        path = os.path.join(harness.scratch, name + ".set")
+        subprocess.run([LOAD, "make", name, str(series), str(rows), str(self.end_s * 1000), path], check=True)
+        return path
+
+    def start(self, sets):
+        for name, start in servers().items():
+            extra = ["--enable-feature=promql-experimental-functions"] if name == "narthex" else []
+            self.running[name] = server = start("", extra)
+            for path in sets:
+                before = cpu_s(server)
+                send_set(Set(path), server, rows=1 if "many" in path else 100)
+                say(f"query_send_cpu_{name}", cpu_s(server) - before, "s")
+            if name == "victoria":
+                server.get("/internal/force_flush")
+        time.sleep(2)
+
+    def stop(self):
+        for server in self.running.values():
+            drop(server)
+        self.running = {}
+
+
+def cpu_s(server):
+    """Of all threads that live, to the nanosecond."""
+    spent, tasks = 0, f"/proc/{server.child.pid}/task"
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/schedstat", encoding="ascii") as f:
+            spent += int(f.read().split()[0])
+    return spent / 1e9
+
+
+def spelled(server, query):
+    for ours, theirs in OTHER_NAME.items():
+        if server != "narthex":
+            query = query.replace(ours, theirs)
+    return query
+
+
+def ask(server, query, start_s, end_s, step_s):
+    """A range query, or an instant one when there is no step."""
+    if step_s:
+        parameters = {"query": query, "start": start_s, "end": end_s, "step": step_s, "nocache": 1}
+        reply = server.get("/api/v1/query_range", parameters, timeout=300)
+    else:
+        reply = server.get("/api/v1/query", {"query": query, "time": end_s, "nocache": 1}, timeout=300)
+    assert reply.status == 200, (query, reply)
+    return reply
+
+
+def points_of(reply):
+    found = {}
+    for one in reply.json["data"]["result"]:
+        found[harness.labels_key(one["metric"])] = one.get("values") or [one["value"]]
+    return found
+
+
+def difference(a, b):
+    """The largest relative difference; None when series or times are not the same."""
+    worst = 0.0
+    if a.keys() != b.keys():
+        return None
+    for key, points in a.items():
+        if [t for t, _ in points] != [t for t, _ in b[key]]:
+            return None
+        for (_, left), (_, right) in zip(points, b[key]):
+            x, y = float(left), float(right)
+            if x != y and not (math.isnan(x) and math.isnan(y)):
+                worst = max(worst, abs(x - y) / max(abs(x), abs(y)))
+    return worst
+
+
+def time_query(server, query, start_s, end_s, step_s, least_s):
+    """CPU of one run, and the median time until the whole answer is there."""
+    walls, begin, before = [], time.perf_counter(), cpu_s(server)
+    while len(walls) < 2 or (cpu_s(server) - before < least_s and time.perf_counter() - begin < 4 * least_s):
+        one = time.perf_counter()
+        ask(server, query, start_s, end_s, step_s)
+        walls.append(time.perf_counter() - one)
+    return (cpu_s(server) - before) / len(walls) * 1e3, statistics.median(walls) * 1e3
+
+
+def compare(side, label, query, start_s, end_s, step_s, least_s=0.3):
+    """{server: (cpu, wall)}; differences with Prometheus are told and counted."""
+    answers, found = {}, {}
+    willing = {}
+    for name, server in side.running.items():
+        try:
+            answers[name] = points_of(ask(server, spelled(name, query), start_s, end_s, step_s))
+            willing[name] = server
+        except AssertionError:
+            if name != "victoria":  # It refuses some.
+                raise
+    worst = difference(answers["narthex"], answers["prometheus"]) if "prometheus" in answers else 0.0
+    ties = "topk" in query
+    if worst is None and ties:  # Which of equal ones is kept is nobody's promise.
+        worst = 0.0
+    if worst is None or worst > 1e-9:
+        side.differing += 1
+        say(f"query_{label}_difference", "other_series" if worst is None else worst, "relative")
+    answers = None
+    for name, server in willing.items():
+        found[name] = time_query(server, spelled(name, query), start_s, end_s, step_s, least_s)
+    return found
+
+
+def tell(label, found, prometheus=None, victoria=None):
+    """What each used, and by how many times Narthex is better."""
+    for name, (cpu, wall) in found.items():
+        say(f"query_{label}_cpu_{name}", cpu, "ms")
+        say(f"query_{label}_time_{name}", wall, "ms")
+    for peer, bar in (("prometheus", prometheus), ("victoria", victoria)):
+        if bar is None or peer not in found:
+            continue
+        for at, what in enumerate(("cpu", "time")):
+            say(f"query_{label}_{what}_x_{peer}", found[peer][at] / max(found["narthex"][at], 1e-6), "times")
+            say(f"query_{label}_{what}_x_{peer}_bar", float(bar), "times")
+
+
+def geometric(values):
+    return math.exp(sum(math.log(v) for v in values) / len(values))
+
+
+def bench_own(side):
+    ratios = {}
+    for steps in (1, 1000):
+        for kind in ("one", "hundred"):
+            for query in OWN:
+                text = query.replace("X", kind)
+                if text == query and kind == "one":
+                    continue
+                end_s = side.end_s // 10 * 10
+                start_s = end_s - (steps - 1) * 10
+                label = f"own_{steps}_{text.replace(' ', '')}"
+                found = compare(side, label, text, start_s, end_s, 10 if steps > 1 else 0, 0.05)
+                if "prometheus" not in found:
+                    continue
+                for peer in found:
+                    for at, what in enumerate(("cpu", "time")):
+                        ratio = max(found[peer][at], 1e-3) / max(found["narthex"][at], 1e-3)
+                        ratios.setdefault((peer, steps, kind, what), []).append((ratio, text))
+                tell(label, found)
+    for (peer, steps, kind, what), items in ratios.items():
+        if peer == "narthex":
+            continue
+        name = f"query_own_{steps}_{kind}_{what}_x_{peer}"
+        say(name, geometric([ratio for ratio, _ in items]), "times")
+        if peer == "prometheus" and kind == "hundred":
+            say(name + "_bar", 10.0, "times")
+        ratio, text = min(items)
+        say(f"{name}_worst ({text})", ratio, "times")
+        if peer == "prometheus" and kind == "hundred":
+            say(f"{name}_worst_bar", 1.0, "times")
+
+
+def bench_many(side):
+    for label, query in MANY.items():
+        found = compare(side, label, query, side.end_s - 6 * 3600 + 600, side.end_s, 60)
+        tell(label, found, prometheus=10, victoria=2)
+
+
+def bench_long(side):
+    for label, query in LONG.items():
+        found = compare(side, label, query, side.end_s - 10000, side.end_s, 10)
+        tell(label, found, prometheus=10)
+
+
+def bench_json(side):
+    """300 series of 1,000 points: what the whole answer takes less what the same without text takes."""
+    query = "h_hundred{le=~'0|0.1|0.2'}"
+    found, size = {}, 0
+    for name, server in side.running.items():
+        start_s = side.end_s - 9990
+        whole, wall = time_query(server, query, start_s, side.end_s, 10, 0.5)
+        count, _ = time_query(server, f"count({query})", start_s, side.end_s, 10, 0.5)
+        body = len(ask(server, query, start_s, side.end_s, 10).body)
+        found[name] = (max(whole - count, 0.01), wall)
+        size = body if name == "narthex" else size
+    tell("json", found, prometheus=3)
+    if "narthex" in found:
+        say("query_json_narthex", size / 1e6 / (found["narthex"][0] / 1e3), "MB/s")
+        say("query_json_bar", 100.0, "MB/s")
+
+
+def bench_light(side):
+    path = "/api/v1/query?" + harness.encode_query({"query": "sum(a_one)", "time": side.end_s})
+    rates, p99s = {}, {}
+    for name, server in side.running.items():
+        if name == "victoria":
+            path += "&nocache=1"
+        before = cpu_s(server)
+        done = subprocess.run([LOAD, "ask", str(server.port), path, "64", str(pick(3, 10))], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout.split()
+        rates[name], p99s[name] = float(done[0]), float(done[2])
+        say(f"query_light_rate_{name}", rates[name], "requests/s")
+        say(f"query_light_p50_{name}", float(done[1]) / 1e3, "ms")
+        say(f"query_light_p99_{name}", p99s[name] / 1e3, "ms")
+        say(f"query_light_cpu_{name}", (cpu_s(server) - before) / pick(3, 10) / rates[name] * 1e6, "us/request")
+    if "prometheus" in rates:
+        say("query_light_rate_bar", 5 * rates["prometheus"], "requests/s")
+        say("query_light_p99_bar", p99s["prometheus"] / 1e3, "ms")
+
+
+class Watch(threading.Thread):
+    """The most anonymous memory of a server while it works."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.most, self.ended = server, 0.0, threading.Event()
+        self.least = memory_mib(server)
+
+    def run(self):
+        while not self.ended.wait(0.005):
+            self.most = max(self.most, memory_mib(self.server))
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return max(self.most - self.least, 0.0)
+
+
+def bench_memory(side):
+    """All samples of all counters and buckets, at every minute."""
+    query = "sum(rate(x_total[5m])) + sum(rate(latency_bucket[5m]))"
+    for name, server in side.running.items():
+        watch = Watch(server)
+        watch.start()
+        ask(server, query, side.end_s - 6 * 3600 + 600, side.end_s, 60)
+        say(f"query_memory_{name}", watch.end(), "MiB")
+    say("query_memory_samples", 2 * MANY_SERIES * 1440, "samples")
+    say("query_memory_bar", 64.0, "MiB")
+
+
+def main(wanted):
+    side = Side()
+    parts = {"own": bench_own, "long": bench_long, "json": bench_json, "light": bench_light, "many": bench_many,
+             "memory": bench_memory}
+    wanted = wanted or list(parts)
+    for of_many in (False, True):
+        chosen = [part for part in parts if part in wanted and (part in ("many", "memory")) == of_many]
+        if not chosen:
+            continue
+        rows, name = (MANY_ROWS, "many") if of_many else (HUNDRED_ROWS, "hundred")
+        side.start([side.fill(name, MANY_SERIES, rows)])
+        for part in chosen:
+            parts[part](side)
+        side.stop()
+    return side.differing
+
+
+if __name__ == "__main__":
+    if main(sys.argv[1:]):
+        sys.exit("results differ from Prometheus'")
