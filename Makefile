@@ -20,12 +20,23 @@ fuzz:
 	.ci/install.sh
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) .ci/fuzz.sh
 
+# What single floors do, then Narthex beside its peers; lines `name value unit`, kept in build/release/bench.txt. Some
+# twenty minutes; FULL=1 takes the sizes that docs promise (hours). BESIDE=disk runs one of the programs of BESIDE.
+BESIDE ?= load query disk memory ingest churn
 bench:
 	.ci/install.sh
+	.ci/peers.sh --all
 	cmake --preset release
-	ninja -C build/release benches
-	@set -e; for program in build/release/bench/bench_*; do \
-		if [ -f $$program ] && [ -x $$program ]; then echo "# $${program##*/}"; $$program; fi; done
+	ninja -C build/release narthex benches
+	@{ for program in build/release/bench/bench_*; do \
+		if [ -f $$program ] && [ -x $$program ]; then \
+			echo "# $${program##*/}"; $$program || echo "# $${program##*/} failed"; fi; done; \
+		for name in $(BESIDE); do \
+			echo "# bench_$$name.py"; python3 bench/bench_$$name.py || echo "# bench_$$name.py failed"; done; \
+	} 2>&1 | tee build/release/bench.txt
+	@python3 bench/table.py build/release/bench.txt > build/release/bench.md
+	@echo "# build/release/bench.md is the table"
+	@! grep '^# .* failed$$' build/release/bench.txt
 
 # Needs clang-format-14.
 format:

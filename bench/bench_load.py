@@ -12,21 +12,14 @@ import statistics
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "../tests/e2e"))
-os.environ.setdefault("NARTHEX", os.path.join(HERE, "../build/release/narthex"))
-os.environ.setdefault("PEERS", os.path.join(HERE, "../build/peers"))
-
-import harness  # noqa: E402
-import load_target  # noqa: E402
-
-harness.NARTHEX = os.path.abspath(harness.NARTHEX)
-harness.PEERS = os.path.abspath(harness.PEERS)
+import load_target
+import side
+from side import cpu_s, drop, harness, memory_mib, say, scrape_config, servers
 
 TARGETS = int(os.environ.get("TARGETS", "100"))
 INTERVAL_S = 1
 WARM_S = 8
-MEASURE_S = float(os.environ.get("MEASURE_SECONDS", "20"))
+MEASURE_S = float(os.environ.get("MEASURE_SECONDS", str(side.pick(10, 20))))
 
 STEP_S = 60
 HOURS = 6
@@ -48,61 +41,11 @@ QUERIES = {
 }
 
 
-def say(name, value, unit):
-    print(f"{name} {value:.4g} {unit}" if isinstance(value, float) else f"{name} {value} {unit}", flush=True)
-
-
-def cpu_s(server):
-    with open(f"/proc/{server.child.pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_mib(server, what):
-    with open(f"/proc/{server.child.pid}/status", encoding="ascii") as f:
-        for line in f:
-            if line.startswith(what + ":"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def start_victoria(config):
-    home = harness.new_folder("victoria")
-    port = harness.free_port()
-    config_path = harness.write_file(os.path.join(home, "scrape.yml"), config)
-    argv = [harness.peer_path("victoria-metrics", "victoria-metrics"), "-storageDataPath=" + os.path.join(home, "data"),
-            f"-httpListenAddr=127.0.0.1:{port}", "-search.latencyOffset=0s", "-search.disableCache",
-            "-loggerLevel=ERROR"]
-    if config:
-        argv.append("-promscrape.config=" + config_path)
-    return harness.Prometheus("victoria", port, argv, "/health", cwd=home,
-                              env={"LD_LIBRARY_PATH": os.path.join(harness.PEERS, "lib")}).start()
-
-
-def servers():
-    starts = {"narthex": harness.Server, "prometheus": harness.start_prometheus}
-    if os.path.exists(os.path.join(harness.PEERS, "victoria-metrics/usr/bin/victoria-metrics")):
-        starts["victoria"] = start_victoria
-    return starts
-
-
 # ---- scraping ----
-
-def scrape_config(port):
-    groups = "".join(f"""
-      - targets: ["127.0.0.1:{port}"]
-        labels: {{instance: "10.0.{i // 256}.{i % 256}:9100", namespace: "namespace-{i % 20}", pod: "workload-{i}"}}"""
-                     for i in range(TARGETS))
-    return f"""global: {{scrape_interval: {INTERVAL_S}s, scrape_timeout: {INTERVAL_S}s}}
-scrape_configs:
-  - job_name: pods
-    static_configs:{groups}
-"""
-
 
 def measure_scrape(name, start, encoding):
     targets = load_target.Targets(INTERVAL_S, encoding == "gzip")
-    server = start(scrape_config(targets.port))
+    server = start(scrape_config(targets.port, TARGETS, INTERVAL_S))
     harness.wait_for("every target is scraped", lambda: targets.served.value >= 2 * TARGETS, 60)
     time.sleep(WARM_S)
     cpu, served, begin = cpu_s(server), targets.served.value, time.monotonic()
@@ -115,7 +58,7 @@ def measure_scrape(name, start, encoding):
     say(f"scrape_{encoding}_anon_{name}", memory_mib(server, "RssAnon"), "MiB")
     series = server.value("count({job=\"pods\"})")
     say(f"scrape_{encoding}_series_{name}", series, "series")
-    server.kill()
+    drop(server)
     targets.stop()
 
 
@@ -234,7 +177,7 @@ def bench_query():
     for name, server in running.items():
         say(f"query_anon_{name}", memory_mib(server, "RssAnon"), "MiB")
         say(f"query_rss_{name}", memory_mib(server, "VmRSS"), "MiB")
-        server.kill()
+        drop(server)
     return differing
 
 
