@@ -86,7 +86,7 @@ def test_openmetrics__is_stored():
     assert metadata["build"][0]["type"] == "info" and metadata["feature"][0]["type"] == "stateset", metadata
 
 
-def test_exemplars__are_counted_and_not_kept():
+def test_exemplars__are_counted_when_they_are_not_kept():
     target = Target(BODY)
     target.wait("up")
 

@@ -25,9 +25,9 @@
 #define HELD_MAX     40
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SEED_COUNT 40
+#define SEED_COUNT 8
 #else
-#define SEED_COUNT 150
+#define SEED_COUNT 30
 #endif
 
 /* --- the model --- */
