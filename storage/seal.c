@@ -82,7 +82,11 @@ void seal_cut(struct storage *storage, struct storage_group *group)
     group->opens++; /* Until seal_done. */
     for (uint32_t i = 0; i < slot->member_count; i++) {
         series_ref ref = slot_member_ref(slot, i);
-        if (slot_member(slot, i)->flags & RUN_IS_HISTOGRAM)
+        const struct run *newest =
+            atomic_load_explicit(&head_series(storage, ref)->newest, memory_order_relaxed);
+        /* A replay without head.mdb may have a newer run of another group. */
+        if ((slot_member(slot, i)->flags & RUN_IS_HISTOGRAM) && newest &&
+            newest->column->slot == slot)
             head_forget_histogram(storage, ref);
     }
     group->slot = NULL;
