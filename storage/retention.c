@@ -258,6 +258,18 @@ void retention_apply(struct storage *storage)
         retire_by_size(storage);
 }
 
+/* A day that was built since has its name: while it waited. */
+static bool is_replaced(const struct storage *storage, const struct store_file *file)
+{
+    const struct file_list *list = file_list_now(storage);
+    for (uint32_t i = 0; list && file->day && i < list->count; i++) {
+        if (list->items[i].day &&
+            strcmp(day_file_path(list->items[i].day), day_file_path(file->day)) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A file goes after the labels that only it had are in the log; at once when the log cannot be written, because then room
  * is what is missing most. */
 void retention_tick(struct storage *storage)
@@ -267,7 +279,7 @@ void retention_tick(struct storage *storage)
     for (size_t i = 0; i < storage->retired.count; i++) {
         struct retired_file retired = storage->retired.items[i];
         if ((!log->failing && retired.log_sequence > log->sequence_written) || storage->spill ||
-            snapshot_holds_files(storage)) {
+            snapshot_holds_files(storage) || publish_uses(storage, &retired.file)) {
             storage->retired.items[kept++] = retired;
             continue;
         }
@@ -276,7 +288,7 @@ void retention_tick(struct storage *storage)
         job->job.done = retire_done;
         job->storage = storage;
         job->file = retired.file;
-        job->replaced = retired.replaced;
+        job->replaced = retired.replaced || is_replaced(storage, &retired.file);
         storage->options.submit_commit(storage->options.submit_ctx, &job->job);
     }
     storage->retired.count = kept;
