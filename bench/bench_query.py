@@ -194,6 +194,8 @@ def bench_own(side):
                 text = query.replace("X", kind)
                 if text == query and kind == "one":
                     continue
+                if text.startswith("count_values") and steps > 1 and kind == "hundred":
+                    continue  # A million series: over what the servers answer by default.
                 end_s = side.end_s // 10 * 10
                 start_s = end_s - (steps - 1) * 10
                 label = f"own_{steps}_{text.replace(' ', '')}"

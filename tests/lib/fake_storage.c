@@ -241,7 +241,7 @@ void cursor_seek(struct cursor *cursor, size_t index)
     while (cursor->end < cursor->series->times.count &&
            cursor->series->times.items[cursor->end] <= selection->to_ms)
         cursor->end++;
-    selection->storage->reads++;
+    __atomic_fetch_add(&selection->storage->reads, 1, __ATOMIC_RELAXED);
 }
 
 bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err)
