@@ -3,20 +3,20 @@
 # machine lacks under build/peers/lib. Nothing is installed: these packages would start services on our ports.
 #
 #   .ci/peers.sh          what `make test` needs
-#   .ci/peers.sh --all    also victoria-metrics and prometheus-alertmanager
+#   .ci/peers.sh --all    also prometheus-alertmanager
 #
 # A package is unpacked beside its place and renamed into it, so a broken download leaves nothing half done. The file
 # .unpacked inside says that it is complete.
 set -eu
 cd "$(dirname "$0")/.."
 
-packages=(prometheus prometheus-redis-exporter prometheus-node-exporter redis-tools redis-server)
-libraries=(libjemalloc.so.2=libjemalloc2 liblzf.so.1=liblzf1 libatomic.so.1=libatomic1 libsystemd.so.0=libsystemd0)
+packages=(prometheus prometheus-redis-exporter prometheus-node-exporter redis-tools redis-server victoria-metrics)
+libraries=(libjemalloc.so.2=libjemalloc2 liblzf.so.1=liblzf1 libatomic.so.1=libatomic1 libsystemd.so.0=libsystemd0
+    libzstd.so.1=libzstd1)
 case "${1-}" in
 "") ;;
 --all)
-    packages+=(victoria-metrics prometheus-alertmanager)
-    libraries+=(libzstd.so.1=libzstd1)
+    packages+=(prometheus-alertmanager)
     ;;
 *)
     echo "usage: .ci/peers.sh [--all]" >&2
