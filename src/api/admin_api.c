@@ -131,21 +131,24 @@ static void finish_delete(struct work *base)
     struct delete_work *work = CONTAINER_OF(base, struct delete_work, work);
     struct call *call = base->call;
     struct err err = base->err;
+    /* The work is in the request's arena, which goes with the answer. */
+    struct matchers *sets = work->sets;
+    size_t set_count = work->set_count;
 
     buf_deinit(&base->out);
     if (err.code != ERR_NONE) {
         answer_error(call, &err);
-    } else if (work->set_count == 0) {
+    } else if (set_count == 0) {
         answer(call, 204, NULL, NULL);
     } else {
         struct admin_wait *wait = wait_new(call, NULL);
-        if (!storage_delete(call->api->options.storage, work->sets, work->set_count, work->from_ms,
-                            work->to_ms, wait_done, wait, &err))
+        if (!storage_delete(call->api->options.storage, sets, set_count, work->from_ms, work->to_ms,
+                            wait_done, wait, &err))
             wait_done(wait, &err);
     }
-    for (size_t i = 0; i < work->set_count; i++)
-        matchers_deinit(&work->sets[i]);
-    mem_free(work->sets);
+    for (size_t i = 0; i < set_count; i++)
+        matchers_deinit(&sets[i]);
+    mem_free(sets);
 }
 
 void serve_delete_series(struct call *call)
