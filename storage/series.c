@@ -145,22 +145,21 @@ static uint32_t *list_new(struct storage *storage, uint32_t count, uint32_t *han
 
 /* --- life --- */
 
-static series_ref place_new(struct storage *storage)
+/* A place that was never used: readers see it when it is published, with all that belongs to it. */
+static struct series *place_take(struct storage *storage, series_ref *ref, bool *is_fresh)
 {
-    if (storage->series_free.count > 0)
-        return VEC_POP(&storage->series_free);
-    series_ref ref = segments_count(&storage->series);
-    (void)segments_next(&storage->series);
-    segments_publish(&storage->series);
-    return ref;
+    *is_fresh = storage->series_free.count == 0;
+    *ref = *is_fresh ? segments_count(&storage->series) : VEC_POP(&storage->series_free);
+    return *is_fresh ? segments_next(&storage->series) : head_series(storage, *ref);
 }
 
 series_ref series_add(struct storage *storage, uint64_t id, const struct label *labels,
                       size_t count, uint64_t hash)
 {
     ENSURE(count > 0 && count <= SERIES_LABELS_MAX);
-    series_ref ref = place_new(storage);
-    struct series *series = head_series(storage, ref);
+    bool is_fresh;
+    series_ref ref;
+    struct series *series = place_take(storage, &ref, &is_fresh);
     uint32_t handle, *units = list_new(storage, (uint32_t)count, &handle);
     for (size_t i = 0; i < count; i++)
         units[1 + i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
@@ -177,6 +176,8 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     series->registered = series->logged_segment = series->pins = 0;
     series->bits_known = series->is_spilling = series->is_histogram = false;
     atomic_store_explicit(&series->gone, false, memory_order_release);
+    if (is_fresh)
+        segments_publish(&storage->series);
     map_insert(&storage->by_labels, hash, ref);
     if (storage->opening)
         map_insert(&storage->by_id, hash64_mix(id, 1), ref);
