@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, in three builds: everything as a developer builds it, then under address and undefined behaviour sanitizers
-# (without the peers' and the long tests), then the threaded floors under the thread sanitizer. The last line adds up.
+# (without the peers', the long tests and those of memory), then the threaded floors under the thread sanitizer. The last line adds up.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -53,7 +53,7 @@ $fixed_addresses true 2>/dev/null || fixed_addresses=
 
 stage dev "" ""
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters)$'
+stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters|residency)$'
 tsan_targets=$(cmake --preset tsan >/dev/null 2>&1 && ninja -C build/tsan -t targets all |
     sed -n 's#^\(tests/unit_\(base\|net\|storage\)_[a-z0-9_]*\): .*#\1#p' | tr '\n' ' ')
 stage tsan "$tsan_targets" "$fixed_addresses" -R '^unit/(base|net|storage)/'

@@ -158,10 +158,6 @@ static void freeze_done(struct job *base)
     struct publish *publish = CONTAINER_OF(base, struct publish, job);
     struct storage *storage = publish->storage;
     const struct file_list *list = file_list_now(storage);
-    if (storage->stopping) {
-        publish_end(publish);
-        return;
-    }
     for (uint32_t i = 0; list && i < list->count; i++) {
         struct store_file file = list->items[i];
         if (file.from_ms < publish->from_ms || file.to_ms > publish->to_ms)
@@ -177,6 +173,10 @@ static void freeze_done(struct job *base)
             VEC_PUSH(&publish->segments, segments->items[s]);
         VEC_PUSH(&publish->inputs, file);
         VEC_PUSH(&publish->day_inputs, input);
+    }
+    if (storage->stopping) { /* But they are not the lane's any more. */
+        publish_end(publish);
+        return;
     }
     uint32_t at = 0;
     VEC_EACH (input, &publish->day_inputs) {

@@ -110,7 +110,8 @@ static bool write_out(struct dump *dump, size_t at_least, struct err *err)
 {
     if (dump->out.len < at_least)
         return true;
-    bool good = fwrite(dump->out.ptr, 1, dump->out.len, stdout) == dump->out.len;
+    bool good =
+        dump->out.len == 0 || fwrite(dump->out.ptr, 1, dump->out.len, stdout) == dump->out.len;
     buf_clear(&dump->out);
     return good || err_set(err, ERR_IO, "write: the output is closed");
 }

@@ -44,6 +44,8 @@ static void site_handle(void *ctx, struct http_exchange *exchange)
     note(site->authorization, request, "Authorization");
     snprintf(site->path, sizeof(site->path), STR_FMT, STR_ARG(request->target));
     if (site->silent) {
+        if (site->held) /* The one before: nobody waits for it any more. */
+            http_reply_text(site->held, 503, "end");
         site->held = exchange;
         return;
     }
