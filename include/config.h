@@ -158,8 +158,9 @@ struct config {
     struct config_global global;
     struct config_scrape *scrapes;
     size_t scrape_count;
-    struct str_list rule_files; /* Globs, made relative to the file's directory. */
-    int64_t retention_ms;       /* storage.tsdb.retention.time; -1 when not set. */
+    struct str_list rule_files, scrape_config_files; /* Globs, relative to the file's directory. */
+    bool has_alerting, has_remote_read;
+    int64_t retention_ms; /* storage.tsdb.retention.time; -1 when not set. */
     uint64_t retention_bytes;
     int64_t out_of_order_ms;
     int64_t exemplars_max;    /* storage.exemplars.max_exemplars; the default when not set. */
@@ -171,9 +172,14 @@ struct config {
 /* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't
  * load configuration (--config.file=...) is the caller's prefix. */
 MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);
+/* That it has nothing that an agent may not have. */
+MUST_CHECK bool config_check_agent(const struct config *config, struct err *err);
 /* The same from memory; `path` names it in errors and is the base of relative paths. */
 MUST_CHECK bool config_parse(struct config **out, struct str text, struct str path,
                              struct err *err);
+/* Of the file's content now and of the files that it names: another one when a reload may bring something new. Reads
+ * files. */
+uint64_t config_checksum(const struct config *config);
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is fine. Loop thread. */
 

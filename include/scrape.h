@@ -41,6 +41,11 @@ void scraper_set_groups(struct scraper *scraper, struct str job, struct target_g
 void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx);
 void scraper_free(struct scraper *scraper);
 
+/* Whether each target of a group could be scraped: `instance 0 in group 0: "a/b" is not a valid hostname`. Needs no
+ * scraper. */
+MUST_CHECK bool scrape_check_group(const struct config_scrape *options,
+                                   const struct target_group *group, struct err *err);
+
 /* --- what the API shows; valid until the loop's next turn --- */
 
 enum target_health { TARGET_UNKNOWN, TARGET_UP, TARGET_DOWN };

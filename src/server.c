@@ -38,7 +38,8 @@ struct server {
     unsigned signals_open;
     struct lane *commit_lane, *build_lane, *query_lane;
     unsigned query_threads;
-    struct timer *storage_timer;
+    struct timer *storage_timer, *reload_timer;
+    uint64_t config_sum; /* Of the configuration in force, with auto-reload. */
     struct storage *storage;
     struct http_client *client;
     struct scraper *scraper;
@@ -244,8 +245,32 @@ static bool server_reload(void *ctx, struct err *err)
     config_unref(server->config);
     server->config = config;
     apply_config(server);
+    if (server->reload_timer)
+        server->config_sum = config_checksum(config);
     LOG_I("Completed loading of configuration file", "filename", log_str(path));
     return true;
+}
+
+/* A broken file is tried again each time, as files may come one after the other. */
+static void reload_timer_fire(void *ctx)
+{
+    struct server *server = ctx;
+    struct err err = {0};
+    if (server->stopping || config_checksum(server->config) == server->config_sum)
+        return;
+    LOG_I("Configuration file change detected, reloading the configuration.");
+    (void)!server_reload(server, &err);
+}
+
+static void auto_reload_begin(struct server *server)
+{
+    int64_t interval_ms = option_duration_ms(server->options, "config.auto-reload-interval");
+    if (!option_bool(server->options, "config.auto-reload") &&
+        !feature_is_on(server->options, "auto-reload-config"))
+        return;
+    server->reload_timer = timer_new(&server->loop, reload_timer_fire, server);
+    server->config_sum = config_checksum(server->config);
+    timer_start(server->reload_timer, interval_ms, interval_ms);
 }
 
 static void server_quit(void *ctx)
@@ -342,6 +367,7 @@ static void server_close(struct server *server)
     http_client_close(server->client);
     if (server->storage)
         (void)storage_tick(server->storage, clock_mono_ms());
+    timer_free(server->reload_timer);
     timer_free(server->storage_timer);
     server->storage_timer = NULL;
     if (server->storage)
@@ -516,6 +542,7 @@ int server_run(const struct options *options, struct config *config)
     lanes_begin(&server);
     if (discovery_begin(&server, &err) && api_begin(&server, &err) && listen_begin(&server, &err)) {
         storage_begin(&server);
+        auto_reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {
         LOG_E("Unable to start web listener", "err", err.text);

@@ -15,7 +15,8 @@ static const struct command {
 } COMMANDS[] = {
     {{"check", "config"},
      command_check_config,
-     "check config [--syntax-only] FILE...\n      Check if the config files are valid or not."},
+     "check config [--syntax-only] [--lint=all|none|NAMES] [--lint-fatal] [--agent] FILE...\n      "
+     "Check if the config files are valid or not."},
     {{"query", "instant"},
      command_query_instant,
      "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},
@@ -50,18 +51,19 @@ static void print_help(FILE *to)
                 "       narthex <command> [<args>]  also as promtool <command>\n\nCommands:\n");
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++)
         fprintf(to, "  %s\n", COMMANDS[i].help);
-    fprintf(to, "  redis-exporter [<flags>]\n      Serve the metrics of a Redis, as redis_exporter; see "
-                "redis-exporter --help.\n");
+    fprintf(
+        to,
+        "  redis-exporter [<flags>]\n      Serve the metrics of a Redis, as redis_exporter; see "
+        "redis-exporter --help.\n");
 }
 
 bool command_parse(struct command_line *line, int argc, char **argv, struct err *err)
 {
+    line->args = argv;
     for (int i = 0; i < argc; i++) {
         struct str arg = str_of(argv[i]), value = {NULL, 0};
         if (arg.len < 2 || arg.ptr[0] != '-') {
-            if (line->arg_count == COUNT_OF(line->args))
-                return err_set(err, ERR_BAD_DATA, "too many arguments");
-            line->args[line->arg_count++] = arg;
+            argv[line->arg_count++] = argv[i];
             continue;
         }
         struct str name = str_cut(str_after(arg, arg.ptr[1] == '-' ? 2 : 1), '=', &value);
@@ -91,6 +93,11 @@ struct str command_flag_value(const struct command_line *line, const char *name)
             return line->flags[f].value;
     }
     UNREACHABLE();
+}
+
+struct str command_arg(const struct command_line *line, size_t index, const char *otherwise)
+{
+    return str_of(index < line->arg_count ? line->args[index] : otherwise);
 }
 
 int cli_main(int argc, char **argv)

@@ -18,12 +18,13 @@ struct command_flag {
 struct command_line {
     struct command_flag *flags;
     size_t flag_count;
-    struct str args[64]; /* Out. */
+    char **args; /* Out: argv, where they are moved to the front. */
     size_t arg_count;
 };
 MUST_CHECK bool command_parse(struct command_line *line, int argc, char **argv, struct err *err);
 struct str command_flag_value(const struct command_line *line,
                               const char *name); /* ptr NULL when not given. */
+struct str command_arg(const struct command_line *line, size_t index, const char *otherwise);
 
 int command_check_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);

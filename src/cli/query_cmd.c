@@ -232,8 +232,8 @@ static int run(const struct command_line *line, const char *path, struct buf *fo
     bool as_json = str_eq(command_flag_value(line, "o"), STR("json")) ||
                    str_eq(command_flag_value(line, "format"), STR("json"));
     buf_init(&ask.body, ANSWER_BYTES_MAX);
-    form_add(form, "query", line->args[1]);
-    bool good = ask_server(&ask, line->args[0], path, buf_str(form), &err);
+    form_add(form, "query", command_arg(line, 1, ""));
+    bool good = ask_server(&ask, command_arg(line, 0, ""), path, buf_str(form), &err);
     if (!good)
         fprintf(stderr, "query error: %s\n", err.text);
     else if (!print_answer(&ask, as_json, &err)) {

@@ -277,8 +277,7 @@ int command_tsdb_analyze(int argc, char **argv)
         return tsdb_usage("analyze takes a directory, a day, and a number as --limit");
     arena_init(&analysis.arena, 0);
     buf_init(&analysis.key, (size_t)64 << 20);
-    bool good = analyze(&analysis, line.arg_count ? line.args[0] : STR("data/"),
-                        line.arg_count > 1 ? line.args[1] : STR_EMPTY, &err);
+    bool good = analyze(&analysis, command_arg(&line, 0, "data/"), command_arg(&line, 1, ""), &err);
     if (good)
         print_analysis(&analysis, limit);
     counters_free(&analysis.pairs);

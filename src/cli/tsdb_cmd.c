@@ -72,7 +72,7 @@ int command_tsdb_list(int argc, char **argv)
         return tsdb_usage("list takes one directory");
     listing.for_people =
         command_flag_value(&line, "r").ptr || command_flag_value(&line, "human-readable").ptr;
-    if (!tsdb_open(&storage, line.arg_count ? line.args[0] : STR("data/"), true, &err))
+    if (!tsdb_open(&storage, command_arg(&line, 0, "data/"), true, &err))
         return tsdb_fail(&err);
     buf_init(&listing.rows, (size_t)64 << 20);
     BUF_ADD(&listing.rows, "DAY\tMIN TIME\tMAX TIME\tDURATION\tNUM SAMPLES\tNUM SERIES\tSIZE\t"
@@ -269,7 +269,7 @@ static int dump(bool openmetrics, int argc, char **argv)
     else if (!parse_bound(&line, "min-time", &dump.from_ms) ||
              !parse_bound(&line, "max-time", &dump.to_ms))
         code = tsdb_usage("a time is a number of milliseconds");
-    else if (!tsdb_open(&dump.storage, line.arg_count ? line.args[0] : STR("data/"), false, &err) ||
+    else if (!tsdb_open(&dump.storage, command_arg(&line, 0, "data/"), false, &err) ||
              !dump_all(&dump, &err))
         code = tsdb_fail(&err);
     VEC_EACH (selection, &dump.selections) {

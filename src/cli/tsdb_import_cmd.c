@@ -163,7 +163,7 @@ int command_tsdb_create_blocks(int argc, char **argv)
         return tsdb_usage("a label is name=value");
     if (!command_parse(&line, argc, argv, &err))
         return tsdb_usage(err.text);
-    if (line.arg_count == 0 || !str_eq(line.args[0], STR("openmetrics")))
+    if (line.arg_count == 0 || !str_eq(command_arg(&line, 0, ""), STR("openmetrics")))
         return tsdb_usage("create-blocks-from makes days from openmetrics only");
     if (line.arg_count < 2 || line.arg_count > 3)
         return tsdb_usage("required arguments: input file, and optionally the data directory");
@@ -175,8 +175,8 @@ int command_tsdb_create_blocks(int argc, char **argv)
     labels_builder_init(&import.builder);
     log_setup(LOG_WARN, LOG_LOGFMT);
     import.told_ms = clock_mono_ms();
-    char *path = str_dup(line.args[1]);
-    bool good = run(&import, path, line.arg_count > 2 ? line.args[2] : STR("data/"), &err);
+    char *path = str_dup(command_arg(&line, 1, ""));
+    bool good = run(&import, path, command_arg(&line, 2, "data/"), &err);
     if (good && !import.quiet && import.samples > 0)
         tsdb_print_table(stdout, buf_str(&import.rows));
     mem_free(path);

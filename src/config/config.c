@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "sections.h"
 
@@ -186,6 +187,9 @@ static bool config_build(struct owner *owner, struct section *root,
         return false;
     storage_build(config, root->values[CONFIG_storage].as.section);
     config->rule_files = root->values[CONFIG_rule_files].as.texts;
+    config->scrape_config_files = root->values[CONFIG_scrape_config_files].as.texts;
+    config->has_alerting = root->values[CONFIG_alerting].set;
+    config->has_remote_read = root->values[CONFIG_remote_read].as.sections.count > 0;
     config->scrapes =
         arena_alloc_array(&owner->arena, scrapes->count, sizeof(struct config_scrape));
     for (size_t i = 0; i < scrapes->count; i++) {
@@ -402,4 +406,47 @@ bool config_load(struct config **out, struct str path, struct err *err)
     bool good = file_read(path, &text, err) && config_make(out, buf_str(&text), path, true, err);
     buf_deinit(&text);
     return good;
+}
+
+bool config_check_agent(const struct config *config, struct err *err)
+{
+    const char *field = config->has_alerting           ? "alerting"
+                        : config->rule_files.count > 0 ? "rule_files"
+                        : config->has_remote_read      ? "remote_read"
+                                                       : NULL;
+    return !field || err_set(err, ERR_BAD_DATA, "field %s is not allowed in agent mode", field);
+}
+
+/* --- has it changed? --- */
+
+static uint64_t file_checksum(struct str path, uint64_t sum)
+{
+    struct buf text;
+    struct err err = {0};
+    buf_init(&text, YAML_TEXT_MAX);
+    bool there = file_read(path, &text, &err);
+    sum = hash64_mix(hash64_mix(sum, hash64(path)), there ? hash64(buf_str(&text)) : 1);
+    buf_deinit(&text);
+    return sum;
+}
+
+static uint64_t globs_checksum(const struct str_list *globs, uint64_t sum)
+{
+    for (size_t i = 0; i < globs->count; i++) {
+        char *pattern = str_dup(globs->items[i]);
+        glob_t found = {0};
+        if (glob(pattern, 0, NULL, &found) == 0)
+            for (size_t k = 0; k < found.gl_pathc; k++)
+                sum = file_checksum(str_of(found.gl_pathv[k]), sum);
+        globfree(&found);
+        mem_free(pattern);
+    }
+    return sum;
+}
+
+uint64_t config_checksum(const struct config *config)
+{
+    uint64_t sum = file_checksum(config->path, 0);
+    sum = globs_checksum(&config->rule_files, sum);
+    return globs_checksum(&config->scrape_config_files, sum);
 }

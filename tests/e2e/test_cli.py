@@ -238,5 +238,26 @@ def test_stdout__takes_a_closed_pipe():
     assert done.returncode == 0 and done.stdout, done
 
 
+def test_auto_reload__takes_what_changes():
+    """The file itself and one that it names, both by the flag and by Prometheus' feature name; a broken one changes nothing."""
+    for flags in (["--config.auto-reload"], ["--enable-feature=auto-reload-config"]):
+        main = "scrape_config_files: ['jobs/*.yml']\nglobal:\n  external_labels: {v: %s}\n"
+        server = Server(main % "one", args=[*flags, "--config.auto-reload-interval=1s"])
+        yaml = lambda: server.data("/api/v1/status/config")["yaml"]
+        jobs = lambda: server.data("/api/v1/targets")["activeTargets"]
+        server.set_config(main % "two")
+        wait_for("the new text", lambda: "v: two" in yaml())
+        server.set_config("global: [\n")
+        wait_for("the refusal", lambda: "level=ERROR" in server.log())
+        assert "v: two" in yaml()
+        server.set_config(main % "two")
+        folder = os.path.join(server.home, "jobs")
+        os.mkdir(folder)
+        harness.write_file(os.path.join(folder, "a.yml"),
+                           "scrape_configs: [{job_name: a, static_configs: [{targets: ['127.0.0.1:1']}]}]\n")
+        wait_for("the job of another file", lambda: [t["labels"]["job"] for t in jobs()] == ["a"])
+        assert server.stop() == 0
+
+
 if __name__ == "__main__":
     harness.main(globals())
