@@ -56,7 +56,8 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters|residency)$'
 tsan_targets=$(cmake --preset tsan >/dev/null 2>&1 && ninja -C build/tsan -t targets all |
     sed -n 's#^\(tests/unit_\(base\|net\|storage\)_[a-z0-9_]*\): .*#\1#p' | tr '\n' ' ')
-stage tsan "$tsan_targets" "$fixed_addresses" -R '^unit/(base|net|storage)/'
+# Not those that are long and have one thread.
+stage tsan "$tsan_targets" "$fixed_addresses" -R '^unit/(base|net|storage)/' -E '^unit/storage/test_(limits|sim|sim_wide)$'
 
 for what in "${broken[@]+"${broken[@]}"}"; do
     echo "$what failed"
