@@ -111,6 +111,10 @@ MUST_CHECK bool query_parse_selector(struct str text, struct matchers *out, stru
 MUST_CHECK bool query_selectors(struct str text, unsigned features, struct matchers **out, size_t *count,
                                 struct err *err);
 void query_selectors_free(struct matchers *selectors, size_t count);
+/* The expression with each selector's matchers of `name` set to `matcher` (whose pattern compiles), or one added; NULL: they
+ * are taken away. Pretty-printed. */
+MUST_CHECK bool query_edit_matchers(struct str text, unsigned features, struct str name,
+                                    const struct matcher *matcher, struct buf *out, struct err *err);
 /* A metric with labels, as rule tests and promtool write it: up{job="x"} */
 MUST_CHECK bool query_parse_metric(struct str text, struct labels **out, struct err *err);
 

@@ -24,6 +24,29 @@ static const struct command {
      command_query_range,
      "query range [--start=T] [--end=T] [--step=D] [-o promql|json] URL EXPR\n      Run range "
      "query."},
+    {{"query", "series"},
+     command_query_series,
+     "query series --match=SELECTOR... [--start=T] [--end=T] [-o promql|json] URL\n      Run "
+     "series "
+     "query."},
+    {{"query", "labels"},
+     command_query_labels,
+     "query labels [--match=SELECTOR]... [--start=T] [--end=T] [-o promql|json] URL NAME\n      "
+     "Run "
+     "labels query."},
+    {{"promql", "format"},
+     command_promql_format,
+     "promql format --experimental QUERY\n      Format PromQL query to pretty printed form."},
+    {{"promql", "label-matchers"},
+     command_promql_label_matchers,
+     "promql label-matchers --experimental set [-t =|!=|=~|!~] QUERY NAME VALUE\n"
+     "  promql label-matchers --experimental delete QUERY NAME\n      Edit label matchers "
+     "contained "
+     "within a query."},
+    {{"test", "promql"},
+     command_test_promql,
+     "test promql [--enable-feature=NAMES] FILE...\n      Run files of the language of Prometheus' "
+     "tests of PromQL (load, eval, clear)."},
     {{"tsdb", "list"},
      command_tsdb_list,
      "tsdb list [-r] [DIR]\n      List the published days. A server may run on the directory."},

@@ -29,6 +29,11 @@ struct str command_arg(const struct command_line *line, size_t index, const char
 int command_check_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);
 int command_query_range(int argc, char **argv);
+int command_query_series(int argc, char **argv);
+int command_query_labels(int argc, char **argv);
+int command_promql_format(int argc, char **argv);
+int command_promql_label_matchers(int argc, char **argv);
+int command_test_promql(int argc, char **argv);
 int command_tsdb_list(int argc, char **argv);
 int command_tsdb_analyze(int argc, char **argv);
 int command_tsdb_dump(int argc, char **argv);

@@ -47,9 +47,9 @@ static void on_done(void *ctx, const struct err *err)
     ask->err = *err;
 }
 
-/* POST form to <server><path>; a loop of its own, until the answer is there. */
+/* The form to <server><path>, as a POST or a GET; a loop of its own, until the answer is there. */
 static bool ask_server(struct ask *ask, struct str server, const char *path, struct str form,
-                       struct err *err)
+                       bool get, struct err *err)
 {
     uv_loop_t loop;
     struct http_client *client;
@@ -60,15 +60,17 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
         return false;
     while (server.len > 0 && server.ptr[server.len - 1] == '/')
         server.len--;
-    buf_init(&url, 1 << 16);
+    buf_init(&url, 1 << 20);
     if (str_find(server, STR("://")) == server.len)
         BUF_ADD(&url, "http://");
     buf_addf(&url, STR_FMT "%s", STR_ARG(server), path);
+    if (get)
+        buf_addf(&url, "?" STR_FMT, STR_ARG(form));
     struct http_fetch_options options = {.url = buf_str(&url),
-                                         .method = STR("POST"),
+                                         .method = get ? STR("GET") : STR("POST"),
                                          .headers = headers,
-                                         .header_count = 1,
-                                         .body = form,
+                                         .header_count = get ? 0 : 1,
+                                         .body = get ? STR_EMPTY : form,
                                          .timeout_ms = ASK_TIMEOUT_MS,
                                          .follow_redirects = true,
                                          .on_head = on_head,
@@ -94,7 +96,7 @@ static int compare_label(const void *a, const void *b)
     return str_cmp(((const struct label *)a)->name, ((const struct label *)b)->name);
 }
 
-static void print_metric(struct buf *out, const struct json *metric)
+static struct labels *metric_labels(const struct json *metric)
 {
     size_t count = json_count(metric);
     struct label *items = mem_alloc_array(count + 1, sizeof(*items));
@@ -103,9 +105,15 @@ static void print_metric(struct buf *out, const struct json *metric)
     if (count > 1)
         qsort(items, count, sizeof(*items), compare_label);
     struct labels *labels = labels_new(items, count);
+    mem_free(items);
+    return labels;
+}
+
+static void print_metric(struct buf *out, const struct json *metric)
+{
+    struct labels *labels = metric_labels(metric);
     labels_print_metric(out, labels);
     labels_unref(labels);
-    mem_free(items);
 }
 
 /* [time, "value"] as `value @[time]`. */
@@ -150,14 +158,13 @@ static void print_result(struct buf *out, const struct json *data)
     }
 }
 
-/* The raw result, cut out of the text, so that nothing is lost on the way: the value of the key
- * "result". */
-static void print_json_result(struct buf *out, struct str body)
+/* The raw result, cut out of the text, so that nothing is lost on the way: the value of a key. */
+static void print_json_result(struct buf *out, struct str body, struct str key)
 {
-    size_t at = str_find(body, STR("\"result\":"));
+    size_t at = str_find(body, key);
     if (at == body.len)
         return;
-    struct str rest = str_after(body, at + 9);
+    struct str rest = str_after(body, at + key.len);
     size_t depth = 0, end = 0;
     bool quoted = false;
     for (; end < rest.len; end++) {
@@ -178,7 +185,23 @@ static void print_json_result(struct buf *out, struct str body)
     BUF_ADD(out, "\n");
 }
 
-static bool print_answer(struct ask *ask, bool as_json, struct err *err)
+/* /series and /label/x/values: one a line, or the list as it came. */
+static void print_list(struct buf *out, const struct json *data)
+{
+    for (size_t i = 0; i < json_count(data); i++) {
+        const struct json *item = json_at(data, i);
+        if (json_type(item) == JSON_OBJECT) {
+            struct labels *labels = metric_labels(item);
+            labels_print(out, labels);
+            labels_unref(labels);
+        } else {
+            buf_add_str(out, json_str(item));
+        }
+        BUF_ADD(out, "\n");
+    }
+}
+
+static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err *err)
 {
     struct json *root;
     struct buf out;
@@ -195,7 +218,10 @@ static bool print_answer(struct ask *ask, bool as_json, struct err *err)
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     if (as_json)
-        print_json_result(&out, buf_str(&ask->body));
+        print_json_result(&out, buf_str(&ask->body),
+                          is_list ? STR("\"data\":") : STR("\"result\":"));
+    else if (is_list)
+        print_list(&out, json_get(root, "data"));
     else
         print_result(&out, json_get(root, "data"));
     fwrite(out.ptr, 1, out.len, stdout);
@@ -225,18 +251,17 @@ static int usage(const char *what)
     return 2;
 }
 
-static int run(const struct command_line *line, const char *path, struct buf *form)
+static int run(const struct command_line *line, const char *path, bool is_list, struct buf *form)
 {
     struct ask ask = {0};
     struct err err = {0};
     bool as_json = str_eq(command_flag_value(line, "o"), STR("json")) ||
                    str_eq(command_flag_value(line, "format"), STR("json"));
     buf_init(&ask.body, ANSWER_BYTES_MAX);
-    form_add(form, "query", command_arg(line, 1, ""));
-    bool good = ask_server(&ask, command_arg(line, 0, ""), path, buf_str(form), &err);
+    bool good = ask_server(&ask, command_arg(line, 0, ""), path, buf_str(form), is_list, &err);
     if (!good)
         fprintf(stderr, "query error: %s\n", err.text);
-    else if (!print_answer(&ask, as_json, &err)) {
+    else if (!print_answer(&ask, as_json, is_list, &err)) {
         fprintf(stderr, "%s\n", err.text);
         good = false;
     }
@@ -263,7 +288,8 @@ int command_query_instant(int argc, char **argv)
         return usage(err.text);
     buf_init(&form, 1 << 20);
     form_add_time(&form, "time", time_ms);
-    return run(&line, "/api/v1/query", &form);
+    form_add(&form, "query", command_arg(&line, 1, ""));
+    return run(&line, "/api/v1/query", false, &form);
 }
 
 int command_query_range(int argc, char **argv)
@@ -299,5 +325,94 @@ int command_query_range(int argc, char **argv)
     form_add_time(&form, "start", start_ms);
     form_add_time(&form, "end", end_ms);
     form_add_time(&form, "step", step_ms);
-    return run(&line, "/api/v1/query_range", &form);
+    form_add(&form, "query", command_arg(&line, 1, ""));
+    return run(&line, "/api/v1/query_range", false, &form);
+}
+
+/* --match may be there several times: goes to the form and out of argv, which the rest is parsed from. */
+static bool take_matches(int *argc, char **argv, struct buf *form, struct err *err)
+{
+    int kept = 0;
+    for (int i = 0; i < *argc; i++) {
+        struct str arg = str_of(argv[i]);
+        if (str_starts(arg, STR("--match="))) {
+            form_add(form, "match[]", str_after(arg, 8));
+        } else if (str_eq(arg, STR("--match"))) {
+            if (++i == *argc)
+                return err_set(err, ERR_BAD_DATA, "expected argument for flag '--match'");
+            form_add(form, "match[]", str_of(argv[i]));
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    *argc = kept;
+    return true;
+}
+
+/* series and labels: from ever to ever unless told. */
+static bool list_form(struct command_line *line, int argc, char **argv, struct buf *form,
+                      struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(), ever_ms = INT64_C(9999) * 3600 * 1000;
+    int64_t start_ms = now_ms - ever_ms, end_ms = now_ms + ever_ms;
+    if (!take_matches(&argc, argv, form, err) || !command_parse(line, argc, argv, err))
+        return false;
+    struct str start = command_flag_value(line, "start"), end = command_flag_value(line, "end");
+    if (start.ptr && !api_time_parse(start, &start_ms, err))
+        return false;
+    if (end.ptr && !api_time_parse(end, &end_ms, err))
+        return false;
+    form_add_time(form, "start", start_ms);
+    form_add_time(form, "end", end_ms);
+    return true;
+}
+
+#define LIST_FLAGS                                                                                 \
+    {                                                                                              \
+        {.name = "start", .takes_value = true}, {.name = "end", .takes_value = true},              \
+            {.name = "o", .takes_value = true}, {.name = "format", .takes_value = true},           \
+    }
+
+int command_query_series(int argc, char **argv)
+{
+    struct command_flag flags[] = LIST_FLAGS;
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct buf form;
+    buf_init(&form, 1 << 20);
+    bool good = list_form(&line, argc, argv, &form, &err);
+    if (good && !str_starts(buf_str(&form), STR("match")))
+        good = err_set(&err, ERR_BAD_DATA, "required flag --match not provided, try --help");
+    if (good && line.arg_count != 1)
+        good = err_set(&err, ERR_BAD_DATA, "required argument 'server' not provided");
+    if (good)
+        return run(&line, "/api/v1/series", true, &form);
+    buf_deinit(&form);
+    return usage(err.text);
+}
+
+int command_query_labels(int argc, char **argv)
+{
+    struct command_flag flags[] = LIST_FLAGS;
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct buf form, path;
+    int code;
+    buf_init(&form, 1 << 20);
+    buf_init(&path, 1 << 20);
+    bool good = list_form(&line, argc, argv, &form, &err);
+    if (good && line.arg_count != 2)
+        good = err_set(&err, ERR_BAD_DATA, "required arguments: server URL and label name");
+    if (good) {
+        BUF_ADD(&path, "/api/v1/label/");
+        buf_add_url_escaped(&path, command_arg(&line, 1, ""));
+        BUF_ADD(&path, "/values");
+        buf_add_char(&path, '\0');
+        code = run(&line, path.ptr, true, &form);
+    } else {
+        code = usage(err.text);
+        buf_deinit(&form);
+    }
+    buf_deinit(&path);
+    return code;
 }

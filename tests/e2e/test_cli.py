@@ -104,6 +104,16 @@ def test_query__prints_as_promtool_does():
         ours = run_command([PROMTOOL, "query", "range", *arguments, query])
         assert sorted(ours[1].splitlines()) == sorted(theirs[1].splitlines()), (query, theirs, ours)
         assert ours[0] == theirs[0] == 0
+    for words in (["series", "--match=q", url], ["series", "--match", 'q{job="a"}', "--match=nothing", url],
+                  ["series", "--match=q", f"--start={at - 9000}", f"--end={at - 8000}", url], ["labels", url, "job"],
+                  ["labels", "--match=q{job='b'}", url, "job"], ["labels", url, "nothing"],
+                  ["series", "-o", "json", "--match=q", url], ["labels", "-o", "json", url, "job"]):
+        theirs = run_command([peer, "query", *words])
+        ours = run_command([PROMTOOL, "query", *words])
+        parsed = [sorted(map(str, json.loads(out))) if "json" in words else out for _, out, _ in (ours, theirs)]
+        assert parsed[0] == parsed[1] and ours[0] == theirs[0] == 0, (words, theirs, ours)
+    assert run_command([PROMTOOL, "query", "series", url])[0] == 2
+    assert run_command([PROMTOOL, "query", "labels", url])[0] == 2
     code, out, err = run_command([PROMTOOL, "query", "instant", url, "sum("])
     assert code == 1 and "parse error" in err, (code, out, err)
     code, out, err = run_command([PROMTOOL, "query", "instant", f"http://127.0.0.1:{harness.free_port()}", "1"])
@@ -111,6 +121,39 @@ def test_query__prints_as_promtool_does():
     code, out, err = run_command([PROMTOOL, "query", "instant", "-o", "json", url, "sum(q)", f"--time={at}"])
     assert code == 0, (code, err)
     assert json.loads(out) == [{"metric": {}, "value": [at, "3.5"]}], out
+
+
+def test_promql__formats_and_edits():
+    def promql(*words):
+        return run_command([PROMTOOL, "promql", *words])
+
+    query = 'sum by (j) (rate(a{b="x",c="y"}[5m]))/e'
+    assert promql("format", query)[0] == 1, "experimental, as promtool's"
+    assert promql("format", "--experimental", query)[:2] == (0, 'sum by (j) (rate(a{b="x",c="y"}[5m])) / e\n')
+    code, out, err = promql("format", "--experimental", "sum(")
+    assert code == 1 and out == "" and "parse error: unclosed left parenthesis" in err, (code, out, err)
+    edit = lambda *words: promql("label-matchers", "--experimental", *words)
+    assert edit("set", query, "b", "z")[1] == 'sum by (j) (rate(a{b="z",c="y"}[5m])) / e{b="z"}\n'
+    assert edit("set", "-t", "!~", "e or max_over_time(e[1m:5s] @ 3)", "b", "z.*")[1] == (
+        'e{b!~"z.*"} or max_over_time(e{b!~"z.*"}[1m:5s] @ 3.000)\n')
+    assert edit("delete", query, "b")[1] == 'sum by (j) (rate(a{c="y"}[5m])) / e\n'
+    assert edit("set", "-t", "=~", query, "b", "(")[0] == 1
+    assert edit("set", "-t", "~", query, "b", "z")[0] == 2
+    assert edit("set", query, "b")[0] == edit("change", query, "b")[0] == 2
+
+
+def test_test_promql__tells_what_failed():
+    good = new_config("load 1m\n  a 1 2 3\neval instant at 2m a\n  a 3\n", "good.test")
+    bad = new_config("load 1m\n  a 1 2 3\n\neval instant at 2m a\n  a 4\n\neval instant at 1m a\n  a 2\n", "bad.test")
+    broken = new_config("lode 1m\n", "broken.test")
+    code, out, _ = run_command([NARTHEX, "test", "promql", good])
+    assert code == 0 and out == f"Unit Testing:  {good}\n  SUCCESS: 1 evals\n\n", (code, out)
+    code, out, _ = run_command([NARTHEX, "test", "promql", good, bad])
+    assert code == 1 and "FAILED: 1 of 2 evals" in out and f"{bad}:4: a: " in out, (code, out)
+    code, out, _ = run_command([NARTHEX, "test", "promql", broken])
+    assert code == 1 and f"{broken}:1: unknown command" in out, (code, out)
+    assert run_command([NARTHEX, "test", "promql", broken + ".missing"])[0] == 1
+    assert run_command([NARTHEX, "test", "promql"])[0] == 2
 
 
 def test_bad_config__ends_the_start_with_2():

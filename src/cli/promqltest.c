@@ -1,12 +1,15 @@
 /* promqltest: see the header. */
-#include "promqltest.h"
+#include "promqltest_runner.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/number.h"
 #include "base/regex.h"
-
-#include "promqltest_load.h"
-#include "promqltest_series.h"
+#include "model/histogram_math.h"
+#include "model/histogram_parts.h"
+#include "model/sample.h"
 
 #define EPSILON 0.000001
 
@@ -58,10 +61,10 @@ static bool parse_expect(struct runner *runner, struct command *command, struct 
     } kinds[] = {{"fail", EXPECT_FAIL},       {"warn", EXPECT_WARN},
                  {"info", EXPECT_INFO},       {"no_warn", EXPECT_NO_WARN},
                  {"no_info", EXPECT_NO_INFO}, {"ordered", EXPECT_ORDERED}};
-    struct str word = next_word(&rest);
+    struct str word = runner_word(&rest);
     if (str_eq(word, STR("string"))) {
         if (rest.len < 2)
-            return malformed(runner, err, "bad string");
+            return runner_malformed(runner, err, "bad string");
         command->has_string = true;
         command->string = str_from(rest.ptr + 1, rest.len - 2);
         return true;
@@ -69,17 +72,17 @@ static bool parse_expect(struct runner *runner, struct command *command, struct 
     if (str_eq(word, STR("range"))) { /* range vector from A to B step S */
         struct str from, step;
         int64_t ignored;
-        next_word(&rest);
-        next_word(&rest);
-        from = next_word(&rest);
-        next_word(&rest);
-        if (!parse_time(next_word(&rest), &ignored, err))
+        runner_word(&rest);
+        runner_word(&rest);
+        from = runner_word(&rest);
+        runner_word(&rest);
+        if (!runner_time(runner_word(&rest), &ignored, err))
             return false;
-        next_word(&rest);
-        step = next_word(&rest);
+        runner_word(&rest);
+        step = runner_word(&rest);
         command->is_matrix = true;
-        return parse_time(from, &command->matrix_from_ms, err) &&
-               parse_time(step, &command->matrix_step_ms, err);
+        return runner_time(from, &command->matrix_from_ms, err) &&
+               runner_time(step, &command->matrix_step_ms, err);
     }
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         if (!str_eq(word, str_of(kinds[i].word)))
@@ -92,7 +95,7 @@ static bool parse_expect(struct runner *runner, struct command *command, struct 
         expect(command, kinds[i].kind, msg, regex);
         return true;
     }
-    return malformed(runner, err, "unknown expectation");
+    return runner_malformed(runner, err, "unknown expectation");
 }
 
 static bool parse_expected_line(struct runner *runner, struct command *command, struct str line,
@@ -101,13 +104,13 @@ static bool parse_expected_line(struct runner *runner, struct command *command, 
     struct str rest = line;
     double number;
     if (str_starts(line, STR("expect "))) {
-        next_word(&rest);
+        runner_word(&rest);
         return parse_expect(runner, command, rest, err);
     }
     if (str_starts(line, STR("expected_fail_message")) ||
         str_starts(line, STR("expected_fail_regexp"))) {
         bool is_regex = str_starts(line, STR("expected_fail_regexp"));
-        next_word(&rest);
+        runner_word(&rest);
         expect(command, EXPECT_FAIL, is_regex ? STR_EMPTY : rest, is_regex ? rest : STR_EMPTY);
         return true;
     }
@@ -117,7 +120,7 @@ static bool parse_expected_line(struct runner *runner, struct command *command, 
         return true;
     }
     struct expected series;
-    if (!parse_series(runner, line, &series, err))
+    if (!runner_series(runner, line, &series, err))
         return false;
     VEC_PUSH(&command->series, series);
     return true;
@@ -126,21 +129,21 @@ static bool parse_expected_line(struct runner *runner, struct command *command, 
 static bool parse_when(struct runner *runner, struct command *command, struct str *rest,
                        struct err *err)
 {
-    struct str kind = next_word(rest), word;
+    struct str kind = runner_word(rest), word;
     command->is_range = str_eq(kind, STR("range"));
     command->step_ms = 0;
-    next_word(rest); /* at, from */
-    word = next_word(rest);
-    if (!parse_time(word, &command->from_ms, err))
+    runner_word(rest); /* at, from */
+    word = runner_word(rest);
+    if (!runner_time(word, &command->from_ms, err))
         return err_wrap(err, "%s:%zu", runner->name, runner->line);
     command->to_ms = command->from_ms;
     if (!command->is_range)
         return true;
-    next_word(rest); /* to */
-    if (!parse_time(next_word(rest), &command->to_ms, err))
+    runner_word(rest); /* to */
+    if (!runner_time(runner_word(rest), &command->to_ms, err))
         return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    next_word(rest); /* step */
-    return parse_time(next_word(rest), &command->step_ms, err) ||
+    runner_word(rest); /* step */
+    return runner_time(runner_word(rest), &command->step_ms, err) ||
            err_wrap(err, "%s:%zu", runner->name, runner->line);
 }
 
@@ -163,7 +166,7 @@ static bool parse_eval(struct runner *runner, struct str word, struct str rest,
     command->expr = rest;
     for (;;) {
         struct str before = runner->rest;
-        if (!next_line(runner, &line, &indented))
+        if (!runner_line(runner, &line, &indented))
             return true;
         if (line.len == 0 && (indented || (before.len && before.ptr[0] == '#')))
             continue;
@@ -180,7 +183,7 @@ static bool parse_eval(struct runner *runner, struct str word, struct str rest,
 static void command_free(struct command *command)
 {
     VEC_EACH (series, &command->series)
-        expected_free(series);
+        series_expected_free(series);
     VEC_FREE(&command->series);
     VEC_FREE(&command->expectations);
 }
@@ -430,7 +433,7 @@ static struct query *run_query(struct runner *runner, struct str expr,
     struct query *query;
     if (!query_new(&query, expr, options, err))
         return NULL;
-    if (query_run(query, runner->store->storage(runner->store->ctx), err))
+    if (query_run(query, runner->store.storage, err))
         return query;
     query_free(query);
     return NULL;
@@ -536,19 +539,20 @@ static void run_eval(struct runner *runner, struct command *command)
 
 static bool run_commands(struct runner *runner, struct err *err)
 {
-    const struct promqltest_store *store = runner->store;
     struct str line;
     bool indented;
-    while (next_line(runner, &line, &indented)) {
+    while (runner_line(runner, &line, &indented)) {
         struct command command;
-        struct str rest = line, word = next_word(&rest);
+        struct str rest = line, word = runner_word(&rest);
         if (word.len == 0)
             continue;
         if (str_eq(word, STR("clear"))) {
-            store->clear(store->ctx);
+            test_store_close(&runner->store);
+            if (!test_store_open(&runner->store, err))
+                return false;
             runner->start_loaded = false;
         } else if (str_eq(word, STR("load")) || str_eq(word, STR("load_with_nhcb"))) {
-            if (!run_load(runner, rest, str_eq(word, STR("load_with_nhcb")), err))
+            if (!runner_load(runner, rest, str_eq(word, STR("load_with_nhcb")), err))
                 return false;
         } else if (str_starts(word, STR("eval"))) {
             bool ok = parse_eval(runner, word, rest, &command, err);
@@ -558,21 +562,19 @@ static bool run_commands(struct runner *runner, struct err *err)
             if (!ok)
                 return false;
         } else {
-            return malformed(runner, err, "unknown command");
+            return runner_malformed(runner, err, "unknown command");
         }
     }
     return true;
 }
 
-bool promqltest_run(const char *name, struct str text, const struct promqltest_store *store,
-                    const struct promqltest_options *options, struct promqltest_result *result,
-                    struct err *err)
+bool promqltest_run(const char *name, struct str text, const struct promqltest_options *options,
+                    struct promqltest_result *result, struct err *err)
 {
-    struct runner runner = {
-        .name = name, .rest = text, .store = store, .options = options, .result = result};
+    struct runner runner = {.name = name, .rest = text, .options = options, .result = result};
     arena_init(&runner.arena, 0);
-    bool ok = run_commands(&runner, err);
-    store->clear(store->ctx);
+    bool good = test_store_open(&runner.store, err) && run_commands(&runner, err);
+    test_store_close(&runner.store);
     arena_deinit(&runner.arena);
-    return ok;
+    return good;
 }

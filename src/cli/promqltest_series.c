@@ -1,47 +1,18 @@
-/* promqltest_series: the lines of test files, and how they write series: metric, floats, histograms.
- *
- * Part of promqltest.c, which includes it. */
-#ifndef TESTS_PROMQLTEST_SERIES_H
-#define TESTS_PROMQLTEST_SERIES_H
-
-#include "promqltest.h"
-
+/* promqltest_series: the lines of test files, and how they write series: metric, floats, histograms. */
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/number.h"
-#include "base/vec.h"
 #include "model/duration.h"
 #include "model/histogram_math.h"
 #include "model/sample.h"
-
-struct point {
-    bool is_there;
-    double value;
-    const struct histogram *histogram; /* In the runner's arena. */
-    bool has_hint;                     /* Was the hint written? Then it is compared, too. */
-};
-
-struct expected {
-    struct labels *labels;
-    VEC(struct point) points;
-};
-
-struct runner {
-    const char *name;
-    struct str rest;
-    size_t line;
-    const struct promqltest_store *store;
-    const struct promqltest_options *options;
-    struct promqltest_result *result;
-    struct arena arena;
-    bool start_loaded; /* Start timestamps, since the last clear. */
-};
+#include "promqltest_runner.h"
 
 /* --- lines and words --- */
 
 /* The next line without comment and trailing space; false at the end. */
-static bool next_line(struct runner *runner, struct str *line, bool *indented)
+bool runner_line(struct runner *runner, struct str *line, bool *indented)
 {
     if (runner->rest.len == 0)
         return false;
@@ -56,7 +27,7 @@ static bool next_line(struct runner *runner, struct str *line, bool *indented)
     return true;
 }
 
-static struct str next_word(struct str *rest)
+struct str runner_word(struct str *rest)
 {
     size_t len = 0;
     *rest = str_trim(*rest);
@@ -67,12 +38,12 @@ static struct str next_word(struct str *rest)
     return word;
 }
 
-static bool malformed(const struct runner *runner, struct err *err, const char *what)
+bool runner_malformed(const struct runner *runner, struct err *err, const char *what)
 {
     return err_set(err, ERR_BAD_DATA, "%s:%zu: %s", runner->name, runner->line, what);
 }
 
-static bool parse_time(struct str text, int64_t *out, struct err *err)
+bool runner_time(struct str text, int64_t *out, struct err *err)
 {
     bool negative = str_starts(text, STR("-"));
     if (negative)
@@ -177,7 +148,7 @@ static bool take_list(struct runner *runner, struct str *text, const double **ou
     bool ok = true;
     for (;;) {
         double number;
-        struct str word = next_word(&rest);
+        struct str word = runner_word(&rest);
         if (word.len == 0)
             break;
         ok = ok && number_parse(word, &number);
@@ -253,7 +224,7 @@ static bool take_field(struct runner *runner, struct str *text, struct notation 
     return true;
 }
 
-static const struct histogram_span *one_span(struct runner *runner, int32_t offset, uint32_t length,
+const struct histogram_span *series_one_span(struct runner *runner, int32_t offset, uint32_t length,
                                              uint32_t *count)
 {
     struct histogram_span *span = arena_alloc(&runner->arena, sizeof(*span));
@@ -277,9 +248,9 @@ static bool take_histogram(struct runner *runner, struct str *text, const struct
     }
     *text = str_after(*text, 2);
     h->positive_spans =
-        one_span(runner, notation.offset, h->positive_count, &h->positive_span_count);
-    h->negative_spans =
-        one_span(runner, notation.negative_offset, h->negative_count, &h->negative_span_count);
+        series_one_span(runner, notation.offset, h->positive_count, &h->positive_span_count);
+    h->negative_spans = series_one_span(runner, notation.negative_offset, h->negative_count,
+                                        &h->negative_span_count);
     *has_hint = notation.has_hint;
     *out = histogram_copy(&runner->arena, h);
     return true;
@@ -317,7 +288,7 @@ static bool add_histograms(struct runner *runner, struct expected *series, struc
 }
 
 /* Where the metric ends: the first white space outside of braces and quotes. */
-static size_t metric_end(struct str line)
+size_t series_metric_end(struct str line)
 {
     char quote = 0;
     int depth = 0;
@@ -343,10 +314,9 @@ static size_t metric_end(struct str line)
     return line.len;
 }
 
-static bool parse_series(struct runner *runner, struct str line, struct expected *out,
-                         struct err *err)
+bool runner_series(struct runner *runner, struct str line, struct expected *out, struct err *err)
 {
-    size_t end = metric_end(line);
+    size_t end = series_metric_end(line);
     *out = (struct expected){0};
     if (!query_parse_metric(str_first(line, end), &out->labels, err))
         return err_wrap(err, "%s:%zu", runner->name, runner->line);
@@ -358,16 +328,14 @@ static bool parse_series(struct runner *runner, struct str line, struct expected
         if (!ok) {
             labels_unref(out->labels);
             VEC_FREE(&out->points);
-            return malformed(runner, err, "bad series value");
+            return runner_malformed(runner, err, "bad series value");
         }
     }
     return true;
 }
 
-static void expected_free(struct expected *expected)
+void series_expected_free(struct expected *expected)
 {
     labels_unref(expected->labels);
     VEC_FREE(&expected->points);
 }
-
-#endif

@@ -1,10 +1,9 @@
-/* promqltest_load: load and load_with_nhcb. Part of promqltest.c, which includes it. */
-#ifndef TESTS_PROMQLTEST_LOAD_H
-#define TESTS_PROMQLTEST_LOAD_H
-
+/* promqltest_load: load and load_with_nhcb. */
+#include <math.h>
 #include <stdlib.h>
 
-#include "promqltest_series.h"
+#include "base/number.h"
+#include "promqltest_runner.h"
 
 struct classic_bucket {
     double bound, count;
@@ -71,7 +70,7 @@ static int compare_classic_buckets(const void *a, const void *b)
     return (left->bound > right->bound) - (left->bound < right->bound);
 }
 
-static void store_classic(struct runner *runner, struct classic *classic)
+static bool store_classic(struct runner *runner, struct classic *classic, struct err *err)
 {
     size_t count = classic->buckets.count, bounds = 0;
     double *values = arena_alloc_array(&runner->arena, count + 2, sizeof(double));
@@ -96,37 +95,37 @@ static void store_classic(struct runner *runner, struct classic *classic)
                                   .positive = values,
                                   .positive_count = (uint32_t)count};
     histogram.positive_spans =
-        one_span(runner, 0, histogram.positive_count, &histogram.positive_span_count);
-    runner->store->add_histogram(runner->store->ctx, classic->labels, classic->time_ms, &histogram);
+        series_one_span(runner, 0, histogram.positive_count, &histogram.positive_span_count);
+    return test_store_add(&runner->store, classic->labels, classic->time_ms, 0, &histogram, err);
 }
 
-static void store_classics(struct runner *runner, struct classics *classics)
+static bool store_classics(struct runner *runner, struct classics *classics, struct err *err)
 {
+    bool good = true;
     VEC_EACH (classic, &classics->items) {
-        store_classic(runner, classic);
+        good = good && store_classic(runner, classic, err);
         labels_unref(classic->labels);
         VEC_FREE(&classic->buckets);
     }
     VEC_FREE(&classics->items);
+    return good;
 }
 
-static void store_series(struct runner *runner, const struct expected *series, int64_t step_ms,
-                         struct classics *classics)
+static bool store_series(struct runner *runner, const struct expected *series, int64_t step_ms,
+                         struct classics *classics, struct err *err)
 {
-    const struct promqltest_store *store = runner->store;
     for (size_t i = 0; i < series->points.count; i++) {
         const struct point *point = &series->points.items[i];
         int64_t time_ms = (int64_t)i * step_ms;
         if (!point->is_there)
             continue;
-        if (point->histogram) {
-            store->add_histogram(store->ctx, series->labels, time_ms, point->histogram);
-            continue;
-        }
-        store->add(store->ctx, series->labels, time_ms, point->value);
-        if (classics)
+        if (!test_store_add(&runner->store, series->labels, time_ms, point->value, point->histogram,
+                            err))
+            return false;
+        if (classics && !point->histogram)
             collect_classic(classics, series->labels, time_ms, point->value);
     }
+    return true;
 }
 
 static bool load_series(struct runner *runner, int64_t step_ms, struct classics *classics,
@@ -136,7 +135,7 @@ static bool load_series(struct runner *runner, int64_t step_ms, struct classics 
     bool indented;
     for (;;) {
         struct str before = runner->rest;
-        if (!next_line(runner, &line, &indented))
+        if (!runner_line(runner, &line, &indented))
             return true;
         if (line.len == 0 && (indented || (before.len && before.ptr[0] == '#')))
             continue;
@@ -145,28 +144,28 @@ static bool load_series(struct runner *runner, int64_t step_ms, struct classics 
             runner->line--;
             return true;
         }
-        size_t space = metric_end(line);
+        size_t space = series_metric_end(line);
         if (space > 3 && str_ends(str_first(line, space), STR("@st"))) {
             runner->start_loaded = true;
             continue;
         }
         struct expected series;
-        if (!parse_series(runner, line, &series, err))
+        if (!runner_series(runner, line, &series, err))
             return false;
-        store_series(runner, &series, step_ms, classics);
-        expected_free(&series);
+        bool good = store_series(runner, &series, step_ms, classics, err);
+        series_expected_free(&series);
+        if (!good)
+            return false;
     }
 }
 
-static bool run_load(struct runner *runner, struct str rest, bool with_nhcb, struct err *err)
+bool runner_load(struct runner *runner, struct str rest, bool with_nhcb, struct err *err)
 {
     int64_t step_ms;
     struct classics classics = {0};
-    if (!parse_time(next_word(&rest), &step_ms, err))
+    if (!runner_time(runner_word(&rest), &step_ms, err))
         return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    bool ok = load_series(runner, step_ms, with_nhcb ? &classics : NULL, err);
-    store_classics(runner, &classics);
-    return ok;
+    bool good = load_series(runner, step_ms, with_nhcb ? &classics : NULL, err);
+    good = store_classics(runner, &classics, good ? err : NULL) && good;
+    return good && test_store_commit(&runner->store, err);
 }
-
-#endif

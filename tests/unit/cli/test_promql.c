@@ -8,33 +8,11 @@
 
 #include <cmocka.h>
 
-#include "fake_storage.c"
-#include "promqltest.c"
-
-static void store_clear(void *ctx)
-{
-    fake_storage_clear(ctx);
-}
-static void store_add(void *ctx, const struct labels *labels, int64_t time_ms, double value)
-{
-    fake_storage_add(ctx, labels, time_ms, value);
-}
-static void store_add_histogram(void *ctx, const struct labels *labels, int64_t time_ms,
-                                const struct histogram *histogram)
-{
-    fake_storage_add_histogram(ctx, labels, time_ms, histogram);
-}
-static struct storage *store_storage(void *ctx)
-{
-    return ctx;
-}
+#include "promqltest.h"
 
 static bool run_file(const char *path, const struct promqltest_options *options,
                      struct promqltest_result *result)
 {
-    struct storage *storage = fake_storage_new();
-    struct promqltest_store store = {storage, store_clear, store_add, store_add_histogram,
-                                     store_storage};
     struct buf text;
     struct err err;
     FILE *file = fopen(path, "rb");
@@ -48,11 +26,10 @@ static bool run_file(const char *path, const struct promqltest_options *options,
         buf_commit(&text, got);
     }
     fclose(file);
-    bool ok = promqltest_run(path, buf_str(&text), &store, options, result, &err);
+    bool ok = promqltest_run(path, buf_str(&text), options, result, &err);
     if (!ok)
         printf("%s\n", err.text);
     buf_deinit(&text);
-    fake_storage_free(storage);
     return ok;
 }
 

@@ -18,22 +18,12 @@
  * with the keys schema sum count z_bucket z_bucket_w buckets offset n_buckets n_offset
  * custom_values counter_reset_hint. load_with_nhcb makes histograms with custom buckets of classic
  * ones, too. */
-#ifndef TESTS_PROMQLTEST_H
-#define TESTS_PROMQLTEST_H
+#ifndef CLI_PROMQLTEST_H
+#define CLI_PROMQLTEST_H
 
 #include "base/err.h"
 #include "base/str.h"
 #include "query.h"
-
-/* Where samples go, and what is queried. */
-struct promqltest_store {
-    void *ctx;
-    void (*clear)(void *ctx);
-    void (*add)(void *ctx, const struct labels *labels, int64_t time_ms, double value);
-    void (*add_histogram)(void *ctx, const struct labels *labels, int64_t time_ms,
-                          const struct histogram *histogram);
-    struct storage *(*storage)(void *ctx);
-};
 
 struct promqltest_result {
     size_t evals, failures, skipped;
@@ -45,10 +35,10 @@ struct promqltest_options {
     bool skip_start; /* Failures after a load with start timestamps are only counted as skipped. */
 };
 
-/* False when the file is not well-formed; failed evals are counted and printed, with `name` and
- * line. */
-bool promqltest_run(const char *name, struct str text, const struct promqltest_store *store,
-                    const struct promqltest_options *options, struct promqltest_result *result,
-                    struct err *err);
+/* False when the file is not well-formed or there is no room for a store; failed evals are counted and printed, with `name`
+ * and line. */
+MUST_CHECK bool promqltest_run(const char *name, struct str text,
+                               const struct promqltest_options *options,
+                               struct promqltest_result *result, struct err *err);
 
 #endif

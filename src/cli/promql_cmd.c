@@ -1,0 +1,190 @@
+/* promql_cmd: promtool's promql commands, and test promql, which runs files in the language of Prometheus' own tests of PromQL. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "commands.h"
+#include "model/labels.h"
+#include "promqltest.h"
+#include "query.h"
+
+#define TEXT_MAX     ((size_t)1 << 26)
+#define ALL_FEATURES (QUERY_EXPERIMENTAL_FUNCTIONS | QUERY_FILL_MODIFIERS | QUERY_EXTENDED_RANGES)
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} FEATURES[] = {
+    {"promql-experimental-functions", QUERY_EXPERIMENTAL_FUNCTIONS},
+    {"promql-binop-fill-modifiers", QUERY_FILL_MODIFIERS},
+    {"promql-extended-range-selectors", QUERY_EXTENDED_RANGES},
+    {"promql-delayed-name-removal", QUERY_DELAYED_NAMES},
+};
+
+static int usage(const char *what)
+{
+    fprintf(stderr, "error: %s\n", what);
+    return 2;
+}
+
+static int failure(const struct err *err)
+{
+    fprintf(stderr, "%s\n", err->text);
+    return 1;
+}
+
+static unsigned features_parse(struct str names)
+{
+    unsigned features = 0;
+    struct str rest = names;
+    while (rest.ptr) {
+        struct str name = str_cut(rest, ',', &rest);
+        for (size_t i = 0; i < COUNT_OF(FEATURES); i++)
+            features |= str_eq(name, str_of(FEATURES[i].name)) ? FEATURES[i].bit : 0;
+    }
+    return features;
+}
+
+/* --- format, label-matchers --- */
+
+static bool experimental(const struct command_line *line)
+{
+    if (command_flag_value(line, "experimental").ptr)
+        return true;
+    fprintf(stderr,
+            "This command is experimental and requires the --experimental flag to be set.\n");
+    return false;
+}
+
+static int print_line(const struct buf *text)
+{
+    bool good = fwrite(text->ptr, 1, text->len, stdout) == text->len && fputc('\n', stdout) != EOF;
+    return good ? 0 : 1;
+}
+
+int command_promql_format(int argc, char **argv)
+{
+    struct command_flag flags[] = {{.name = "experimental"}};
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct buf out;
+    if (!command_parse(&line, argc, argv, &err))
+        return usage(err.text);
+    if (line.arg_count != 1)
+        return usage("required argument 'query' not provided");
+    if (!experimental(&line))
+        return 1;
+    buf_init(&out, TEXT_MAX);
+    bool good = query_format(command_arg(&line, 0, ""), ALL_FEATURES, &out, &err);
+    int code = good ? print_line(&out) : failure(&err);
+    buf_deinit(&out);
+    return code;
+}
+
+static bool matcher_type_parse(struct str text, enum matcher_type *out)
+{
+    static const enum matcher_type types[] = {MATCH_EQUAL, MATCH_NOT_EQUAL, MATCH_REGEX,
+                                              MATCH_NOT_REGEX};
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        *out = types[i];
+        if (str_eq(text, str_of(matcher_type_text(types[i]))))
+            return true;
+    }
+    return false;
+}
+
+/* label-matchers set QUERY NAME VALUE, label-matchers delete QUERY NAME */
+int command_promql_label_matchers(int argc, char **argv)
+{
+    struct command_flag flags[] = {{.name = "experimental"},
+                                   {.name = "type", .takes_value = true},
+                                   {.name = "t", .takes_value = true}};
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct err err = {0};
+    struct matcher matcher = {0};
+    enum matcher_type type = MATCH_EQUAL;
+    struct buf out;
+    if (!command_parse(&line, argc, argv, &err))
+        return usage(err.text);
+    bool set = str_eq(command_arg(&line, 0, ""), STR("set"));
+    struct str name = command_arg(&line, 2, ""), text = command_flag_value(&line, "type");
+    text = text.ptr ? text : command_flag_value(&line, "t");
+    if (!set && !str_eq(command_arg(&line, 0, ""), STR("delete")))
+        return usage("expected command \"set\" or \"delete\"");
+    if (line.arg_count != (set ? 4U : 3U))
+        return usage(set ? "required arguments: query, name and value"
+                         : "required arguments: query and name");
+    if (text.ptr && !matcher_type_parse(text, &type))
+        return usage("enum value must be one of =,!=,=~,!~");
+    if (!experimental(&line))
+        return 1;
+    if (set && (name.len == 0 || !str_is_utf8(name)) &&
+        !err_set(&err, ERR_BAD_DATA, "invalid label name: " STR_FMT, STR_ARG(name)))
+        return failure(&err);
+    if (set && !matcher_init(&matcher, type, name, command_arg(&line, 3, ""), &err))
+        return failure(&err);
+    buf_init(&out, TEXT_MAX);
+    bool good = query_edit_matchers(command_arg(&line, 1, ""), ALL_FEATURES, name,
+                                    set ? &matcher : NULL, &out, &err);
+    int code = good ? print_line(&out) : failure(&err);
+    buf_deinit(&out);
+    if (set)
+        matcher_deinit(&matcher);
+    return code;
+}
+
+/* --- test promql --- */
+
+static bool read_file(const char *path, struct buf *out, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    char chunk[1 << 16];
+    size_t len;
+    if (!file)
+        return err_set(err, ERR_NOT_FOUND, "open %s: it cannot be read", path);
+    while ((len = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        buf_add(out, chunk, len);
+    bool good = !ferror(file) || err_set(err, ERR_IO, "read %s", path);
+    fclose(file);
+    return good && (!out->overflow || err_set(err, ERR_LIMIT, "%s is too large", path));
+}
+
+static bool test_file(const char *path, const struct promqltest_options *options)
+{
+    struct promqltest_result result = {0};
+    struct err err = {0};
+    struct buf text;
+    buf_init(&text, TEXT_MAX);
+    printf("Unit Testing:  %s\n", path);
+    bool good = read_file(path, &text, &err) &&
+                promqltest_run(path, buf_str(&text), options, &result, &err);
+    if (!good)
+        printf("  FAILED:\n    %s\n", err.text);
+    else if (result.failures > 0)
+        printf("  FAILED: %zu of %zu evals\n", result.failures, result.evals);
+    else
+        printf("  SUCCESS: %zu evals\n", result.evals);
+    printf("\n");
+    buf_deinit(&text);
+    return good && result.failures == 0;
+}
+
+int command_test_promql(int argc, char **argv)
+{
+    struct command_flag flags[] = {{.name = "enable-feature", .takes_value = true}};
+    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct promqltest_options options = {.features = ALL_FEATURES, .verbose = true};
+    struct err err = {0};
+    bool good = true;
+    if (!command_parse(&line, argc, argv, &err))
+        return usage(err.text);
+    if (line.arg_count == 0)
+        return usage("required argument 'test-file' not provided");
+    options.features |= features_parse(command_flag_value(&line, "enable-feature"));
+    log_setup(LOG_WARN, LOG_LOGFMT);
+    for (size_t i = 0; i < line.arg_count; i++)
+        good = test_file(line.args[i], &options) && good;
+    fflush(stdout);
+    return good ? 0 : 1;
+}
