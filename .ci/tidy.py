@@ -38,7 +38,7 @@ FENCES = [
 
 # <...> headers that belong to the C and POSIX world; a third-party header that no fence names is refused.
 SYSTEM = set("""
-arpa/inet.h assert.h cpuid.h ctype.h dirent.h dlfcn.h endian.h errno.h execinfo.h fcntl.h fenv.h float.h fnmatch.h
+arpa/inet.h assert.h cpuid.h ctype.h dirent.h dlfcn.h endian.h errno.h execinfo.h fcntl.h fenv.h float.h fnmatch.h ftw.h
 getopt.h glob.h grp.h ifaddrs.h immintrin.h inttypes.h langinfo.h libgen.h limits.h linux/fs.h linux/ioprio.h
 linux/magic.h locale.h malloc.h math.h net/if.h netdb.h netinet/in.h netinet/ip.h netinet/tcp.h nmmintrin.h poll.h
 pthread.h pwd.h regex.h sched.h semaphore.h setjmp.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h

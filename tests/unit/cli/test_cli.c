@@ -25,7 +25,7 @@ static void test_command_parse__takes_every_form_of_a_flag(void **state)
     char *argv[] = {"--time=4", "http://x", "-o", "json", "up == -1", "--lint-fatal"};
     assert_true(command_parse(&line, 6, argv, &err));
     assert_int_equal(line.arg_count, 2);
-    assert_true(str_eq(line.args[1], STR("up == -1")));
+    assert_true(str_eq(command_arg(&line, 1, ""), STR("up == -1")));
     assert_true(str_eq(command_flag_value(&line, "time"), STR("4")));
     assert_true(str_eq(command_flag_value(&line, "o"), STR("json")));
     assert_non_null(command_flag_value(&line, "lint-fatal").ptr);
