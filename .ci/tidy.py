@@ -22,7 +22,7 @@ FENCES = [
     (r"llhttp\.h", ["src/net/http_"]),
     (r"lmdb\.h", ["storage/kv.c"]),
     (r"curl/.*", ["src/net/http_client", "src/net/http_fetch"]),
-    (r"openssl/.*", ["src/base/hash.c", "src/net/tls.c"]),
+    (r"openssl/.*", ["src/base/hash.c", "src/net/tls"]),
     (r"re2/.*", ["src/base/shim.cc"]),
     (r"charconv", ["src/base/shim.cc"]),
     (r"yaml\.h", ["src/config/yaml.c"]),

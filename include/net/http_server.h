@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct http_server;
 struct http_exchange;
@@ -56,6 +57,10 @@ struct http_server_options {
     size_t body_bytes_max;     /* 32 MiB (413 beyond) */
     int64_t read_timeout_ms;   /* From the first byte of a request to its last, and of an idle connection: 5 min. */
     int64_t write_timeout_ms;  /* Without progress of the peer: 1 min. */
+    /* HTTPS: asked for each accepted connection, so that certificates can change; the answer is borrowed, NULL ends the
+     * connection. NULL: plain HTTP. */
+    struct tls_context *(*tls_context)(void *tls_ctx);
+    void *tls_ctx;
 };
 
 MUST_CHECK bool http_server_open(struct http_server **out, struct uv_loop_s *loop,
@@ -71,6 +76,11 @@ const struct http_request *http_exchange_request(const struct http_exchange *exc
 struct str http_request_header(const struct http_request *request, const char *name); /* Empty when absent. */
 /* At most one; replaces. Called on the loop thread when the client has gone before the answer. */
 void http_exchange_on_gone(struct http_exchange *exchange, http_gone_fn fn, void *ctx);
+
+/* The connection's TLS session; NULL when it is plain, or gone. */
+struct tls *http_exchange_tls(const struct http_exchange *exchange);
+/* A header of the answer, whoever gives it. Copied. */
+void http_exchange_add_header(struct http_exchange *exchange, struct str name, struct str value);
 
 struct http_response {
     int status;

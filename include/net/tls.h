@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -24,7 +25,15 @@ struct tls_options {
     struct str ca_pem, cert_pem, key_pem; /* The same as texts; they win over the files. */
     bool insecure_skip_verify;            /* Client. */
     bool client_cert_optional; /* Server with a CA: a client without a certificate is let in; tls_peer_verified tells. */
-    int version_min;           /* 10 to 13 for TLS 1.0 to 1.3; 0: 1.2. */
+    bool system_authorities;   /* Server: instead of a CA. */
+    bool client_cert_any;      /* Server: asks for a certificate and takes what comes; see tls_peer_verify. */
+    bool client_cert_required; /* With client_cert_any: a client without one is refused. */
+    const struct str *client_names; /* Server: a client's certificate has to have one of these names (SANs). */
+    size_t client_name_count;       /* 0: any. */
+    int version_min, version_max;   /* 10 to 13 for TLS 1.0 to 1.3; 0: 1.2, 1.3. */
+    struct str ciphers; /* For TLS 1.2 and older, OpenSSL's names with colons between; empty: the usual ones. */
+    struct str groups;  /* Of key exchange, likewise. */
+    bool http1;         /* Server: agrees on the protocol http/1.1 (ALPN). */
 };
 
 MUST_CHECK bool tls_context_new(struct tls_context **out, const struct tls_options *options,
@@ -53,5 +62,39 @@ void tls_close(struct tls *tls, struct buf *wire);
 bool tls_is_open(const struct tls *tls);  /* The handshake is done. */
 bool tls_has_end(const struct tls *tls);  /* The peer said that nothing more comes. */
 bool tls_peer_verified(const struct tls *tls); /* There is a certificate of the peer, and it was checked. */
+
+/* --- a client's certificate, judged after the handshake --- */
+
+/* Authorities, parsed once. Immutable, counted. */
+struct tls_trust;
+MUST_CHECK bool tls_trust_new(struct tls_trust **out, struct str pem, struct err *err);
+struct tls_trust *tls_trust_ref(struct tls_trust *trust);
+void tls_trust_unref(struct tls_trust *trust); /* NULL is fine. */
+
+/* Whether the peer's certificate is signed by the trust, valid now and meant for clients. The answer is remembered for
+ * a while. Without a certificate: false. */
+MUST_CHECK bool tls_peer_verify(struct tls *tls, struct tls_trust *trust, struct err *err);
+
+struct tls_peer {
+    struct str common_name;
+    const struct str *organizations;
+    size_t organization_count;
+};
+/* False: there is no certificate. Texts are the arena's. What it says is worth nothing unless it was verified. */
+bool tls_peer_read(const struct tls *tls, struct arena *arena, struct tls_peer *out);
+
+/* --- making certificates --- */
+
+struct tls_issue {
+    struct str common_name;
+    const struct str *names; /* DNS names and addresses. None: an authority, else a server. */
+    size_t name_count;
+    struct str ca_pem, ca_key_pem; /* Who signs; empty: itself. */
+    int64_t days;
+};
+/* A new key (P-256) and its certificate, as PEM added to *cert and *key. */
+MUST_CHECK bool tls_issue(const struct tls_issue *issue, struct buf *cert, struct buf *key, struct err *err);
+/* Whether the certificate is good for `seconds` more and the key is its own. */
+MUST_CHECK bool tls_pair_check(struct str cert_pem, struct str key_pem, int64_t seconds, struct err *err);
 
 #endif

@@ -10,19 +10,28 @@
  *
  * The one timer means, by state: reading: request or idle time; writing: no progress; lingering:
  * the end. Lingering (we have closed our sending side and drop what comes) keeps a late byte of the
- * client from turning into a reset that would destroy the answer on its way. */
+ * client from turning into a reset that would destroy the answer on its way.
+ *
+ * With TLS, bytes pass through http_tls in both directions; what it wants to send waits in its wire
+ * buffer for the one write that is under way. A handshake has HANDSHAKE_MS. */
 #include "http_connection.h"
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "http_parse.h"
 #include "http_reply.h"
 #include "http_request.h"
+#include "http_tls.h"
 #include "net_text.h"
 
 #define READ_AHEAD_BYTES (16 * 1024)
 #define LINGER_MS        500
+#define CONTINUE         "HTTP/1.1 100 Continue\r\n\r\n"
+#define HANDSHAKE_MS     10000
+/* Of a read: what it decrypts to may have waited for its end in an earlier one. */
+#define READ_PLAIN_BYTES (HTTP_READ_BYTES + 32 * 1024)
 
 enum connection_state {
     CONNECTION_READING,
@@ -39,6 +48,12 @@ struct http_exchange {
     struct buf body;
     http_gone_fn gone_fn;
     void *gone_ctx;
+    struct exchange_header *more_headers; /* In the arena, in their order. */
+};
+
+struct exchange_header {
+    struct exchange_header *next;
+    struct http_header header;
 };
 
 struct http_connection {
@@ -61,6 +76,7 @@ struct http_connection {
     struct http_exchange *exchange; /* While working. */
     struct buf head, body;          /* While writing. */
     size_t write_left;              /* At the timer's last look. */
+    struct http_tls secure;         /* Its session is NULL on a plain connection. */
     char remote[NET_ADDRESS_TEXT_MAX];
 };
 
@@ -91,6 +107,17 @@ static void timer_set(struct http_connection *connection, int64_t delay_ms, int6
     uv_timer_start(&connection->timer, on_timer, (uint64_t)delay_ms, (uint64_t)repeat_ms);
 }
 
+static bool in_handshake(const struct http_connection *connection)
+{
+    return connection->secure.tls && !tls_is_open(connection->secure.tls);
+}
+
+static int64_t reading_ms(const struct http_connection *connection)
+{
+    int64_t timeout_ms = connection->server->options.read_timeout_ms;
+    return in_handshake(connection) && timeout_ms > HANDSHAKE_MS ? HANDSHAKE_MS : timeout_ms;
+}
+
 static void connection_set_state(struct http_connection *connection, enum connection_state state)
 {
     const struct http_server_options *options = &connection->server->options;
@@ -98,7 +125,7 @@ static void connection_set_state(struct http_connection *connection, enum connec
     connection->state = state;
     switch (state) {
     case CONNECTION_READING:
-        timer_set(connection, options->read_timeout_ms, 0);
+        timer_set(connection, reading_ms(connection), 0);
         break;
     case CONNECTION_WORKING:
     case CONNECTION_CLOSING:
@@ -139,8 +166,16 @@ static void connection_stop_reading(struct http_connection *connection)
     uv_read_stop(stream_of(connection));
 }
 
+static void connection_flush(struct http_connection *connection);
+
 static void connection_linger(struct http_connection *connection)
 {
+    if (connection->secure.tls) {
+        tls_close(connection->secure.tls, &connection->secure.wire);
+        connection_flush(connection);
+    }
+    if (connection->state == CONNECTION_CLOSING)
+        return;
     if (connection->saw_eof ||
         uv_shutdown(&connection->shutdown, stream_of(connection), on_shutdown) != 0) {
         connection_close(connection);
@@ -151,31 +186,36 @@ static void connection_linger(struct http_connection *connection)
     connection_start_reading(connection);
 }
 
+/* The answer is out. */
+static void connection_answered(struct http_connection *connection)
+{
+    buf_deinit(&connection->head);
+    buf_deinit(&connection->body);
+    if (connection->last_answer || connection->server->closing) {
+        connection_linger(connection);
+        return;
+    }
+    http_parse_next(&connection->parse);
+    connection->sent_continue = false;
+    connection_set_state(connection, CONNECTION_READING);
+    connection_advance(connection);
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct http_connection *connection = CONTAINER_OF(request, struct http_connection, write);
     connection->write_pending = false;
-    buf_deinit(&connection->head);
-    buf_deinit(&connection->body);
     if (connection->state == CONNECTION_CLOSING)
         return;
     ENSURE(connection->state == CONNECTION_WRITING);
-    if (status < 0) {
+    if (status < 0)
         connection_close(connection);
-    } else if (connection->last_answer || connection->server->closing) {
-        connection_linger(connection);
-    } else {
-        http_parse_next(&connection->parse);
-        connection->sent_continue = false;
-        connection_set_state(connection, CONNECTION_READING);
-        connection_advance(connection);
-    }
+    else
+        connection_answered(connection);
 }
 
-/* Takes what is in head and body. */
-static void connection_write(struct http_connection *connection)
+static void connection_write_plain(struct http_connection *connection)
 {
-    connection_set_state(connection, CONNECTION_WRITING);
     const uv_buf_t bufs[2] = {
         {.base = connection->head.ptr, .len = connection->head.len},
         {.base = connection->body.ptr, .len = connection->body.len},
@@ -188,6 +228,88 @@ static void connection_write(struct http_connection *connection)
     }
     connection->write_pending = true;
     connection->write_left = uv_stream_get_write_queue_size(stream_of(connection));
+}
+
+/* --- writing through TLS: pieces of the answer, and what the protocol itself has to say --- */
+
+static bool answer_is_encrypted(const struct http_connection *connection)
+{
+    return connection->secure.answer_at >= connection->head.len + connection->body.len;
+}
+
+static void on_piece_written(uv_write_t *request, int status)
+{
+    struct http_connection *connection = CONTAINER_OF(request, struct http_connection, write);
+    struct http_tls *secure = &connection->secure;
+    struct err err;
+    connection->write_pending = false;
+    buf_deinit(&secure->sending);
+    if (connection->state == CONNECTION_CLOSING)
+        return;
+    bool is_answering = connection->state == CONNECTION_WRITING;
+    bool good = status >= 0;
+    if (good && is_answering && !answer_is_encrypted(connection))
+        good =
+            http_tls_encrypt(secure, buf_str(&connection->head), buf_str(&connection->body), &err);
+    if (!good)
+        connection_close(connection);
+    else if (secure->wire.len > 0)
+        connection_flush(connection);
+    else if (is_answering)
+        connection_answered(connection);
+}
+
+static void connection_flush(struct http_connection *connection)
+{
+    struct http_tls *secure = &connection->secure;
+    if (connection->write_pending || secure->wire.len == 0)
+        return;
+    buf_swap(&secure->wire, &secure->sending);
+    uv_buf_t bytes = {.base = secure->sending.ptr, .len = secure->sending.len};
+    if (uv_write(&connection->write, stream_of(connection), &bytes, 1, on_piece_written) != 0) {
+        connection_close(connection);
+        return;
+    }
+    connection->write_pending = true;
+    if (connection->state != CONNECTION_WRITING)
+        return;
+    /* Each piece that goes out is progress. */
+    timer_set(connection, connection->server->options.write_timeout_ms,
+              connection->server->options.write_timeout_ms);
+    connection->write_left = uv_stream_get_write_queue_size(stream_of(connection));
+}
+
+static void connection_write_secure(struct http_connection *connection)
+{
+    struct err err;
+    connection->secure.answer_at = 0;
+    if (http_tls_encrypt(&connection->secure, buf_str(&connection->head),
+                         buf_str(&connection->body), &err))
+        connection_flush(connection);
+    else
+        connection_close(connection);
+}
+
+/* Takes what is in head and body. */
+static void connection_write(struct http_connection *connection)
+{
+    connection_set_state(connection, CONNECTION_WRITING);
+    if (connection->secure.tls)
+        connection_write_secure(connection);
+    else
+        connection_write_plain(connection);
+}
+
+/* Sends what is on the wire buffer, then ends. */
+static void connection_write_last(struct http_connection *connection)
+{
+    if (connection->state != CONNECTION_READING || connection->secure.wire.len == 0) {
+        connection_close(connection);
+        return;
+    }
+    connection->last_answer = true;
+    connection_set_state(connection, CONNECTION_WRITING);
+    connection_flush(connection);
 }
 
 /* The server's own answer to what is no request that a handler could see. */
@@ -263,6 +385,41 @@ static void connection_begin_work(struct http_connection *connection)
     connection->server->options.handler(connection->server->options.ctx, exchange);
 }
 
+struct tls *http_exchange_tls(const struct http_exchange *exchange)
+{
+    return exchange->connection ? exchange->connection->secure.tls : NULL;
+}
+
+void http_exchange_add_header(struct http_exchange *exchange, struct str name, struct str value)
+{
+    struct exchange_header *added = ARENA_NEW(&exchange->arena, struct exchange_header);
+    struct exchange_header **at = &exchange->more_headers;
+    added->header.name = arena_str(&exchange->arena, name);
+    added->header.value = arena_str(&exchange->arena, value);
+    while (*at)
+        at = &(*at)->next;
+    *at = added;
+}
+
+/* Those of the exchange, then those of the response. */
+static void exchange_join_headers(struct http_exchange *exchange, struct http_response *response)
+{
+    size_t count = 0;
+    if (!exchange->more_headers)
+        return;
+    for (struct exchange_header *at = exchange->more_headers; at; at = at->next)
+        count++;
+    struct http_header *all =
+        arena_alloc_array(&exchange->arena, count + response->header_count, sizeof(*all));
+    count = 0;
+    for (struct exchange_header *at = exchange->more_headers; at; at = at->next)
+        all[count++] = at->header;
+    for (size_t i = 0; i < response->header_count; i++)
+        all[count++] = response->headers[i];
+    response->headers = all;
+    response->header_count = count;
+}
+
 const struct http_request *http_exchange_request(const struct http_exchange *exchange)
 {
     return &exchange->request;
@@ -295,7 +452,9 @@ void http_reply(struct http_exchange *exchange, const struct http_response *resp
         connection->body = *body;
         buf_init(body, body->len_max);
     }
-    http_reply_build(&form, response, &connection->head, &connection->body);
+    struct http_response whole = *response;
+    exchange_join_headers(exchange, &whole);
+    http_reply_build(&form, &whole, &connection->head, &connection->body);
     connection->last_answer = !form.keep_alive;
     connection->exchange = NULL;
     exchange_free(exchange);
@@ -320,13 +479,18 @@ static void connection_send_continue(struct http_connection *connection)
     if (!connection->parse.expect_continue || connection->sent_continue ||
         connection->parse.state != HTTP_PARSE_BODY)
         return;
-    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    static char text[] = CONTINUE;
     uv_buf_t bytes = {.base = text, .len = sizeof(text) - 1};
     connection->sent_continue = true;
     /* Nothing else is queued, so this goes out whole; a client that does not get it sends its body
      * all the same after a while, or runs into the read timeout. */
-    if (connection->parse.body.len == 0)
+    if (connection->parse.body.len > 0)
+        return;
+    struct err err;
+    if (!connection->secure.tls)
         uv_try_write(stream_of(connection), &bytes, 1);
+    else if (tls_write(connection->secure.tls, STR(CONTINUE), &connection->secure.wire, &err))
+        connection_flush(connection);
 }
 
 /* Gives bytes to the parser and acts on what it makes of them. Returns how many it took. */
@@ -404,11 +568,60 @@ static void connection_on_bytes(struct http_connection *connection, struct str b
         connection_stop_reading(connection);
 }
 
+/* As Go: who speaks HTTP to a port of HTTPS gets an answer that says so. */
+static void connection_refuse_http(struct http_connection *connection)
+{
+    struct buf *wire = &connection->secure.wire;
+    buf_clear(wire);
+    BUF_ADD(wire, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS "
+                  "server.\n");
+    connection_write_last(connection);
+}
+
+static void connection_on_tls_error(struct http_connection *connection, const struct err *err)
+{
+    bool was_handshake = in_handshake(connection);
+    if (was_handshake)
+        LOG_D("TLS handshake failed", "remote", connection->remote, "err", err->text);
+    if (was_handshake && http_tls_met_http(&connection->secure))
+        connection_refuse_http(connection);
+    else
+        connection_write_last(connection); /* An alert, most often. */
+}
+
+static void connection_on_wire(struct http_connection *connection, struct str bytes)
+{
+    struct http_tls *secure = &connection->secure;
+    struct err err;
+    if (connection->state == CONNECTION_LINGERING)
+        return;
+    bool was_handshake = in_handshake(connection);
+    if (!http_tls_feed(secure, bytes, &err)) {
+        connection_on_tls_error(connection, &err);
+        return;
+    }
+    if (was_handshake && !in_handshake(connection) && connection->state == CONNECTION_READING)
+        timer_set(connection, reading_ms(connection), 0);
+    if (secure->wire.len > HTTP_TLS_HELD_BYTES) {
+        connection_close(connection); /* It makes us talk and does not listen. */
+        return;
+    }
+    connection_flush(connection);
+    if (connection->state != CONNECTION_CLOSING && secure->plain.len > 0)
+        connection_on_bytes(connection, buf_str(&secure->plain));
+    buf_deinit(&secure->plain);
+    if (connection->state != CONNECTION_CLOSING && connection->state != CONNECTION_LINGERING &&
+        tls_has_end(secure->tls))
+        connection_on_eof(connection);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
 {
     struct http_connection *connection =
         CONTAINER_OF((uv_tcp_t *)(void *)stream, struct http_connection, tcp);
-    if (len > 0)
+    if (len > 0 && connection->secure.tls)
+        connection_on_wire(connection, str_from(bytes->base, (size_t)len));
+    else if (len > 0)
         connection_on_bytes(connection, str_from(bytes->base, (size_t)len));
     else if (len == UV_EOF)
         connection_on_eof(connection);
@@ -429,6 +642,7 @@ static void on_handle_closed(struct http_connection *connection)
     buf_deinit(&connection->ahead);
     buf_deinit(&connection->head);
     buf_deinit(&connection->body);
+    http_tls_deinit(&connection->secure);
     mem_free(connection);
     http_server_on_connection_closed(server);
 }
@@ -479,6 +693,17 @@ static void connection_set_remote(struct http_connection *connection)
         net_address_text((const struct sockaddr *)&address, connection->remote);
 }
 
+/* A context that cannot be had is the failure of this connection only. */
+static bool connection_secure(struct http_connection *connection)
+{
+    const struct http_server_options *options = &connection->server->options;
+    struct err err;
+    if (!options->tls_context)
+        return true;
+    struct tls_context *context = options->tls_context(options->tls_ctx);
+    return context && http_tls_init(&connection->secure, context, &err);
+}
+
 void http_connection_accept(struct http_server *server)
 {
     struct http_connection *connection = MEM_NEW(struct http_connection);
@@ -488,11 +713,12 @@ void http_connection_accept(struct http_server *server)
     ENSURE(uv_timer_init(server->loop, &connection->timer) == 0);
     http_parse_init(&connection->parse, server->options.head_bytes_max,
                     server->options.body_bytes_max);
-    buf_init(&connection->ahead, READ_AHEAD_BYTES + HTTP_READ_BYTES + 1);
+    buf_init(&connection->ahead, READ_AHEAD_BYTES + READ_PLAIN_BYTES + 1);
     list_push_back(&server->connections, &connection->node);
     server->connection_count++;
+    bool is_secure = connection_secure(connection);
     connection_set_state(connection, CONNECTION_READING);
-    if (uv_accept((uv_stream_t *)&server->listener, stream_of(connection)) != 0) {
+    if (uv_accept((uv_stream_t *)&server->listener, stream_of(connection)) != 0 || !is_secure) {
         connection_close(connection);
         return;
     }

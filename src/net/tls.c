@@ -1,4 +1,4 @@
-/* tls: OpenSSL over two memory BIOs, and the only place that knows OpenSSL.
+/* tls: OpenSSL over two memory BIOs, and with tls_*.c the only place that knows OpenSSL.
  *
  *     wire bytes -> tls_feed -> [in BIO] -> SSL -> plain
  *     wire bytes <- every call <- [out BIO] <- SSL <- tls_write
@@ -15,34 +15,16 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "tls_session.h"
 
 #define PLAIN_BLOCK_BYTES ((size_t)16 << 10)
-#define NAME_BYTES_MAX    256
+#define NAME_BYTES_MAX    TLS_NAME_BYTES_MAX
 
-struct tls_context {
-    SSL_CTX *ssl_context; /* Owned. */
-    unsigned refs;
-    bool server;
-    bool verifies;
-};
-
-struct tls {
-    struct tls_context *context; /* A reference. */
-    SSL *ssl;                    /* Owned, and with it both BIOs. */
-    BIO *in, *out;
-    char server_name[NAME_BYTES_MAX];
-    bool open;
-    bool has_end;
-};
-
-/* The newest entry of OpenSSL's queue of errors, which is emptied. */
-static bool fail_openssl(struct err *err, enum err_code code, const char *what)
+bool tls_fail_openssl(struct err *err, enum err_code code, const char *what)
 {
     unsigned long number = ERR_peek_last_error();
     const char *reason = number ? ERR_reason_error_string(number) : NULL;
@@ -74,8 +56,7 @@ static BIO *open_pem(struct str file, struct str pem, struct err *err)
     return bio;
 }
 
-/* A password would be asked for on the terminal: an encrypted key is an error instead. */
-static int refuse_password(char *text, int size, int rwflag, void *ctx)
+int tls_refuse_password(char *text, int size, int rwflag, void *ctx)
 {
     (void)text, (void)size, (void)rwflag, (void)ctx;
     return -1;
@@ -90,7 +71,7 @@ static bool load_authorities(SSL_CTX *ssl_context, const struct tls_options *opt
     X509 *cert;
     if (!bio)
         return false;
-    while ((cert = PEM_read_bio_X509(bio, NULL, refuse_password, NULL)) != NULL) {
+    while ((cert = PEM_read_bio_X509(bio, NULL, tls_refuse_password, NULL)) != NULL) {
         if (X509_STORE_add_cert(store, cert) == 1) {
             count++;
             if (options->server)
@@ -108,16 +89,16 @@ static bool load_authorities(SSL_CTX *ssl_context, const struct tls_options *opt
 
 static bool load_chain(SSL_CTX *ssl_context, BIO *bio, struct err *err)
 {
-    X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, refuse_password, NULL);
+    X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, tls_refuse_password, NULL);
     if (!cert || SSL_CTX_use_certificate(ssl_context, cert) != 1) {
         X509_free(cert);
-        return fail_openssl(err, ERR_BAD_DATA, "tls: failed to find a certificate");
+        return tls_fail_openssl(err, ERR_BAD_DATA, "tls: failed to find a certificate");
     }
     X509_free(cert);
-    while ((cert = PEM_read_bio_X509(bio, NULL, refuse_password, NULL)) != NULL) {
+    while ((cert = PEM_read_bio_X509(bio, NULL, tls_refuse_password, NULL)) != NULL) {
         if (SSL_CTX_add0_chain_cert(ssl_context, cert) != 1) {
             X509_free(cert);
-            return fail_openssl(err, ERR_BAD_DATA, "tls: bad certificate chain");
+            return tls_fail_openssl(err, ERR_BAD_DATA, "tls: bad certificate chain");
         }
     }
     ERR_clear_error();
@@ -135,14 +116,15 @@ static bool load_pair(SSL_CTX *ssl_context, const struct tls_options *options, s
     key_bio = open_pem(options->key_file, options->key_pem, err);
     if (!key_bio)
         return false;
-    key = PEM_read_bio_PrivateKey(key_bio, NULL, refuse_password, NULL);
+    key = PEM_read_bio_PrivateKey(key_bio, NULL, tls_refuse_password, NULL);
     BIO_free(key_bio);
     if (!key)
-        return fail_openssl(err, ERR_BAD_DATA, "tls: failed to parse private key");
+        return tls_fail_openssl(err, ERR_BAD_DATA, "tls: failed to parse private key");
     loaded = SSL_CTX_use_PrivateKey(ssl_context, key) == 1 &&
              SSL_CTX_check_private_key(ssl_context) == 1;
     EVP_PKEY_free(key);
-    return loaded || fail_openssl(err, ERR_BAD_DATA, "tls: private key does not match public key");
+    ERR_clear_error();
+    return loaded || err_set(err, ERR_BAD_DATA, "tls: private key does not match public key");
 }
 
 static bool has_text(struct str file, struct str pem)
@@ -150,19 +132,107 @@ static bool has_text(struct str file, struct str pem)
     return file.len > 0 || pem.len > 0;
 }
 
+/* --- what a context allows --- */
+
+static const int VERSIONS[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+
+static bool set_versions(SSL_CTX *ssl_context, const struct tls_options *options, struct err *err)
+{
+    int min = options->version_min ? options->version_min - 10 : 2;
+    int max = options->version_max ? options->version_max - 10 : 3;
+    if (min < 0 || min > 3 || max < 0 || max > 3)
+        return err_set(err, ERR_BAD_DATA, "tls: unknown version");
+    if (min < 2)
+        SSL_CTX_set_security_level(ssl_context, 0); /* Debian's level 2 knows nothing below 1.2. */
+    SSL_CTX_set_min_proto_version(ssl_context, VERSIONS[min]);
+    SSL_CTX_set_max_proto_version(ssl_context, VERSIONS[max]);
+    return true;
+}
+
+static bool set_list(SSL_CTX *ssl_context, struct str list, bool ciphers, struct err *err)
+{
+    if (list.len == 0)
+        return true;
+    char *text = str_dup(list);
+    long good = ciphers ? SSL_CTX_set_cipher_list(ssl_context, text)
+                        : SSL_CTX_set1_groups_list(ssl_context, text);
+    mem_free(text);
+    return good == 1 ||
+           tls_fail_openssl(err, ERR_BAD_DATA, ciphers ? "tls: ciphers" : "tls: curves");
+}
+
+/* Takes http/1.1 when it is offered; what offers only others talks on as if it had offered none. */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *in, unsigned in_len, void *ctx)
+{
+    static const unsigned char OURS[] = "\x08http/1.1";
+    unsigned char *chosen;
+    (void)ssl, (void)ctx;
+    if (SSL_select_next_proto(&chosen, out_len, OURS, sizeof(OURS) - 1, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int check_client(X509_STORE_CTX *store_context, void *ctx)
+{
+    const struct tls_context *context = ctx;
+    if (!context->takes_any && X509_verify_cert(store_context) != 1)
+        return 0;
+    if (tls_names_match(context, X509_STORE_CTX_get0_cert(store_context)))
+        return 1;
+    X509_STORE_CTX_set_error(store_context, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
+static void copy_names(struct tls_context *context, const struct tls_options *options)
+{
+    context->name_count = options->client_name_count;
+    context->names = mem_alloc_array(context->name_count, sizeof(*context->names));
+    for (size_t i = 0; i < context->name_count; i++) {
+        struct str name = options->client_names[i];
+        context->names[i] = str_from(str_dup(name), name.len);
+    }
+}
+
+static void set_server(struct tls_context *context, const struct tls_options *options)
+{
+    SSL_CTX *ssl_context = context->ssl_context;
+    context->takes_any = options->client_cert_any;
+    copy_names(context, options);
+    /* Every handshake is a whole one: so a client is always known by the certificate that it has
+     * now. */
+    SSL_CTX_set_session_cache_mode(ssl_context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(ssl_context, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(ssl_context, 0);
+    SSL_CTX_set_cert_verify_callback(ssl_context, check_client, context);
+    if (options->http1)
+        SSL_CTX_set_alpn_select_cb(ssl_context, choose_protocol, NULL);
+}
+
+static int verify_mode(const struct tls_options *options, bool has_ca)
+{
+    if (!options->server)
+        return options->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
+    if (!has_ca && !options->client_cert_any)
+        return SSL_VERIFY_NONE;
+    bool required =
+        options->client_cert_any ? options->client_cert_required : !options->client_cert_optional;
+    return SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+}
+
 static bool set_up(struct tls_context *context, const struct tls_options *options, struct err *err)
 {
-    static const int VERSIONS[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
     SSL_CTX *ssl_context = context->ssl_context;
-    int version = options->version_min ? options->version_min - 10 : 2;
     bool has_cert = has_text(options->cert_file, options->cert_pem),
          has_key = has_text(options->key_file, options->key_pem),
          has_ca = has_text(options->ca_file, options->ca_pem);
-    if (version < 0 || version > 3)
-        return err_set(err, ERR_BAD_DATA, "tls: unknown version");
-    if (version < 2)
-        SSL_CTX_set_security_level(ssl_context, 0); /* Debian's level 2 knows nothing below 1.2. */
-    SSL_CTX_set_min_proto_version(ssl_context, VERSIONS[version]);
+    bool has_system = !has_ca && (!options->server || options->system_authorities);
+    if (!set_versions(ssl_context, options, err) ||
+        !set_list(ssl_context, options->ciphers, true, err) ||
+        !set_list(ssl_context, options->groups, false, err))
+        return false;
     SSL_CTX_set_mode(ssl_context, SSL_MODE_AUTO_RETRY | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ssl_context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     if (has_cert != has_key || (options->server && !has_cert))
@@ -171,17 +241,13 @@ static bool set_up(struct tls_context *context, const struct tls_options *option
         return false;
     if (has_ca && !load_authorities(ssl_context, options, err))
         return false;
-    if (!has_ca && !options->server)
+    if (has_system)
         SSL_CTX_set_default_verify_paths(ssl_context);
-    int mode = SSL_VERIFY_PEER;
-    if (options->server ? !has_ca : options->insecure_skip_verify)
-        mode = SSL_VERIFY_NONE;
-    else if (options->server && !options->client_cert_optional)
-        mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-    SSL_CTX_set_verify(ssl_context, mode, NULL);
     if (options->server)
-        SSL_CTX_set_session_cache_mode(ssl_context, SSL_SESS_CACHE_OFF);
-    context->verifies = mode != SSL_VERIFY_NONE;
+        set_server(context, options);
+    int mode = verify_mode(options, has_ca || options->system_authorities);
+    SSL_CTX_set_verify(ssl_context, mode, NULL);
+    context->verifies = mode != SSL_VERIFY_NONE && !options->client_cert_any;
     return true;
 }
 
@@ -212,6 +278,9 @@ void tls_context_unref(struct tls_context *context)
     if (!context || --context->refs > 0)
         return;
     SSL_CTX_free(context->ssl_context);
+    for (size_t i = 0; i < context->name_count; i++)
+        mem_free((char *)context->names[i].ptr);
+    mem_free(context->names);
     mem_free(context);
 }
 
@@ -284,8 +353,7 @@ static void drain(struct tls *tls, struct buf *wire)
     }
 }
 
-/* What OpenSSL says of the peer's certificate, in Go's words. */
-static bool fail_verify(const struct tls *tls, long result, struct err *err)
+bool tls_fail_verify(const struct tls *tls, long result, struct err *err)
 {
     static const char PREFIX[] = "tls: failed to verify certificate: x509: ";
     switch (result) {
@@ -302,6 +370,10 @@ static bool fail_verify(const struct tls *tls, long result, struct err *err)
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_CERT_UNTRUSTED:
         return err_set(err, ERR_IO, "%scertificate signed by unknown authority", PREFIX);
+    case X509_V_ERR_INVALID_PURPOSE:
+        return err_set(err, ERR_IO, "%scertificate specifies an incompatible key usage", PREFIX);
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return err_set(err, ERR_IO, "could not find allowed SANs in client cert");
     default:
         return err_set(err, ERR_IO, "%s%s", PREFIX, X509_verify_cert_error_string(result));
     }
@@ -324,14 +396,14 @@ static bool check_result(struct tls *tls, int result, struct err *err)
     if (!tls->open && number && ERR_GET_REASON(number) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
         verified != X509_V_OK) {
         ERR_clear_error();
-        return fail_verify(tls, verified, err);
+        return tls_fail_verify(tls, verified, err);
     }
     if (number && (ERR_GET_REASON(number) == SSL_R_WRONG_VERSION_NUMBER ||
                    ERR_GET_REASON(number) == SSL_R_HTTP_REQUEST)) {
         ERR_clear_error();
         return err_set(err, ERR_IO, "tls: first record does not look like a TLS handshake");
     }
-    return fail_openssl(err, ERR_IO, "tls");
+    return tls_fail_openssl(err, ERR_IO, "tls");
 }
 
 bool tls_handshake(struct tls *tls, struct buf *wire, struct err *err)
