@@ -13,5 +13,7 @@ uint64_t hash_fnv1a(uint64_t state, struct str bytes); /* FNV-1a, 64 bits. */
 #define HASH_FNV1A_INIT UINT64_C(14695981039346656037)
 uint32_t hash_crc32c(uint32_t crc, struct str bytes); /* Castagnoli; start with 0; SSE4.2 when there. */
 void hash_md5(struct str bytes, uint8_t out[16]);
+#define HASH_SHA256_BYTES 32
+void hash_sha256(struct str bytes, uint8_t out[HASH_SHA256_BYTES]);
 
 #endif

@@ -1,4 +1,4 @@
-/* hash: XXH3 for tables, FNV-1a and MD5 where a format or a peer demands them, CRC-32C for our
+/* hash: XXH3 for tables, SHA-256 for secrets, FNV-1a and MD5 where a format or a peer demands them, CRC-32C for our
  * disk.
  *
  * CRC-32C (polynomial 0x1EDC6F41, reflected 0x82F63B78) is the one checksum that x86-64 has an
@@ -105,4 +105,11 @@ void hash_md5(struct str bytes, uint8_t out[16])
     unsigned int len = 0;
     int done = EVP_Digest(bytes.len ? bytes.ptr : "", bytes.len, out, &len, EVP_md5(), NULL);
     ENSURE(done == 1 && len == 16);
+}
+
+void hash_sha256(struct str bytes, uint8_t out[HASH_SHA256_BYTES])
+{
+    unsigned len = 0;
+    ENSURE(EVP_Digest(bytes.ptr ? bytes.ptr : "", bytes.len, out, &len, EVP_sha256(), NULL) == 1);
+    ENSURE(len == HASH_SHA256_BYTES);
 }
