@@ -206,6 +206,35 @@ struct config_kubeconfig {
 MUST_CHECK bool config_kubeconfig_parse(struct config_kubeconfig *out, struct str text,
                                         struct str path, struct arena *arena, struct err *err);
 
+/* The file of --web.config.file: TLS, headers and users of the web listeners. Texts are the arena's, paths joined with the
+ * file's directory. */
+struct config_web_pair {
+    struct str name, value; /* Of a header; of a user, with a bcrypt hash. */
+};
+struct config_web {
+    bool has_tls;
+    struct str cert_file, key_file, client_ca_file;
+    struct str cert_pem, key_pem, client_ca_pem; /* The files win. */
+    struct str client_auth;                      /* RequireAndVerifyClientCert ... */
+    struct str_list client_names;
+    struct str ciphers, groups; /* As OpenSSL has them. */
+    int version_min, version_max; /* 10 to 13 */
+    bool http2;
+    const struct config_web_pair *headers;
+    size_t header_count;
+    const struct config_web_pair *users;
+    size_t user_count;
+};
+/* Errors as Prometheus' exporter-toolkit: yaml: unmarshal errors: ... */
+MUST_CHECK bool config_web_parse(struct config_web *out, struct str text, struct str path,
+                                 struct arena *arena, struct err *err);
+MUST_CHECK bool config_web_load(struct config_web *out, struct str path, struct arena *arena,
+                                struct err *err);
+struct tls_context;
+/* Reads certificates and keys. *out is NULL when the file asks for no TLS. */
+MUST_CHECK bool config_web_tls(struct tls_context **out, const struct config_web *web,
+                               struct err *err);
+
 struct http_fetch_options;
 
 /* What the block says about its requests: authorization, headers, TLS, proxy, redirects. *out has the

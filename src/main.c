@@ -41,14 +41,7 @@ static bool setup_log(const struct options *options, struct err *err)
 /* What must not be overlooked: an operator who asked for this must not get something else. */
 static bool check_refused(const struct options *options, struct err *err)
 {
-    struct str web_config = option_string(options, "web.config.file");
     int64_t partition_ms = option_duration_ms(options, "storage.narthex.partition-duration");
-    if (web_config.len > 0)
-        return err_set(err, ERR_BAD_DATA,
-                       "--web.config.file=" STR_FMT
-                       ": TLS and authentication are not supported yet; the server does not "
-                       "start open where a closed one was asked for",
-                       STR_ARG(web_config));
     if (option_bool(options, "agent"))
         return err_set(err, ERR_BAD_DATA, "--agent: agent mode is not supported");
     if (partition_ms <= 0 || partition_ms % (2 * 60 * 60 * 1000) != 0)

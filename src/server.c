@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "api.h"
+#include "api/web_gate.h"
 #include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -46,6 +47,7 @@ struct server {
     struct discovery *discovery;
     struct write_receiver *write_receiver;
     struct api *api;
+    struct web_gate *gate;
     VEC(struct http_server *) listeners;
     size_t listeners_open;
     bool stopping;
@@ -378,6 +380,7 @@ static void server_close(struct server *server)
         lane_close(server->commit_lane);
     write_receiver_close(server->write_receiver);
     storage_close(server->storage);
+    web_gate_close(server->gate);
     api_close(server->api);
     config_unref(server->config);
     uv_close((uv_handle_t *)&server->on_term, NULL);
@@ -505,6 +508,22 @@ static bool api_begin(struct server *server, struct err *err)
     return api_open(&server->api, &api, err);
 }
 
+/* TLS and users of the web listeners. */
+static bool gate_begin(struct server *server, struct err *err)
+{
+    struct web_gate_options options = {
+        .loop = &server->loop,
+        .path = option_string(server->options, "web.config.file"),
+        .handler = api_handle,
+        .ctx = server->api,
+    };
+    if (!web_gate_open(&server->gate, &options, err))
+        return err_wrap(err, "Unable to validate web configuration file");
+    LOG_I(web_gate_has_tls(server->gate) ? "TLS is enabled." : "TLS is disabled.", "http2",
+          "false");
+    return true;
+}
+
 static bool listen_begin(struct server *server, struct err *err)
 {
     size_t count = option_count(server->options, "web.listen-address");
@@ -512,8 +531,10 @@ static bool listen_begin(struct server *server, struct err *err)
         struct http_server *listener;
         struct http_server_options options = {
             .address = option_at(server->options, "web.listen-address", i),
-            .handler = api_handle,
-            .ctx = server->api,
+            .handler = web_gate_handle,
+            .ctx = server->gate,
+            .tls_context = web_gate_has_tls(server->gate) ? web_gate_tls : NULL,
+            .tls_ctx = server->gate,
             .connections_max = (unsigned)option_number(server->options, "web.max-connections"),
             .head_bytes_max = HEAD_BYTES_MAX,
             .body_bytes_max = BODY_BYTES_MAX,
@@ -540,7 +561,8 @@ int server_run(const struct options *options, struct config *config)
     uv_loop_init(&server.loop);
     signals_begin(&server);
     lanes_begin(&server);
-    if (discovery_begin(&server, &err) && api_begin(&server, &err) && listen_begin(&server, &err)) {
+    if (discovery_begin(&server, &err) && api_begin(&server, &err) && gate_begin(&server, &err) &&
+        listen_begin(&server, &err)) {
         storage_begin(&server);
         auto_reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);

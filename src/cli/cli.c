@@ -17,6 +17,9 @@ static const struct command {
      command_check_config,
      "check config [--syntax-only] [--lint=all|none|NAMES] [--lint-fatal] [--agent] FILE...\n      "
      "Check if the config files are valid or not."},
+    {{"check", "web-config"},
+     command_check_web_config,
+     "check web-config FILE...\n      Check if the web config files are valid or not."},
     {{"query", "instant"},
      command_query_instant,
      "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},

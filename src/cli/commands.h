@@ -27,6 +27,7 @@ struct str command_flag_value(const struct command_line *line,
 struct str command_arg(const struct command_line *line, size_t index, const char *otherwise);
 
 int command_check_config(int argc, char **argv);
+int command_check_web_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);
 int command_query_range(int argc, char **argv);
 int command_query_series(int argc, char **argv);

@@ -204,8 +204,7 @@ static bool config_build(struct owner *owner, struct section *root,
     return true;
 }
 
-/* Parses `text` into `section`; no check beyond the blocks' own. */
-static bool text_decode(struct decoder *decoder, struct section *section, struct str text)
+bool config_text_decode(struct decoder *decoder, struct section *section, struct str text)
 {
     struct arena nodes;
     struct yaml_node *root;
@@ -232,7 +231,7 @@ static bool file_error(struct err *err, int errno_value, const char *verb, const
     return false;
 }
 
-static bool file_read(struct str path, struct buf *out, struct err *err)
+bool config_file_read(struct str path, struct buf *out, struct err *err)
 {
     char *name = str_dup(path);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -307,7 +306,7 @@ static bool scrape_file_add(struct decoder *decoder, struct more_scrapes *more, 
     free(absolute);
     buf_init(&text, YAML_TEXT_MAX);
     good =
-        file_read(str_of(path), &text, decoder->err) && text_decode(decoder, file, buf_str(&text));
+        config_file_read(str_of(path), &text, decoder->err) && config_text_decode(decoder, file, buf_str(&text));
     for (size_t i = 0; good && i < scrapes->as.sections.count; i++) {
         struct section *scrape = scrapes->as.sections.items[i];
         if (!scrape)
@@ -360,7 +359,7 @@ static bool scrapes_collect(struct decoder *decoder, struct section *root, bool 
 static bool parse_main(struct decoder *decoder, struct section *root, struct str text,
                        struct str path)
 {
-    if (text_decode(decoder, root, text) &&
+    if (config_text_decode(decoder, root, text) &&
         whole_check(decoder, root, root->values[CONFIG_global].set))
         return true;
     return err_wrap(decoder->err, "parsing YAML file " STR_FMT, STR_ARG(path));
@@ -403,7 +402,7 @@ bool config_load(struct config **out, struct str path, struct err *err)
 
     *out = NULL;
     buf_init(&text, YAML_TEXT_MAX);
-    bool good = file_read(path, &text, err) && config_make(out, buf_str(&text), path, true, err);
+    bool good = config_file_read(path, &text, err) && config_make(out, buf_str(&text), path, true, err);
     buf_deinit(&text);
     return good;
 }
@@ -424,7 +423,7 @@ static uint64_t file_checksum(struct str path, uint64_t sum)
     struct buf text;
     struct err err = {0};
     buf_init(&text, YAML_TEXT_MAX);
-    bool there = file_read(path, &text, &err);
+    bool there = config_file_read(path, &text, &err);
     sum = hash64_mix(hash64_mix(sum, hash64(path)), there ? hash64(buf_str(&text)) : 1);
     buf_deinit(&text);
     return sum;

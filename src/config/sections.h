@@ -56,6 +56,7 @@
     X(T_LABELS, KIND_PAIRS, "map[string]string", "string")                                         \
     X(T_LABEL_SET, KIND_PAIRS, "model.LabelSet", "model.LabelValue")                               \
     X(T_TEXT_MAP, KIND_PAIRS, "map[string]string", "string")                                       \
+    X(T_SECRET_MAP, KIND_PAIRS, "map[string]config.Secret", "config.plain")                        \
     X(T_VALUES, KIND_PAIRS, "url.Values", "[]string")                                              \
     X(T_PROXY_HEADER, KIND_PAIRS, "config.ProxyHeader", "[]config.Secret")                         \
     X(T_HEADERS, KIND_PAIRS, "config.Headers", "config.Header")                                    \
@@ -224,6 +225,13 @@ struct str url_host(struct str url);   /* With its port, without user and passwo
 MUST_CHECK bool whole_check(struct decoder *decoder, struct section *config, bool has_global);
 MUST_CHECK bool scrape_check(struct decoder *decoder, struct section *scrape,
                              const struct section *global);
+
+bool section_check_web_tls(struct decoder *decoder, struct section *section);
+
+/* config.c: a file's bytes, and parsing them into a section with no check beyond the blocks' own. */
+MUST_CHECK bool config_file_read(struct str path, struct buf *out, struct err *err);
+MUST_CHECK bool config_text_decode(struct decoder *decoder, struct section *section,
+                                   struct str text);
 
 /* Joins relative paths with `dir`, in this section and below. */
 void section_join_paths(struct arena *arena, struct section *section, struct str dir);

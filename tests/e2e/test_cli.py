@@ -166,10 +166,10 @@ def test_bad_config__ends_the_start_with_2():
     assert code == 2 and "no such file or directory" in (out + err).lower(), (code, out, err)
 
 
-def test_web_config__is_refused_rather_than_ignored():
+def test_web_config__ends_the_start_when_it_is_bad():
     path = new_config("basic_auth_users:\n  admin: $2y$10$abc\n", "web.yml")
     code, said = refused("--web.config.file=" + path)
-    assert code == 2 and "--web.config.file" in said, (code, said)
+    assert code == 1 and "Unable to validate web configuration file" in said, (code, said)
     assert refused("--web.config.file=" + path, "--agent")[0] in (2, 3)
     # An empty name is what charts pass when there is none.
     server = Server(GOOD, args=["--web.config.file="])
