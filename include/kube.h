@@ -37,7 +37,8 @@ struct kube_auth_options {
 
 MUST_CHECK bool kube_auth_open(struct kube_auth **out, const struct kube_auth_options *options,
                                struct err *err);
-void kube_auth_close(struct kube_auth *auth); /* No check may be in flight. NULL is fine. */
+/* Checks in flight get their verdict, 503, inside. NULL is fine. */
+void kube_auth_close(struct kube_auth *auth);
 
 /* What is asked for, as in a SubjectAccessReview: either resource attributes or a path. */
 struct kube_attributes {
@@ -46,10 +47,10 @@ struct kube_attributes {
     struct str group, version, resource, subresource, name, namespace_name;
 };
 
-struct kube_verdict {
+struct kube_verdict { /* Texts are borrowed for the call. */
     int status;         /* 200: let in. 401, 403, 500, 503 otherwise. */
     struct str reason;  /* Unauthorized, Forbidden, InternalError, ServiceUnavailable */
-    struct str message; /* For the Status, in the API server's words. Borrowed for the call. */
+    struct str message; /* For the Status, in the API server's words. */
     struct str user;    /* Who it is, when known. */
 };
 
@@ -59,6 +60,28 @@ typedef void (*kube_verdict_fn)(void *ctx, const struct kube_verdict *verdict);
  * exchange must not be replied to before. */
 void kube_auth_check(struct kube_auth *auth, struct http_exchange *exchange,
                      const struct kube_attributes *attributes, kube_verdict_fn done, void *ctx);
+
+/* --- the listener's certificate --- */
+
+struct kube_cert;
+
+struct kube_cert_options {
+    struct uv_loop_s *loop;
+    struct http_client *client;     /* For api_services. */
+    struct str api_server;          /* This and the next two as for kube_auth. */
+    struct str token_file, ca_file;
+    struct str cert_file, key_file; /* PEM, read again when they change. Empty: a certificate is made, */
+    struct str service;             /* for this Service, NAME.NAMESPACE, */
+    struct str dir;                 /* by an authority that is kept in this directory; empty: in memory. */
+    struct str api_services;        /* APIServices, commas between, whose caBundle becomes the authority. */
+};
+
+MUST_CHECK bool kube_cert_open(struct kube_cert **out, const struct kube_cert_options *options,
+                               struct err *err);
+/* For http_server_options. NULL: the files are bad. */
+struct tls_context *kube_cert_context(void *cert);
+struct str kube_cert_authority(const struct kube_cert *cert); /* PEM; empty when the files are given. */
+void kube_cert_close(struct kube_cert *cert);                 /* NULL is fine. */
 
 /* --- the APIs --- */
 

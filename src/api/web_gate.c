@@ -6,22 +6,20 @@
 #include "api/web_gate.h"
 
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/base64.h"
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text_file.h"
 #include "config.h"
 #include "net/password.h"
 #include "net/tls.h"
 #include "net/worker.h"
 
 #define VERDICTS_MAX            100
-#define FRESH_MS                2000 /* A file that changed just now may change again within its time stamp. */
 #define AUTHORIZATION_BYTES_MAX ((size_t)16 << 10)
 /* Of "fakepassword": who does not exist costs as much as who does. */
 #define NOBODYS_HASH "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
@@ -35,18 +33,12 @@ struct verdict {
     bool good;
 };
 
-/* A file as it was last seen. */
-struct stamp {
-    uint64_t hash;
-    bool is_fresh;
-};
-
 struct web_gate {
     struct web_gate_options options; /* Its path is the copy below. */
     char *path;
-    struct stamp stamp;     /* Of the file. */
-    struct stamp tls_stamp; /* And of what it names. */
-    struct arena arena;     /* Of web. */
+    struct text_file_stamp stamp;     /* Of the file. */
+    struct text_file_stamp tls_stamp; /* And of what it names. */
+    struct arena arena;               /* Of web. */
     struct config_web web;
     bool is_good;
     bool had_tls;
@@ -80,34 +72,6 @@ struct waiter {
 
 /* --- files --- */
 
-static void stamp_add(struct stamp *stamp, struct str path)
-{
-    struct stat state = {0};
-    if (path.len == 0)
-        return;
-    char *name = str_dup(path);
-    int failed = stat(name, &state);
-    mem_free(name);
-    uint64_t facts[] = {
-        failed ? 1 : 0,
-        (uint64_t)state.st_dev,
-        (uint64_t)state.st_ino,
-        (uint64_t)state.st_size,
-        (uint64_t)state.st_mtim.tv_sec,
-        (uint64_t)state.st_mtim.tv_nsec,
-        (uint64_t)state.st_ctim.tv_sec,
-        (uint64_t)state.st_ctim.tv_nsec,
-    };
-    int64_t age_ms = clock_wall_ms() - (int64_t)state.st_ctim.tv_sec * 1000;
-    stamp->hash = hash64_mix(stamp->hash, hash64(str_from((const char *)facts, sizeof(facts))));
-    stamp->is_fresh = stamp->is_fresh || (!failed && age_ms < FRESH_MS);
-}
-
-static bool stamp_differs(const struct stamp *before, const struct stamp *now)
-{
-    return before->hash != now->hash || before->is_fresh;
-}
-
 static void gate_note_error(struct web_gate *gate, const struct err *err)
 {
     if (gate->last_error && strcmp(gate->last_error, err->text) == 0)
@@ -126,11 +90,11 @@ static void gate_forget_error(struct web_gate *gate)
 /* The file as it is now. */
 static bool gate_refresh(struct web_gate *gate, struct err *err)
 {
-    struct stamp now = {0};
+    struct text_file_stamp now = {0};
     struct arena arena;
     struct config_web web;
-    stamp_add(&now, str_of(gate->path));
-    if (gate->is_good && !stamp_differs(&gate->stamp, &now))
+    text_file_stamp_add(&now, str_of(gate->path));
+    if (gate->is_good && !text_file_stamp_differs(&gate->stamp, &now))
         return true;
     arena_init(&arena, 0);
     gate->is_good = config_web_load(&web, str_of(gate->path), &arena, err);
@@ -142,7 +106,7 @@ static bool gate_refresh(struct web_gate *gate, struct err *err)
     gate->arena = arena;
     gate->web = web;
     if (now.hash != gate->stamp.hash)
-        gate->tls_stamp = (struct stamp){0};
+        gate->tls_stamp = (struct text_file_stamp){0};
     gate->stamp = now;
     return true;
 }
@@ -150,12 +114,12 @@ static bool gate_refresh(struct web_gate *gate, struct err *err)
 static bool gate_refresh_tls(struct web_gate *gate, struct err *err)
 {
     const struct config_web *web = &gate->web;
-    struct stamp now = {.hash = gate->stamp.hash, .is_fresh = gate->stamp.is_fresh};
+    struct text_file_stamp now = {.hash = gate->stamp.hash, .is_fresh = gate->stamp.is_fresh};
     struct tls_context *fresh;
-    stamp_add(&now, web->cert_file);
-    stamp_add(&now, web->key_file);
-    stamp_add(&now, web->client_ca_file);
-    if (gate->tls && !stamp_differs(&gate->tls_stamp, &now))
+    text_file_stamp_add(&now, web->cert_file);
+    text_file_stamp_add(&now, web->key_file);
+    text_file_stamp_add(&now, web->client_ca_file);
+    if (gate->tls && !text_file_stamp_differs(&gate->tls_stamp, &now))
         return true;
     if (!config_web_tls(&fresh, web, err))
         return false;
