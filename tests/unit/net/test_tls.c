@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/text_file.h"
 #include "net/tls.h"
 
 static struct err err;
@@ -226,6 +227,152 @@ static void test_tls_context_new__names_what_is_wrong(void **state)
     assert_null(context);
 }
 
+/* --- clients' certificates, judged later --- */
+
+/* A client's pair signed by `ca` (an authority's pair), with what tls_issue does not make: by openssl. */
+static void make_client(const char *name, const char *ca, const char *subject, const char *use,
+                        const char *days)
+{
+    char command[2000];
+    snprintf(
+        command, sizeof(command),
+        "cd %s && exec >/dev/null 2>&1 && "
+        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key "
+        "-out %s.csr -subj %s && printf 'extendedKeyUsage=%s\\nsubjectAltName=DNS:c.test\\n' > "
+        "%s.ext && openssl x509 -req -in %s.csr -CA %s.crt -CAkey %s.key -CAcreateserial -days "
+        "%s -extfile %s.ext -out %s.crt",
+        folder, name, name, subject, use, name, name, ca, ca, days, name, name);
+    assert_int_equal(system(command), 0);
+}
+
+static void read_text(struct buf *out, const char *name)
+{
+    char text[100];
+    buf_init(out, 65536);
+    if (!text_file_read(path(text, name), out, &err))
+        fail_msg("%s", err.text);
+}
+
+/* The client shows a pair, or nothing; the server asks for any. */
+static void pair_open_any(struct pair *pair, const char *name)
+{
+    char texts[5][100];
+    struct tls_options client = {.ca_file = path(texts[0], "ca.crt")};
+    struct tls_options server = {.server = true,
+                                 .cert_file = path(texts[1], "s.crt"),
+                                 .key_file = path(texts[2], "s.key"),
+                                 .client_cert_any = true};
+    char cert[60], key[60];
+    snprintf(cert, sizeof(cert), "%s.crt", name ? name : "");
+    snprintf(key, sizeof(key), "%s.key", name ? name : "");
+    if (name) {
+        client.cert_file = path(texts[3], cert);
+        client.key_file = path(texts[4], key);
+    }
+    if (!tls_context_new(&pair->contexts[0], &client, &err) ||
+        !tls_context_new(&pair->contexts[1], &server, &err) ||
+        !tls_new(&pair->ends[0], pair->contexts[0], STR("redis.test"), &err) ||
+        !tls_new(&pair->ends[1], pair->contexts[1], STR(""), &err))
+        fail_msg("%s", err.text);
+    for (int i = 0; i < 2; i++) {
+        buf_init(&pair->wire[i], 1 << 20);
+        buf_init(&pair->plain[i], 1 << 20);
+        assert_true(tls_handshake(pair->ends[i], &pair->wire[i], &err));
+    }
+    if (!carry(pair, 65536))
+        fail_msg("%s", err.text);
+    assert_true(tls_is_open(pair->ends[1]));
+}
+
+/* The handshake takes what comes; the verdict is that of the authorities which are asked. */
+static void test_tls_peer_verify__judges_by_the_trust(void **state)
+{
+    static const struct {
+        const char *name, *words;
+    } CASES[] = {
+        {"c-good", NULL},
+        {"c-late", "certificate has expired or is not yet valid"},
+        {"c-use", "certificate specifies an incompatible key usage"},
+        {"c-other", "certificate signed by unknown authority"},
+        {NULL, "client didn't provide a certificate"},
+    };
+    (void)state;
+    struct tls_issue authority = {.common_name = STR("other"), .days = 2};
+    struct buf ca, other_ca, other_key;
+    struct tls_trust *trust, *other;
+    char text[100];
+    buf_init(&other_ca, 65536);
+    buf_init(&other_key, 65536);
+    assert_true(tls_issue(&authority, &other_ca, &other_key, &err));
+    assert_true(text_file_write(path(text, "o.crt"), buf_str(&other_ca), &err));
+    assert_true(text_file_write(path(text, "o.key"), buf_str(&other_key), &err));
+    make_client("c-good", "ca", "/O=dev/O=ops/CN=bob", "clientAuth", "2");
+    make_client("c-late", "ca", "/CN=bob", "clientAuth", "-1");
+    make_client("c-use", "ca", "/CN=bob", "serverAuth", "2");
+    make_client("c-other", "o", "/CN=bob", "clientAuth", "2");
+    read_text(&ca, "ca.crt");
+    assert_true(tls_trust_new(&trust, buf_str(&ca), &err));
+    assert_true(tls_trust_new(&other, buf_str(&other_ca), &err));
+    assert_false(tls_trust_new(&(struct tls_trust *){NULL}, STR("junk"), &err));
+    for (size_t i = 0; i < COUNT_OF(CASES); i++) {
+        struct pair pair;
+        pair_open_any(&pair, CASES[i].name);
+        assert_false(tls_peer_verified(pair.ends[1]));
+        assert_int_equal(tls_peer_verify(pair.ends[1], trust, &err), CASES[i].words == NULL);
+        if (CASES[i].words && !strstr(err.text, CASES[i].words))
+            fail_msg("%s", err.text);
+        /* Asked again, the answer is the same; another trust has its own. */
+        assert_int_equal(tls_peer_verify(pair.ends[1], trust, &err), CASES[i].words == NULL);
+        bool is_other = CASES[i].name && strcmp(CASES[i].name, "c-other") == 0;
+        assert_int_equal(tls_peer_verify(pair.ends[1], other, &err), is_other);
+        pair_close(&pair);
+    }
+    tls_trust_unref(trust);
+    tls_trust_unref(other);
+    buf_deinit(&ca);
+    buf_deinit(&other_ca);
+    buf_deinit(&other_key);
+}
+
+/* Who it is: common name and organizations, of whoever shows a certificate. */
+static void test_tls_peer_read__tells_the_subject(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct tls_peer peer;
+    struct arena arena;
+    arena_init(&arena, 0);
+    pair_open_any(&pair, "c-good");
+    assert_true(tls_peer_read(pair.ends[1], &arena, &peer));
+    assert_true(str_eq(peer.common_name, STR("bob")));
+    assert_int_equal(peer.organization_count, 2);
+    assert_true(str_eq(peer.organizations[0], STR("dev")));
+    assert_true(str_eq(peer.organizations[1], STR("ops")));
+    pair_close(&pair);
+    pair_open_any(&pair, NULL);
+    assert_false(tls_peer_read(pair.ends[1], &arena, &peer));
+    pair_close(&pair);
+    arena_deinit(&arena);
+}
+
+/* A name of the certificate cannot smuggle in another one. */
+static void test_tls_issue__refuses_odd_names(void **state)
+{
+    (void)state;
+    static const struct str BAD[] = {{"a,DNS:b", 7}, {"a b", 3}, {"a\n", 2}, {"a/b", 3}};
+    for (size_t i = 0; i < COUNT_OF(BAD); i++) {
+        struct tls_issue issue = {
+            .common_name = STR("x"), .names = &BAD[i], .name_count = 1, .days = 2};
+        struct buf cert, key;
+        buf_init(&cert, 65536);
+        buf_init(&key, 65536);
+        assert_false(tls_issue(&issue, &cert, &key, &err));
+        assert_int_equal(cert.len + key.len, 0);
+        buf_deinit(&cert);
+        buf_deinit(&key);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +381,9 @@ int main(void)
         cmocka_unit_test(test_tls_feed__checks_the_client),
         cmocka_unit_test(test_tls_feed__refuses_junk),
         cmocka_unit_test(test_tls_context_new__names_what_is_wrong),
+        cmocka_unit_test(test_tls_peer_verify__judges_by_the_trust),
+        cmocka_unit_test(test_tls_peer_read__tells_the_subject),
+        cmocka_unit_test(test_tls_issue__refuses_odd_names),
     };
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }
