@@ -1,8 +1,10 @@
 """A stand-in for a Kubernetes API server: lists in pages and watches, with versions, bookmarks, selectors and the
-failures of the real one, over TLS with authorities of its own. Standard library, and the openssl command.
+failures of the real one, reviews of tokens and access, merge patches, over TLS with authorities of its own. Standard
+library, and the openssl command.
 
     kube = FakeKube(folder, tokens={"secret"})
     kube.put("pods", {"metadata": {"namespace": "ns", "name": "a"}, ...})     kube.delete("pods", "ns", "a")
+    kube.users["token"] = {"username": "alice", "groups": ["dev"]}     kube.allow = lambda spec: (True, "RBAC")
 """
 import base64
 import http.server
@@ -27,8 +29,10 @@ KINDS = {
     "ingresses": ("networking.k8s.io/v1", "Ingress"),
     "replicasets": ("apps/v1", "ReplicaSet"),
     "jobs": ("batch/v1", "Job"),
+    "configmaps": ("v1", "ConfigMap"),
+    "apiservices": ("apiregistration.k8s.io/v1", "APIService"),
 }
-PATH = re.compile(r"^(/api/v1|/apis/[a-z0-9.]+/v1)(?:/namespaces/([^/]+))?/([a-z]+)$")
+PATH = re.compile(r"^(/api/v1|/apis/[a-z0-9.]+/v1)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?$")
 
 
 def run_openssl(*arguments):
@@ -113,6 +117,9 @@ class FakeKube:
         self.compacted = 0  # Watches from below and continue tokens from below are gone.
         self.pages = {}  # continue token: (version, items)
         self.tokens = set(tokens)
+        self.users = {}  # token: user, for TokenReview.
+        self.allow = lambda spec: (True, "")  # For SubjectAccessReview.
+        self.reviews = []  # (kind, spec)
         self.certificates = certificates
         self.requests = []  # (path, query, headers)
         self.refusals = []  # [path pattern, code, reason]
@@ -258,13 +265,83 @@ class KubeHandler(http.server.BaseHTTPRequestHandler):
             if not match or match[3] not in KINDS:
                 raise Refused(404, "NotFound", "the server could not find the requested resource")
             selection = Selection(match[3], match[2], query)
-            if query.get("watch") in ("1", "true"):
+            if match[4]:
+                self.send_document(200, self.one(match))
+            elif query.get("watch") in ("1", "true"):
                 self.send_watch(selection, query)
             else:
                 self.send_document(200, self.list_page(selection, query))
         except Refused as e:
             self.send_document(e.code, e.status)
         except (Gone, ConnectionError, ssl.SSLError, TimeoutError):
+            self.close_connection = True
+
+    def one(self, match):
+        kube = self.kube
+        with kube.change:
+            item = kube.items[match[3]].get((match[2] or "", match[4]))
+        if item is None:
+            raise Refused(404, "NotFound", f'{match[3]} "{match[4]}" not found')
+        api, kind = KINDS[match[3]]
+        return dict({"kind": kind, "apiVersion": api}, **item)
+
+    # --- reviews and patches ---
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        kube = self.kube
+        with kube.change:
+            kube.requests.append((self.path, {}, dict(self.headers)))
+            kube.reviews.append((body.get("kind"), body.get("spec")))
+        try:
+            self.check(self.path)
+            if self.path == "/apis/authentication.k8s.io/v1/tokenreviews":
+                user = kube.users.get(body["spec"]["token"])
+                status = {"authenticated": True, "user": user} if user else {"user": {}, "error": "invalid bearer token"}
+            elif self.path == "/apis/authorization.k8s.io/v1/subjectaccessreviews":
+                allowed, reason = kube.allow(body["spec"])
+                status = {"allowed": allowed, "reason": reason}
+            else:
+                raise Refused(404, "NotFound", "the server could not find the requested resource")
+            self.send_document(201, dict(body, status=status))
+        except Refused as e:
+            self.send_document(e.code, e.status)
+        except (ConnectionError, ssl.SSLError, TimeoutError):
+            self.close_connection = True
+
+    @staticmethod
+    def merge(item, patch):
+        """RFC 7386."""
+        if not isinstance(patch, dict):
+            return patch
+        out = dict(item) if isinstance(item, dict) else {}
+        for name, value in patch.items():
+            if value is None:
+                out.pop(name, None)
+            else:
+                out[name] = KubeHandler.merge(out.get(name), value)
+        return out
+
+    def do_PATCH(self):
+        patch = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        with self.kube.change:
+            self.kube.requests.append((self.path, {}, dict(self.headers)))
+        try:
+            self.check(self.path)
+            match = PATH.match(self.path)
+            if not match or match[3] not in KINDS or not match[4]:
+                raise Refused(404, "NotFound", "the server could not find the requested resource")
+            if self.headers.get("Content-Type") != "application/merge-patch+json":
+                raise Refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
+            item = self.merge(self.one(match), patch)
+            spec = item.get("spec", {})
+            if match[3] == "apiservices" and spec.get("caBundle") and spec.get("insecureSkipTLSVerify"):
+                raise Refused(422, "Invalid", "spec.insecureSkipTLSVerify: Invalid value: may not be true if caBundle is present")
+            self.kube.put(match[3], item)
+            self.send_document(200, self.one(match))
+        except Refused as e:
+            self.send_document(e.code, e.status)
+        except (ConnectionError, ssl.SSLError, TimeoutError):
             self.close_connection = True
 
     def list_page(self, selection, query):
