@@ -500,11 +500,10 @@ static bool check_flags(struct exporter *exporter, struct err *err)
 {
     const struct flags *flags = exporter->flags;
     struct address address;
-    if (flags->tls_server_cert_file.len > 0 || flags->tls_server_key_file.len > 0 ||
-        flags->tls_server_ca_cert_file.len > 0 || flags->basic_auth_hash.len > 0)
+    if (flags->basic_auth_hash.len > 0)
         return err_set(err, ERR_BAD_DATA,
-                       "tls-server-* and basic-auth-hash-password are not supported; the exporter "
-                       "does not start open where a closed one was asked for");
+                       "basic-auth-hash-password is not supported; the exporter does not start "
+                       "open where a closed one was asked for");
     if (flags->redis_addr.len > 0 &&
         !redis_address_parse(&address, flags->redis_addr, &exporter->arena, err))
         return err_wrap(err, "redis.addr");

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "exporter.h"
+#include "listen_tls.h"
 #include "redis.h"
 
 #define STOP_GRACE_MS 2000
@@ -15,6 +16,7 @@ struct program {
     uv_loop_t loop;
     struct flags flags;
     struct exporter *exporter;
+    struct listen_tls tls;
     struct http_server *server;
     uv_signal_t on_term, on_int, on_hup;
     bool stopping;
@@ -84,6 +86,10 @@ static bool program_open(struct program *program, struct err *err)
         .ctx = program,
         .body_bytes_max = (size_t)1 << 20,
     };
+    if (!listen_tls_open(&program->tls, &program->flags, err))
+        return false;
+    options.tls_context = program->tls.context ? listen_tls_context : NULL;
+    options.tls_ctx = &program->tls;
     return exporter_open(&program->exporter, &program->loop, &program->flags, err) &&
            http_server_open(&program->server, &program->loop, &options, err);
 }
@@ -105,6 +111,7 @@ static int program_run(struct program *program)
     }
     uv_run(&program->loop, UV_RUN_DEFAULT);
     exporter_close(program->exporter);
+    listen_tls_close(&program->tls);
     ENSURE(uv_loop_close(&program->loop) == 0);
     return exit_code;
 }

@@ -2,10 +2,12 @@
 values agree, and what differs is listed here with its reason. Then what the peer cannot be compared in: TLS, broken
 servers, cluster-wide keys."""
 import concurrent.futures
+import http.client
 import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -461,6 +463,36 @@ def test_tls():
     redis.kill()
 
 
+def test_https__of_the_exporter_itself():
+    file = make_certificates(harness.new_folder("https"))
+    port = harness.free_port()
+    exporter = harness.Process("https-exporter", [
+        harness.NARTHEX, "redis-exporter", f"-web.listen-address=127.0.0.1:{port}", ADDRESS,
+        "-tls-server-cert-file=" + file("server.crt"), "-tls-server-key-file=" + file("server.key"),
+        "-tls-server-ca-cert-file=" + file("ca.crt"), "-tls-server-min-version=TLS1.3"]).spawn()
+
+    def ask(pair=("client.crt", "client.key"), newest=None):
+        context = ssl.create_default_context(cafile=file("ca.crt"))
+        if pair:
+            context.load_cert_chain(*map(file, pair))
+        if newest:
+            context.maximum_version = newest
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    assert "redis_up 1" in harness.wait_for("metrics over HTTPS", ask)
+    for more in ({"pair": None}, {"newest": ssl.TLSVersion.TLSv1_2}):
+        try:
+            raise AssertionError(f"{more}: {ask(**more)}")
+        except (ssl.SSLError, ConnectionError, http.client.HTTPException):
+            pass
+    assert exporter.stop() == 0
+
+
 def test_unix_socket():
     path = os.path.join(harness.new_folder("unix"), "redis.sock")
     redis = start_redis("--unixsocket", path, name="unix")
@@ -501,7 +533,7 @@ def test_flags():
     assert code == 0 and "-check-single-keys" in err and "REDIS_EXPORTER_CHECK_SINGLE_KEYS" in err
     assert run("--nosuch")[0] == 2 and run("-debug=perhaps")[0] == 2 and run("-connection-timeout=soon")[0] == 2
     assert run("--version")[0] == 0
-    assert run("-tls-server-cert-file=x")[0] == 1 and run("-check-keys=a=b=c")[0] == 1
+    assert run("-tls-server-cert-file=x")[0] == 1 and run("-tls-server-ca-cert-file=x")[0] == 1 and run("-check-keys=a=b=c")[0] == 1
     assert run("-redis.addr=nosuch://x")[0] == 1 and run("-script=/nonexistent.lua")[0] == 1
     port = harness.free_port()
     guarded = Exporter("guarded", port, [harness.NARTHEX, "redis-exporter", f"--web.listen-address=127.0.0.1:{port}",
