@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/number.h"
-#include "yaml_tree.h"
+#include "config/yaml_tree.h"
 
 #define NUMBER_MAX 64 /* Longer texts are no numbers. */
 

@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "config.h"
-#include "yaml_tree.h"
+#include "config/yaml_tree.h"
 
 /* Type, kind of value, type name in messages, type name of an item. "" is taken from the nested
  * section. */

@@ -9,7 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
-#include "yaml_tree.h"
+#include "config/yaml_tree.h"
 
 #include <yaml.h>
 
