@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "config.h"
+#include "model/labels.h"
 #include "model/target.h"
 #include "net/loop.h"
 
@@ -48,6 +49,26 @@ struct discovery_stats {
     uint64_t kubernetes_failures;
 };
 void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out);
+/* --- the objects that the watches of kubernetes_sd_configs know --- */
+
+struct kubernetes_object {
+    struct str namespace_name, name; /* namespace_name is empty of what is in none. */
+    const struct label *labels;      /* Sorted by name; a value may be empty. */
+    size_t label_count;
+};
+
+enum kubernetes_watched {
+    KUBERNETES_NOT_WATCHED,
+    KUBERNETES_SYNCING, /* Watched, but the first list is not here yet. */
+    KUBERNETES_PARTIAL, /* Only some: each watch has a selector, or other namespaces. */
+    KUBERNETES_WATCHED,
+};
+
+typedef void (*kubernetes_object_fn)(void *ctx, const struct kubernetes_object *object);
+/* Tells each object of a resource ("pods") in a namespace (empty: in any), in no order; when some only are watched, maybe
+ * one more than once. Nothing is told unless PARTIAL or WATCHED. Texts live until the loop goes on. */
+enum kubernetes_watched discovery_each_object(struct discovery *discovery, struct str resource,
+                                              struct str namespace_name, kubernetes_object_fn fn, void *ctx);
 /* Number of targets that discovery knows for a job. */
 size_t discovery_target_count(const struct discovery *discovery, struct str job);
 

@@ -297,6 +297,13 @@ void discovery_get_stats(const struct discovery *discovery, struct discovery_sta
     *out = discovery->stats;
 }
 
+enum kubernetes_watched discovery_each_object(struct discovery *discovery, struct str resource,
+                                              struct str namespace_name, kubernetes_object_fn fn,
+                                              void *ctx)
+{
+    return kube_hub_each_object(discovery->env.kube, resource, namespace_name, fn, ctx);
+}
+
 size_t discovery_target_count(const struct discovery *discovery, struct str job)
 {
     size_t count = 0;

@@ -57,16 +57,24 @@ enum kube_kind {
     KUBE_KIND_COUNT,
 };
 
-/* JSON with the fields that targets are made of, and nothing else. One allocation. */
+/* Labels as a reader of objects wants them. One allocation. */
+struct kube_labels {
+    size_t count;
+    struct label items[]; /* Sorted by name; the texts follow. */
+};
+
+/* JSON with the fields that targets are made of, and nothing else. One allocation, but for `labels`. */
 struct kube_object {
+    struct kube_labels *labels; /* Owned. NULL until somebody asked for them. */
     uint32_t key_len, text_len;
     uint32_t round; /* Of the list that it was last seen in. */
     char bytes[];   /* The key, "namespace/name" or "name"; then the text. */
 };
 
+void kube_object_free(struct kube_object *object); /* NULL is fine. */
 struct str kube_object_key(const struct kube_object *object);
 struct str kube_object_text(const struct kube_object *object);
-/* `root` is the object as the API server sent it. Free with mem_free. */
+/* `root` is the object as the API server sent it. */
 MUST_CHECK bool kube_object_new(struct kube_object **out, enum kube_kind kind,
                                 const struct json *root, struct err *err);
 /* "/api/v1" and "pods", and whether objects are in namespaces. */
@@ -170,7 +178,19 @@ void kube_watch_join(struct kube_hub *hub, const struct kube_watch_options *opti
                      struct kube_listener *listener);
 void kube_watch_leave(struct kube_listener *listener); /* Closes the watch after the last. */
 bool kube_watch_synced(const struct kube_watch *watch);
+/* Whether it is about a kind and has objects of a namespace (empty: of all); *whole: all of them. */
+bool kube_watch_sees(const struct kube_watch *watch, enum kube_kind kind, struct str namespace,
+                     bool *whole);
 const struct kube_store *kube_watch_store(const struct kube_watch *watch);
+
+/* The watch behind a node of hub->watches. */
+struct kube_watch *kube_watch_of(struct list_node *node);
+
+/* --- kubernetes_read.c: for who asks about objects, not about targets --- */
+
+enum kubernetes_watched kube_hub_each_object(struct kube_hub *hub, struct str resource,
+                                             struct str namespace, kubernetes_object_fn fn,
+                                             void *ctx);
 
 /* --- kubernetes_group.c: targets of one object --- */
 

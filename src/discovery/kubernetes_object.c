@@ -155,6 +155,13 @@ bool kube_kind_find(struct str role, enum kube_kind *out)
     return false;
 }
 
+void kube_object_free(struct kube_object *object)
+{
+    if (object)
+        mem_free(object->labels);
+    mem_free(object);
+}
+
 struct str kube_object_key(const struct kube_object *object)
 {
     return (struct str){object->bytes, object->key_len};

@@ -15,7 +15,7 @@ void kube_store_init(struct kube_store *store, kube_store_fn on_changed, void *c
 void kube_store_deinit(struct kube_store *store)
 {
     VEC_EACH (object, &store->slots)
-        mem_free(*object);
+        kube_object_free(*object);
     VEC_FREE(&store->slots);
     VEC_FREE(&store->free);
     map_deinit(&store->map);
@@ -46,7 +46,7 @@ static void slot_fill(struct kube_store *store, uint32_t slot, struct kube_objec
         store->bytes -= object_bytes(before);
     store->bytes += object_bytes(object);
     store->slots.items[slot] = object;
-    mem_free(before);
+    kube_object_free(before);
 }
 
 void kube_store_put(struct kube_store *store, struct kube_object *object)
@@ -59,7 +59,7 @@ void kube_store_put(struct kube_store *store, struct kube_object *object)
     if (!fresh && str_eq(kube_object_text(store->slots.items[slot]), kube_object_text(object))) {
         store->slots.items[slot]->round = store->round;
         store->on_changed(store->ctx, key, KUBERNETES_UPDATE, false);
-        mem_free(object);
+        kube_object_free(object);
         return;
     }
     if (fresh) {
@@ -82,7 +82,7 @@ static void slot_remove(struct kube_store *store, uint32_t slot)
     VEC_PUSH(&store->free, slot);
     store->bytes -= object_bytes(object);
     store->on_changed(store->ctx, key, KUBERNETES_DELETE, true);
-    mem_free(object);
+    kube_object_free(object);
 }
 
 void kube_store_remove(struct kube_store *store, struct str key)

@@ -121,7 +121,7 @@ static bool take_gone(struct kube_watch *watch, const struct json *root, struct 
     if (!kube_object_new(&object, watch->kind, root, err))
         return false;
     kube_store_remove(&watch->store, kube_object_key(object));
-    mem_free(object);
+    kube_object_free(object);
     return true;
 }
 
@@ -569,4 +569,21 @@ bool kube_watch_synced(const struct kube_watch *watch)
 const struct kube_store *kube_watch_store(const struct kube_watch *watch)
 {
     return &watch->store;
+}
+
+struct kube_watch *kube_watch_of(struct list_node *node)
+{
+    return CONTAINER_OF(node, struct kube_watch, node);
+}
+
+bool kube_watch_sees(const struct kube_watch *watch, enum kube_kind kind, struct str namespace,
+                     bool *whole)
+{
+    char *all = kube_api_path(kind, STR_EMPTY), *one = kube_api_path(kind, namespace);
+    bool has_all = strcmp(watch->path, all) == 0, has_one = strcmp(watch->path, one) == 0;
+
+    mem_free(all);
+    mem_free(one);
+    *whole = (has_all || has_one) && watch->query[0] == '\0';
+    return watch->kind == kind && (has_all || has_one || namespace.len == 0);
 }

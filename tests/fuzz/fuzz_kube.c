@@ -37,7 +37,7 @@ static void fuzz_object(const struct json *root)
         self = object;
         if (kind <= KUBE_INGRESS)
             target_group_unref(kube_group_new(kind, object, &lookup));
-        mem_free(object);
+        kube_object_free(object);
     }
 }
 

@@ -109,7 +109,7 @@ static void test_object__keeps_what_targets_are_made_of(void **state)
             "\"\\\"y\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":"
             "80}]"
             "}]},\"status\":{\"podIP\":\"1.2.3.4\"}}")));
-    mem_free(object);
+    kube_object_free(object);
 }
 
 /* Anything may come over the wire. */
