@@ -1,0 +1,56 @@
+/* serve: what the requests of the metrics APIs have in common.
+ *
+ *     kube_handle -> ask -> kube_auth_check -> serve -> answer                at once, on the loop
+ *                                                   -> call_submit -> lane: run -> loop: answer
+ *
+ * A call lives in its request's arena and ends with its answer, which is given exactly once. */
+#ifndef KUBE_SERVE_H
+#define KUBE_SERVE_H
+
+#include <stdatomic.h>
+
+#include "base/job.h"
+#include "base/list.h"
+#include "documents.h"
+#include "kube.h"
+#include "usage.h"
+
+#define ANSWER_BYTES_MAX ((size_t)64 << 20)
+
+struct kube {
+    struct kube_options options;
+    struct rule_set *rules; /* A reference. */
+    struct ask_groups groups;
+    char *rules_file, *version; /* Owned copies of the options'. */
+    struct list calls;          /* On the lane, or on their way. */
+};
+
+struct call {
+    struct kube *kube;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    struct ask ask;
+    struct err path_err; /* Of an ask that is nothing. */
+    /* From call_submit on: */
+    struct job job;
+    struct list_node node;
+    atomic_bool canceled;
+    struct storage *storage;
+    struct rule_set *rules; /* A reference. */
+    struct objects objects;
+    struct arena arena; /* The lane's. */
+    struct buf out;
+    struct err err;
+    int64_t now_ms;
+    /* On the lane: writes the answer, or fills err. */
+    bool (*run)(struct call *call, struct buf *out, struct err *err);
+    /* On the loop; NULL: JSON with status 200, or a Status. Must answer; takes out. */
+    void (*finish)(struct call *call);
+};
+
+void call_submit(struct call *call);
+struct finder call_finder(struct call *call);
+struct evaluator call_evaluator(const struct call *call);
+void call_answer(struct call *call, int status, struct buf *body); /* JSON; takes body. */
+
+#endif
