@@ -67,6 +67,8 @@ void api_set_reload_failed(struct api *api); /* The last reload was refused. */
 void api_set_ready(struct api *api, bool ready);
 void api_set_stopping(struct api *api);
 void api_set_server(struct api *api, const struct http_server *server); /* For its own figures. */
+/* Who answers /api/v1/kube/explain; without one the metrics APIs are off. Borrows ctx. */
+void api_set_explain(struct api *api, void (*explain)(void *ctx, struct http_exchange *exchange), void *ctx);
 /* The handler for http_server_options. ctx is the api. */
 void api_handle(void *api, struct http_exchange *exchange);
 /* Cancels queries in flight; they still answer. */

@@ -24,6 +24,7 @@
 #include "query.h"
 #include "remote.h"
 #include "scrape.h"
+#include "server_kube.h"
 #include "storage.h"
 
 #define STOP_GRACE_MS  2000
@@ -48,6 +49,7 @@ struct server {
     struct write_receiver *write_receiver;
     struct api *api;
     struct web_gate *gate;
+    struct kube_parts kube;
     VEC(struct http_server *) listeners;
     size_t listeners_open;
     bool stopping;
@@ -178,6 +180,8 @@ static void open_done(struct job *job)
     if (option_bool(server->options, "web.enable-remote-write-receiver"))
         server->write_receiver = write_receiver_open(server->storage);
     api_attach_storage(server->api, server->storage, server->scraper, server->write_receiver);
+    if (server->kube.kube)
+        kube_attach_storage(server->kube.kube, server->storage);
     apply_config(server);
     api_set_ready(server->api, true);
     LOG_I("Server is ready to receive web requests.");
@@ -240,6 +244,12 @@ static bool server_reload(void *ctx, struct err *err)
     LOG_I("Loading configuration file", "filename", log_str(path));
     if (!config_load(&config, path, err)) {
         err_wrap(err, "couldn't load configuration (--config.file=\"" STR_FMT "\")", STR_ARG(path));
+        LOG_E("Error reloading config", "err", err->text);
+        api_set_reload_failed(server->api);
+        return false;
+    }
+    if (server->kube.kube && !kube_reload(server->kube.kube, err)) {
+        config_unref(config);
         LOG_E("Error reloading config", "err", err->text);
         api_set_reload_failed(server->api);
         return false;
@@ -347,6 +357,8 @@ static void server_stop(struct server *server)
     else
         server->scraper_stopped = true;
     api_cancel_queries(server->api);
+    if (server->kube.kube)
+        kube_cancel(server->kube.kube);
     for (size_t i = 0; i < server->listeners.count; i++)
         http_server_close(server->listeners.items[i], STOP_GRACE_MS, on_listener_closed, server);
     stop_if_quiet(server);
@@ -381,6 +393,7 @@ static void server_close(struct server *server)
     write_receiver_close(server->write_receiver);
     storage_close(server->storage);
     web_gate_close(server->gate);
+    close_kube(&server->kube);
     api_close(server->api);
     config_unref(server->config);
     uv_close((uv_handle_t *)&server->on_term, NULL);
@@ -553,6 +566,23 @@ static bool listen_begin(struct server *server, struct err *err)
     return true;
 }
 
+static bool kube_begin(struct server *server, struct err *err)
+{
+    struct kube_env env = {
+        .options = server->options,
+        .loop = &server->loop,
+        .discovery = server->discovery,
+        .query_lane = server->query_lane,
+        .api = server->api,
+    };
+    bool good = open_kube(&server->kube, &env, err);
+    if (server->kube.listener) {
+        VEC_PUSH(&server->listeners, server->kube.listener);
+        server->listeners_open++;
+    }
+    return good;
+}
+
 int server_run(const struct options *options, struct config *config)
 {
     struct server server = {.options = options, .config = config};
@@ -562,7 +592,7 @@ int server_run(const struct options *options, struct config *config)
     signals_begin(&server);
     lanes_begin(&server);
     if (discovery_begin(&server, &err) && api_begin(&server, &err) && gate_begin(&server, &err) &&
-        listen_begin(&server, &err)) {
+        listen_begin(&server, &err) && kube_begin(&server, &err)) {
         storage_begin(&server);
         auto_reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);

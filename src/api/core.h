@@ -69,6 +69,8 @@ struct api {
     struct timer *sweep; /* Runs while works are there: ends those that waited too long. */
     bool sweeping;
     uint64_t federation_errors;
+    void (*explain)(void *ctx, struct http_exchange *exchange); /* NULL: no metrics APIs. */
+    void *explain_ctx;
 };
 
 struct route;

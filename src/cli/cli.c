@@ -50,6 +50,11 @@ static const struct command {
      command_test_promql,
      "test promql [--enable-feature=NAMES] FILE...\n      Run files of the language of Prometheus' "
      "tests of PromQL (load, eval, clear)."},
+    {{"kube", "explain"},
+     command_kube_explain,
+     "kube explain [--namespace=NS] [--resource=pods] [--name=NAME] [--selector=S] "
+     "[--metric-selector=S] [--external] URL METRIC\n      Why a metric of the metrics APIs has its "
+     "value, or none."},
     {{"tsdb", "list"},
      command_tsdb_list,
      "tsdb list [-r] [DIR]\n      List the published days. A server may run on the directory."},

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -26,6 +27,10 @@ struct str command_flag_value(const struct command_line *line,
                               const char *name); /* ptr NULL when not given. */
 struct str command_arg(const struct command_line *line, size_t index, const char *otherwise);
 
+/* POSTs a form to <server><path> and waits for the answer, whatever its status. */
+MUST_CHECK bool command_post(struct str server, const char *path, struct str form, struct buf *body,
+                             int *status, struct err *err);
+
 int command_check_config(int argc, char **argv);
 int command_check_web_config(int argc, char **argv);
 int command_query_instant(int argc, char **argv);
@@ -35,6 +40,7 @@ int command_query_labels(int argc, char **argv);
 int command_promql_format(int argc, char **argv);
 int command_promql_label_matchers(int argc, char **argv);
 int command_test_promql(int argc, char **argv);
+int command_kube_explain(int argc, char **argv);
 int command_tsdb_list(int argc, char **argv);
 int command_tsdb_analyze(int argc, char **argv);
 int command_tsdb_dump(int argc, char **argv);

@@ -91,6 +91,19 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     return ask->err.code == ERR_NONE;
 }
 
+bool command_post(struct str server, const char *path, struct str form, struct buf *body,
+                  int *status, struct err *err)
+{
+    struct ask ask = {0};
+
+    buf_init(&ask.body, ANSWER_BYTES_MAX);
+    bool good = ask_server(&ask, server, path, form, false, err);
+    buf_swap(body, &ask.body);
+    buf_deinit(&ask.body);
+    *status = ask.status;
+    return good;
+}
+
 static int compare_label(const void *a, const void *b)
 {
     return str_cmp(((const struct label *)a)->name, ((const struct label *)b)->name);
