@@ -22,7 +22,7 @@ fuzz:
 
 # What single floors do, then Narthex beside its peers; lines `name value unit`, kept in build/release/bench.txt. Some
 # twenty minutes; FULL=1 takes the sizes that docs promise (hours). BESIDE=disk runs one of the programs of BESIDE.
-BESIDE ?= load query disk memory ingest churn
+BESIDE ?= load query disk memory ingest churn kube
 bench:
 	.ci/install.sh
 	.ci/peers.sh --all

@@ -108,6 +108,8 @@ MUST_CHECK bool kube_open(struct kube **out, const struct kube_options *options,
 void kube_attach_storage(struct kube *kube, struct storage *storage);
 /* Reads the rules file anew; on an error the rules in force stay. */
 MUST_CHECK bool kube_reload(struct kube *kube, struct err *err);
+/* Of the rules file's bytes as they are now; 0 when there is none, or it cannot be read. */
+uint64_t kube_rules_checksum(const struct kube *kube);
 /* The handler for http_server_options. ctx is the kube. */
 void kube_handle(void *kube, struct http_exchange *exchange);
 /* GET /api/v1/kube/explain?metric=...&namespace=...&resource=...&name=...&labelSelector=...&metricLabelSelector=...: which

@@ -236,6 +236,13 @@ static void storage_begin(struct server *server)
 
 /* --- reload --- */
 
+/* Of all files that a reload reads. */
+static uint64_t files_checksum(const struct server *server)
+{
+    uint64_t rules = server->kube.kube ? kube_rules_checksum(server->kube.kube) : 0;
+    return config_checksum(server->config) + rules;
+}
+
 static bool server_reload(void *ctx, struct err *err)
 {
     struct server *server = ctx;
@@ -258,7 +265,7 @@ static bool server_reload(void *ctx, struct err *err)
     server->config = config;
     apply_config(server);
     if (server->reload_timer)
-        server->config_sum = config_checksum(config);
+        server->config_sum = files_checksum(server);
     LOG_I("Completed loading of configuration file", "filename", log_str(path));
     return true;
 }
@@ -268,7 +275,7 @@ static void reload_timer_fire(void *ctx)
 {
     struct server *server = ctx;
     struct err err = {0};
-    if (server->stopping || config_checksum(server->config) == server->config_sum)
+    if (server->stopping || files_checksum(server) == server->config_sum)
         return;
     LOG_I("Configuration file change detected, reloading the configuration.");
     (void)!server_reload(server, &err);
@@ -281,7 +288,7 @@ static void auto_reload_begin(struct server *server)
         !feature_is_on(server->options, "auto-reload-config"))
         return;
     server->reload_timer = timer_new(&server->loop, reload_timer_fire, server);
-    server->config_sum = config_checksum(server->config);
+    server->config_sum = files_checksum(server);
     timer_start(server->reload_timer, interval_ms, interval_ms);
 }
 

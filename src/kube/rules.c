@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "config/yaml_tree.h"
 #include "model/duration.h"
@@ -479,6 +480,17 @@ bool rule_set_load(struct rule_set **out, struct str path, struct err *err)
                 (rule_set_parse(out, buf_str(&text), err) || err_wrap(err, STR_FMT, STR_ARG(path)));
     buf_deinit(&text);
     return good;
+}
+
+uint64_t rule_file_checksum(struct str path)
+{
+    struct err err = {0};
+    struct buf text;
+
+    buf_init(&text, FILE_BYTES_MAX);
+    uint64_t sum = path.len > 0 && file_read(path, &text, &err) ? hash64(buf_str(&text)) : 0;
+    buf_deinit(&text);
+    return sum;
 }
 
 struct rule_set *rule_set_ref(struct rule_set *set)

@@ -100,6 +100,7 @@ struct rule_set {
 MUST_CHECK bool rule_set_parse(struct rule_set **out, struct str text, struct err *err);
 /* From a file; an empty path: the rules that are built in. Errors name the file. */
 MUST_CHECK bool rule_set_load(struct rule_set **out, struct str path, struct err *err);
+uint64_t rule_file_checksum(struct str path);
 struct rule_set *rule_set_ref(struct rule_set *set);
 void rule_set_unref(struct rule_set *set); /* NULL is fine. */
 /* The metric that a rule makes of a series' name; false: none. */

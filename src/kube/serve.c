@@ -352,6 +352,11 @@ bool kube_reload(struct kube *kube, struct err *err)
     return true;
 }
 
+uint64_t kube_rules_checksum(const struct kube *kube)
+{
+    return rule_file_checksum(str_of(kube->rules_file));
+}
+
 void kube_cancel(struct kube *kube)
 {
     LIST_EACH (node, &kube->calls) {
