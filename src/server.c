@@ -385,6 +385,7 @@ static void server_close(struct server *server)
     discovery_close(server->discovery);
     if (server->scraper)
         scraper_free(server->scraper);
+    kube_door_close(&server->kube.door);
     http_client_close(server->client);
     if (server->storage)
         (void)storage_tick(server->storage, clock_mono_ms());
@@ -578,6 +579,7 @@ static bool kube_begin(struct server *server, struct err *err)
     struct kube_env env = {
         .options = server->options,
         .loop = &server->loop,
+        .client = server->client,
         .discovery = server->discovery,
         .query_lane = server->query_lane,
         .api = server->api,

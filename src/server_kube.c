@@ -19,6 +19,7 @@ static bool open_apis(struct kube_parts *out, const struct kube_env *env, struct
         .loop = env->loop,
         .discovery = env->discovery,
         .query_lane = env->query_lane,
+        .auth = out->door.auth,
         .rules_file = option_string(options, "kube.rules-file"),
         .serve_external = option_bool(options, "kube.external-metrics"),
         .serve_resource = option_bool(options, "kube.resource-metrics"),
@@ -43,6 +44,7 @@ static bool open_listener(struct kube_parts *out, const struct kube_env *env, st
         .read_timeout_ms = option_duration_ms(env->options, "web.read-timeout"),
         .write_timeout_ms = 60000,
     };
+    kube_door_set_listener(&out->door, &options);
     if (!http_server_open(&out->listener, env->loop, &options, err))
         return false;
     LOG_I("Serving the metrics APIs of Kubernetes on", "address", log_str(options.address), "port",
@@ -55,7 +57,8 @@ bool open_kube(struct kube_parts *out, const struct kube_env *env, struct err *e
     *out = (struct kube_parts){0};
     if (option_string(env->options, "kube.listen-address").len == 0)
         return true;
-    if (!open_apis(out, env, err) || !open_listener(out, env, err))
+    if (!kube_door_open(&out->door, env->options, env->loop, env->client, err) ||
+        !open_apis(out, env, err) || !open_listener(out, env, err))
         return false;
     api_set_explain(env->api, explain, out->kube);
     return true;

@@ -7,15 +7,18 @@
 #include "kube.h"
 #include "net/http_server.h"
 #include "options.h"
+#include "server_tls.h"
 
 struct kube_parts {
     struct kube *kube;            /* NULL: not asked for. */
+    struct kube_door door;        /* Closed before the client. */
     struct http_server *listener; /* Whoever opened it closes it. */
 };
 
 struct kube_env {
     const struct options *options;
     struct uv_loop_s *loop;
+    struct http_client *client;
     struct discovery *discovery;
     struct lane *query_lane;
     struct api *api; /* Is told who explains. */

@@ -5,9 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* Only who opens a kube_auth links its code in. */
-#pragma weak kube_auth_check
-
 #define NOT_FOUND "the server could not find the metric "
 
 /* --- answers --- */

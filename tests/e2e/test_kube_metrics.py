@@ -57,7 +57,7 @@ class World:
                        "  relabel_configs: [{source_labels: [job], regex: none, action: keep}]\n")
         self.port = free_port()
         self.rules_path = None
-        args = [f"--kube.listen-address=127.0.0.1:{self.port}", *args]
+        args = [f"--kube.listen-address=127.0.0.1:{self.port}", "--kube.insecure-no-auth", *args]
         if rules is not None:
             self.rules_path = write_file(os.path.join(new_folder("rules"), "rules.yml"), rules)
             args.append("--kube.rules-file=" + self.rules_path)
@@ -342,7 +342,8 @@ def test_rules_of_prometheus_adapter():
 def test_a_bad_rules_file_ends_the_start():
     folder = new_folder("rules")
     path = write_file(os.path.join(folder, "rules.yml"), "rules:\n- seriesQuery: up\n  metricQuery: up\n")
-    server = Server("", [f"--kube.listen-address=127.0.0.1:{free_port()}", "--kube.rules-file=" + path], ready=False)
+    server = Server("", [f"--kube.listen-address=127.0.0.1:{free_port()}", "--kube.insecure-no-auth",
+                         "--kube.rules-file=" + path], ready=False)
     server.spawn()
     assert server.exit_code() != 0
     assert "rules.yml: line 3: field metricQuery is not known in a rule" in server.log(), server.log()
