@@ -3,9 +3,19 @@
 
 #include "base/log.h"
 
+/* All that was given, commas between. */
+static void join_flag(struct buf *out, const struct options *options, const char *name)
+{
+    for (size_t i = 0; i < option_count(options, name); i++)
+        buf_addf(out, "%s" STR_FMT, i ? "," : "", STR_ARG(option_at(options, name, i)));
+}
+
 static bool cert_open(struct kube_door *door, const struct options *options, struct uv_loop_s *loop,
                       struct http_client *client, struct err *err)
 {
+    struct buf services;
+    buf_init(&services, 1 << 16);
+    join_flag(&services, options, "kube.api-services");
     struct kube_cert_options cert = {
         .loop = loop,
         .client = client,
@@ -16,16 +26,18 @@ static bool cert_open(struct kube_door *door, const struct options *options, str
         .key_file = option_string(options, "kube.key-file"),
         .service = option_string(options, "kube.service"),
         .dir = option_string(options, "storage.tsdb.path"),
-        .api_services = option_string(options, "kube.api-services"),
+        .api_services = buf_str(&services),
     };
     bool has_file = cert.cert_file.len > 0 || cert.key_file.len > 0;
+    bool good = true;
     if (has_file || cert.service.len > 0)
-        return kube_cert_open(&door->cert, &cert, err);
-    if (option_bool(options, "kube.insecure-no-auth"))
-        return true;
-    return err_set(err, ERR_BAD_DATA,
-                   "--kube.listen-address needs --kube.cert-file and --kube.key-file, or "
-                   "--kube.service to make a certificate for");
+        good = kube_cert_open(&door->cert, &cert, err);
+    else if (!option_bool(options, "kube.insecure-no-auth"))
+        good = err_set(err, ERR_BAD_DATA,
+                       "--kube.listen-address needs --kube.cert-file and --kube.key-file, or "
+                       "--kube.service to make a certificate for");
+    buf_deinit(&services);
+    return good;
 }
 
 bool kube_door_open(struct kube_door *out, const struct options *options, struct uv_loop_s *loop,
