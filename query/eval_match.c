@@ -29,17 +29,16 @@ struct matcher_state {
     uint32_t *many_ids, *one_ids;
     size_t group_count;
     struct group_lists many_lists, one_lists;
+    size_t steps; /* Matched are those before it: all but for errors. */
     VEC(struct pair) pairs;
 };
 
-static bool meet(const struct series *a, const struct series *b, size_t *step)
+static bool meet(const struct series *a, const struct series *b, size_t steps)
 {
     size_t from = a->from > b->from ? a->from : b->from, to = a->to < b->to ? a->to : b->to;
-    for (size_t t = from; t < to; t++) {
-        if (series_has(a, t) && series_has(b, t)) {
-            *step = t;
+    for (size_t t = from; t < to && t < steps; t++) {
+        if (series_has(a, t) && series_has(b, t))
             return true;
-        }
     }
     return false;
 }
@@ -146,33 +145,59 @@ static uint64_t *steps_of_many(const struct matcher_state *state)
     return steps;
 }
 
+/* Two series of a group on the "one" side that have a value at the same step: the first such step,
+ * and the first series there, as Prometheus finds it step by step. */
+struct duplicate {
+    size_t step;
+    const struct series *first, *second; /* second NULL: none. */
+};
+
+static void find_duplicate(const struct matcher_state *state, uint32_t group,
+                           const uint64_t *steps_checked, const struct series **seen,
+                           struct duplicate *found)
+{
+    const struct group_lists *lists = &state->one_lists;
+
+    memset(seen, 0, state->frame->steps * sizeof(*seen));
+    for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
+        const struct series *series = &state->one.items[i];
+        for (size_t t = series->from; t < series->to; t++) {
+            if (!series_has(series, t) || (steps_checked && !bitmap_has(steps_checked, t)))
+                continue;
+            if (seen[t] &&
+                (!found->second || t < found->step || (t == found->step && series < found->second)))
+                *found = (struct duplicate){t, seen[t], series};
+            if (!seen[t])
+                seen[t] = series;
+        }
+    }
+}
+
+static bool fail_many_to_one(bool one_to_one, struct err *err)
+{
+    return err_set(err, ERR_EXECUTION, "multiple matches for labels: %s",
+                   one_to_one ? "many-to-one matching must be explicit (group_left/group_right)"
+                              : "grouping labels must ensure unique matches");
+}
+
 /* Two series of one group on the "one" side may not have a value at the same step. */
-static bool check_one_side(struct matcher_state *state, struct err *err)
+static bool find_duplicates(struct matcher_state *state, struct duplicate *found, struct err *err)
 {
     const struct frame *frame = state->frame;
     const struct group_lists *lists = &state->one_lists;
     bool fills = state->matching->has_fill_left || state->matching->has_fill_right;
     const struct series **seen = NULL;
-    uint64_t *any_many = NULL;
+    uint64_t *steps_checked = NULL;
+
     for (size_t g = 0; g < state->group_count; g++) {
         uint32_t first = lists->first[g];
         if (first == MAP_NONE || lists->next[first] == MAP_NONE)
             continue;
-        if (!any_many) {
-            any_many = steps_of_many(state);
+        if (!seen) {
+            steps_checked = fills ? NULL : steps_of_many(state);
             seen = arena_alloc_array(&frame->query->arena, frame->steps, sizeof(*seen));
         }
-        memset(seen, 0, frame->steps * sizeof(*seen));
-        for (uint32_t i = first; i != MAP_NONE; i = lists->next[i]) {
-            const struct series *series = &state->one.items[i];
-            for (size_t t = series->from; t < series->to; t++) {
-                if (!series_has(series, t) || (!fills && !bitmap_has(any_many, t)))
-                    continue;
-                if (seen[t])
-                    return fail_many_to_many(state, seen[t], series, err);
-                seen[t] = series;
-            }
-        }
+        find_duplicate(state, (uint32_t)g, steps_checked, seen, found);
         if (!query_check(frame->query, err))
             return false;
     }
@@ -187,9 +212,9 @@ static bool pair_labels_equal(const void *ctx, const void *key, uint32_t value)
 }
 
 /* Do two pairs have a value at the same step? */
-static bool pairs_meet(const struct frame *frame, const struct pair *a, const struct pair *b)
+static bool pairs_meet(size_t steps, const struct pair *a, const struct pair *b)
 {
-    for (size_t t = 0; t < frame->steps; t++)
+    for (size_t t = 0; t < steps; t++)
         if (series_has(a->many, t) && series_has(a->one, t) && series_has(b->many, t) &&
             series_has(b->one, t))
             return true;
@@ -217,16 +242,12 @@ static bool check_pairs(struct matcher_state *state, struct err *err)
             found = map_find(&map, hash, pair, pair_labels_equal, state);
         previous[i] = found;
         for (uint32_t j = found; ok && j != MAP_NONE; j = previous[j])
-            ok = !pairs_meet(state->frame, pair, &state->pairs.items[j]);
+            ok = !pairs_meet(state->steps, pair, &state->pairs.items[j]);
         if (found != MAP_NONE && !one_to_one)
             map_remove(&map, hash, found);
         if (!one_to_one)
             map_insert(&map, hash, i);
-        ok = ok || err_set(err, ERR_EXECUTION,
-                           one_to_one ? "multiple matches for labels: many-to-one matching must be "
-                                        "explicit (group_left/group_right)"
-                                      : "multiple matches for labels: grouping labels must ensure "
-                                        "unique matches");
+        ok = ok || fail_many_to_one(one_to_one, err);
         if (ok && i % 64 == 0)
             ok = query_check(state->frame->query, err);
     }
@@ -264,8 +285,7 @@ static struct series *fill_series(struct matcher_state *state, const struct vect
 static void add_pair(struct matcher_state *state, const struct series *many,
                      const struct series *one, uint32_t group, size_t order)
 {
-    size_t step;
-    if (!many || !one || !meet(many, one, &step))
+    if (!many || !one || !meet(many, one, state->steps))
         return;
     struct pair pair = {.many = many, .one = one, .group = group, .order = order};
     pair.labels = result_labels(state, many->labels, one->labels);
@@ -382,10 +402,16 @@ bool eval_match(const struct frame *frame, struct expr *binary, struct vector *l
         match_groups(frame, matching, &state.many, &state.one, &state.many_ids, &state.one_ids);
     lists_of_ids(&state.many_lists, arena, &state.many, state.many_ids, state.group_count);
     lists_of_ids(&state.one_lists, arena, &state.one, state.one_ids, state.group_count);
-    bool ok = check_one_side(&state, err);
+    /* Errors come as Prometheus finds them, step by step: pairs may be wrong at an earlier one. */
+    struct duplicate duplicate = {.step = frame->steps};
+    bool ok = find_duplicates(&state, &duplicate, err);
+    state.steps = duplicate.step;
     for (uint32_t g = 0; ok && g < state.group_count; g++)
         ok = pair_group(&state, g, err);
-    ok = ok && check_pairs(&state, err) && pairs_values(&state, out, err);
+    ok = ok && check_pairs(&state, err);
+    if (ok && duplicate.second)
+        ok = fail_many_to_many(&state, duplicate.first, duplicate.second, err);
+    ok = ok && pairs_values(&state, out, err);
     VEC_FREE(&state.pairs);
     return ok;
 }
