@@ -1,5 +1,5 @@
 # A thin face over CMake presets and .ci; nothing is decided here.
-.PHONY: build run test fuzz bench format clean
+.PHONY: build run test fuzz fuzz-promql bench format clean
 
 build:
 	.ci/install.sh
@@ -19,6 +19,12 @@ test:
 fuzz:
 	.ci/install.sh
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) .ci/fuzz.sh
+
+# Random PromQL beside Debian's Prometheus for FUZZ_SECONDS (3600); FUZZ_SEED=n repeats a run.
+fuzz-promql: build
+	.ci/peers.sh
+	NARTHEX=$(CURDIR)/build/release/narthex PEERS=$(CURDIR)/build/peers PYTHONDONTWRITEBYTECODE=1 \
+		python3 tests/e2e/fuzz_promql.py
 
 # What single floors do, then Narthex beside its peers; lines `name value unit`, kept in build/release/bench.txt. Some
 # twenty minutes; FULL=1 takes the sizes that docs promise (hours). BESIDE=disk runs one of the programs of BESIDE.
