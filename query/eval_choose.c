@@ -4,6 +4,7 @@
  * They choose anew at each step. A chosen series keeps its labels and loses the steps at which it
  * was not chosen: so a bitmap of chosen steps per input series is all that is built. An instant
  * query wants the order of the choice, too. */
+#include "base/hash.h"
 #include "base/number.h"
 
 #include "eval.h"
@@ -17,6 +18,7 @@ struct chooser {
     struct group_lists lists;
     uint32_t *heap, *scratch;
     size_t heap_count;
+    double *places;    /* limit_ratio: by series. */
     uint64_t **chosen; /* By series: bitmap of steps; NULL: never chosen. */
     uint32_t *order;   /* One step: the chosen series as they are to come. */
     size_t order_count;
@@ -104,10 +106,42 @@ static void choose(struct chooser *chooser, uint32_t series)
         chooser->order[chooser->order_count++] = series;
 }
 
-/* A place in [0, 1) that depends on the labels alone. */
-static bool in_ratio(const struct series *series, double ratio)
+static void add_sized(struct buf *bytes, struct str text)
 {
-    double place = (double)series->labels->hash / 18446744073709551616.0;
+    if (text.len < 255) {
+        buf_add_char(bytes, (char)text.len);
+    } else {
+        const char size[4] = {(char)0xff, (char)text.len, (char)(text.len >> 8),
+                              (char)(text.len >> 16)};
+        buf_add(bytes, size, sizeof(size));
+    }
+    buf_add_str(bytes, text);
+}
+
+/* Each series' place in [0, 1], which depends on its labels alone: XXH64 over names and values, each
+ * after its length (one byte, or 0xff and three bytes, lowest first). It is the hash that Prometheus
+ * takes as it is built by default, so that both keep the same series. */
+static double *label_places(struct arena *arena, const struct vector *in)
+{
+    double *places = arena_alloc_array(arena, in->count + 1, sizeof(*places));
+    struct buf bytes;
+
+    buf_init(&bytes, (size_t)1 << 30);
+    for (size_t i = 0; i < in->count; i++) {
+        const struct labels *labels = in->items[i].labels;
+        buf_clear(&bytes);
+        for (size_t k = 0; k < labels->count; k++) {
+            add_sized(&bytes, labels->items[k].name);
+            add_sized(&bytes, labels->items[k].value);
+        }
+        places[i] = (double)hash_xxh64(buf_str(&bytes)) / 18446744073709551616.0;
+    }
+    buf_deinit(&bytes);
+    return places;
+}
+
+static bool in_ratio(double place, double ratio)
+{
     return ratio >= 0 ? place < ratio : place >= 1 + ratio;
 }
 
@@ -127,7 +161,7 @@ static void choose_in_group(struct chooser *chooser, size_t group, double param)
             if (taken++ < k)
                 choose(chooser, i);
         } else if (chooser->op == AGG_LIMIT_RATIO) {
-            if (in_ratio(series, ratio))
+            if (in_ratio(chooser->places[i], ratio))
                 choose(chooser, i);
         } else {
             offer(chooser, i, k);
@@ -242,6 +276,8 @@ bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vecto
                   aggregate->as.aggregate.grouping_count, !aggregate->as.aggregate.without);
     group_lists_init(&chooser.lists, frame, in, &grouping);
     grouping_deinit(&grouping);
+    if (chooser.op == AGG_LIMIT_RATIO)
+        chooser.places = label_places(arena, in);
     chooser.heap = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
     chooser.scratch = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
     chooser.order = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));

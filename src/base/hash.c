@@ -1,4 +1,4 @@
-/* hash: XXH3 for tables, SHA-256 for secrets, FNV-1a and MD5 where a format or a peer demands them, CRC-32C for our
+/* hash: XXH3 for tables, SHA-256 for secrets, XXH64, FNV-1a and MD5 where a format or a peer demands them, CRC-32C for our
  * disk.
  *
  * CRC-32C (polynomial 0x1EDC6F41, reflected 0x82F63B78) is the one checksum that x86-64 has an
@@ -19,6 +19,11 @@ uint64_t hash64(struct str bytes)
 uint64_t hash64_seed(struct str bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes.ptr, bytes.len, seed);
+}
+
+uint64_t hash_xxh64(struct str bytes)
+{
+    return XXH64(bytes.ptr, bytes.len, 0);
 }
 
 /* The finalizer of splitmix64: each input bit moves each output bit. */
