@@ -185,7 +185,10 @@ bool eval_call(const struct frame *frame, struct expr *call, struct value *out, 
     if (!call_vector(frame, call, &out->vector, err))
         return false;
     uint64_t made = vector_samples(&out->vector);
-    if (!query_hold_briefly(query, made, err))
+    /* timestamp() of a selector reads it step by step. */
+    bool by_step = call->as.call.function->id == FN_TIMESTAMP &&
+                   expr_unwrap(call->as.call.args[0])->kind == EXPR_VECTOR_SELECTOR;
+    if (!query_hold_briefly(query, by_step ? out->vector.count : made, err))
         return false;
     query->samples = before;
     return query_hold(query, made, err);

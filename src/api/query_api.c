@@ -126,9 +126,10 @@ static bool share_memory(const struct api_options *options, size_t *bytes_max, s
     if (share == UINT64_MAX)
         return true;
     if (share < QUERY_BYTES_MIN)
-        return err_set(err, ERR_BUSY,
-                       "the memory budget is used up, %llu bytes are left for a query: try again later",
-                       (unsigned long long)share);
+        return err_set(
+            err, ERR_BUSY,
+            "the memory budget is used up, %llu bytes are left for a query: try again later",
+            (unsigned long long)share);
     if (*bytes_max == 0 || share < *bytes_max)
         *bytes_max = (size_t)share;
     return true;
@@ -251,39 +252,63 @@ void serve_query_range(struct call *call)
 
 /* --- without running --- */
 
-void serve_format_query(struct call *call)
+/* On the lane as well: a long expression takes a while to parse. */
+struct text_work {
+    struct work work;
+    struct str text;
+    unsigned features;
+};
+
+static bool fail_text(struct err *err)
 {
-    struct buf text, out;
-    struct err err = {0};
+    err->code = ERR_BAD_DATA;
+    return param_wrap(err, "query");
+}
+
+static bool run_format(struct work *base, struct buf *out, struct err *err)
+{
+    struct text_work *work = CONTAINER_OF(base, struct text_work, work);
+    struct buf text;
 
     buf_init(&text, ANSWER_BYTES_MAX);
-    if (!query_format(param_get(call, "query"), call->api->options.query_features, &text, &err)) {
-        err.code = ERR_BAD_DATA;
-        param_wrap(&err, "query");
-        answer_error(call, &err);
-        buf_deinit(&text);
-        return;
+    bool ok = query_format(work->text, work->features, &text, err) || fail_text(err);
+    if (ok) {
+        envelope_begin(out);
+        buf_add_json_string(out, buf_str(&text));
+        envelope_end(out);
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    envelope_begin(&out);
-    buf_add_json_string(&out, buf_str(&text));
     buf_deinit(&text);
-    answer_data(call, &out);
+    return ok;
+}
+
+static bool run_parse(struct work *base, struct buf *out, struct err *err)
+{
+    struct text_work *work = CONTAINER_OF(base, struct text_work, work);
+
+    envelope_begin(out);
+    if (!query_ast_json(work->text, work->features, out, err))
+        return fail_text(err);
+    envelope_end(out);
+    return true;
+}
+
+static void submit_text(struct call *call, bool (*run)(struct work *, struct buf *, struct err *))
+{
+    struct text_work *work = ARENA_NEW(call->request->arena, struct text_work);
+
+    work->text = param_get(call, "query");
+    work->features = call->api->options.query_features;
+    work->work.call = call;
+    work->work.run = run;
+    work_submit(&work->work);
+}
+
+void serve_format_query(struct call *call)
+{
+    submit_text(call, run_format);
 }
 
 void serve_parse_query(struct call *call)
 {
-    struct buf out;
-    struct err err = {0};
-
-    buf_init(&out, ANSWER_BYTES_MAX);
-    envelope_begin(&out);
-    if (!query_ast_json(param_get(call, "query"), call->api->options.query_features, &out, &err)) {
-        buf_deinit(&out);
-        err.code = ERR_BAD_DATA;
-        param_wrap(&err, "query");
-        answer_error(call, &err);
-        return;
-    }
-    answer_data(call, &out);
+    submit_text(call, run_parse);
 }
