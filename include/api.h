@@ -32,6 +32,7 @@ struct api_options {
     struct discovery *discovery;
     struct write_receiver *write_receiver; /* NULL: not enabled. */
     struct lane *query_lane;
+    struct lane *side_lane;      /* What takes a while and is no query: labels, series, formatting. NULL: the query lane. */
     const struct api_flag *flags;
     size_t flag_count;
     struct str cors_origin;      /* Anchored regex, default ".*". */

@@ -38,7 +38,7 @@ struct server {
     uv_loop_t loop;
     uv_signal_t on_term, on_int, on_hup;
     unsigned signals_open;
-    struct lane *commit_lane, *build_lane, *query_lane;
+    struct lane *commit_lane, *build_lane, *query_lane, *side_lane;
     unsigned query_threads;
     struct timer *storage_timer, *reload_timer;
     uint64_t config_sum; /* Of the configuration in force, with auto-reload. */
@@ -382,6 +382,8 @@ static void server_close(struct server *server)
 {
     if (server->query_lane)
         lane_close(server->query_lane);
+    if (server->side_lane)
+        lane_close(server->side_lane);
     discovery_close(server->discovery);
     if (server->scraper)
         scraper_free(server->scraper);
@@ -447,20 +449,30 @@ static unsigned query_features(const struct options *options)
     return bits;
 }
 
+/* More threads than cores, so that a light query does not wait behind as many slow ones; not as many as may be asked
+ * for, because each may take its share of the memory that is left. */
+#define QUERY_THREADS_LEAST    4
+#define QUERY_THREADS_PER_CORE 2
+
 static void lanes_begin(struct server *server)
 {
     uint64_t query_threads = option_number(server->options, "query.max-concurrency");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (cores > 0 && query_threads > (uint64_t)cores)
-        query_threads = (uint64_t)cores;
+    uint64_t most = cores > 0 ? (uint64_t)cores * QUERY_THREADS_PER_CORE : 0;
+    if (most < QUERY_THREADS_LEAST)
+        most = QUERY_THREADS_LEAST;
+    if (query_threads > most)
+        query_threads = most;
     struct lane_options commit = {.name = "commit", .thread_count = 1, .priority = LANE_NORMAL};
     struct lane_options build = {.name = "build", .thread_count = 1, .priority = LANE_IDLE};
     struct lane_options query = {.name = "query", .priority = LANE_NICE};
+    struct lane_options side = {.name = "side", .thread_count = 2, .priority = LANE_NICE};
     query.thread_count = query_threads ? (unsigned)query_threads : 1;
     server->query_threads = query.thread_count;
     server->commit_lane = lane_open(&server->loop, &commit);
     server->build_lane = lane_open(&server->loop, &build);
     server->query_lane = lane_open(&server->loop, &query);
+    server->side_lane = lane_open(&server->loop, &side);
 }
 
 /* --web.route-prefix, or else the path of --web.external-url. */
@@ -502,6 +514,7 @@ static bool api_begin(struct server *server, struct err *err)
         .loop = &server->loop,
         .discovery = server->discovery,
         .query_lane = server->query_lane,
+        .side_lane = server->side_lane,
         .cors_origin = option_string(options, "web.cors.origin"),
         .external_url = option_string(options, "web.external-url"),
         .route_prefix = route_prefix(options),

@@ -3,8 +3,8 @@
  *     worker_submit(lane, job) --lane thread--> job->run --loop thread--> job->done
  *
  * commit: one thread, normal priority (log writes, seals). build: one thread, niced, idle I/O class.
- * query: N threads, niced. None of them is libuv's pool, which DNS and files share. The only locks of the
- * program are in here. */
+ * query: N threads, niced. side: two, niced, for what is looked up and is no query. None of them is libuv's pool, which DNS
+ * and files share. The only locks of the program are in here. */
 #ifndef NET_WORKER_H
 #define NET_WORKER_H
 

@@ -1,4 +1,4 @@
-/* work: calls on the query lane, and the gate before it for queries.
+/* work: calls on the query lane and the side lane, and the gate before the former for queries.
  *
  * A query that finds query_concurrency others before it waits in `waiting`. What waits too long,
  * there or in the lane, is ended by the sweep, so that a caller's timeout holds while slow queries
@@ -50,6 +50,13 @@ static void work_run(struct job *job)
         ENSURE(work->err.code != ERR_NONE);
 }
 
+/* Who asks for labels does not wait for slow queries. */
+static struct lane *lane_of(const struct work *work)
+{
+    const struct api_options *options = &work->call->api->options;
+    return work->gated || !options->side_lane ? options->query_lane : options->side_lane;
+}
+
 static void work_enter(struct work *work)
 {
     struct api *api = work->call->api;
@@ -57,7 +64,7 @@ static void work_enter(struct work *work)
     work->submitted = true;
     if (work->gated)
         api->queries_running++;
-    lane_submit(api->options.query_lane, &work->job);
+    lane_submit(lane_of(work), &work->job);
 }
 
 static void admit_waiting(struct api *api)
@@ -99,9 +106,7 @@ static void work_done(struct job *job)
 /* Ends a work that no thread has begun; false when one has. */
 static bool work_end_early(struct work *work, enum err_code code, const char *text)
 {
-    struct api *api = work->call->api;
-
-    if (work->submitted && !lane_withdraw(api->options.query_lane, &work->job))
+    if (work->submitted && !lane_withdraw(lane_of(work), &work->job))
         return false;
     err_set(&work->err, code, "%s", text);
     work->queue_seconds = (double)(clock_mono_ns() - work->arrived_ns) / 1e9;
