@@ -62,6 +62,9 @@ struct query_series {
 struct query_stats {
     uint64_t samples_total, samples_peak; /* totalQueryableSamples, peakSamples */
     uint64_t samples_read;                /* samplesRead */
+    size_t step_count;                    /* With QUERY_PER_STEP_STATS, else 0: */
+    uint64_t *step_total, *step_read;     /* by step, in the query's arena */
+    int64_t step_start_ms, step_ms;
     double parse_seconds, prepare_seconds, eval_seconds, sort_seconds, queue_seconds;
 };
 

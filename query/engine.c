@@ -305,6 +305,7 @@ bool query_run(struct query *query, struct storage *storage, struct err *err)
     if (!query_check(query, err) || !frame_of_query(query, &frame, err) ||
         !plan_select(query, storage, err))
         return false;
+    step_stats_begin(query, &frame);
     int64_t planned_ns = clock_mono_ns();
     stats->prepare_seconds = (double)(planned_ns - begin_ns) / 1e9;
     if (!run_frame(query, &frame, err) || !query_check(query, err))

@@ -80,13 +80,12 @@ static bool repeat(const struct frame *frame, struct value *value, struct err *e
 static bool eval_once(const struct frame *frame, struct expr *expr, struct value *out,
                       struct err *err)
 {
-    struct query_stats *stats = &frame->query->result.stats;
     struct frame single = {
         .query = frame->query, .start_ms = frame->start_ms, .step_ms = 1, .steps = 1};
-    uint64_t total = stats->samples_total;
+    struct step_totals saved = step_totals_save(frame->query);
     if (!eval_expr(&single, expr, out, err))
         return false;
-    stats->samples_total = total + (stats->samples_total - total) * frame->steps;
+    step_totals_repeat(frame, &saved);
     return repeat(frame, out, err);
 }
 

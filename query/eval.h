@@ -172,6 +172,22 @@ struct labels *query_own(struct query *query, struct labels *labels); /* Takes t
 size_t query_bytes(const struct query *query);
 size_t team_bytes(struct query *worker, size_t bytes); /* What a worker has; gives what all have. */
 
+/* --- step_stats.c: samples of each step, when they are wanted --- */
+
+struct steps;
+struct step_totals {
+    uint64_t samples;
+    uint64_t *by_step;
+};
+
+void step_stats_begin(struct query *query, const struct frame *frame);
+void step_stats_add(const struct frame *frame, size_t step, uint64_t total, uint64_t read);
+void step_stats_add_found(const struct frame *frame, const struct steps *steps);
+struct step_totals step_totals_save(struct query *query);
+void step_totals_restore(struct query *query, const struct step_totals *saved);
+/* What has been taken since was taken at one step, and counts at each of the frame's. */
+void step_totals_repeat(const struct frame *frame, const struct step_totals *saved);
+
 static inline int64_t time_add(int64_t a, int64_t b)
 {
     int64_t sum;

@@ -222,6 +222,7 @@ static bool eval_wide(struct range_eval *eval, struct steps *steps, struct err *
         query->result.stats.samples_total += samples;
         if (eval->source->selection)
             query->result.stats.samples_read += fresh;
+        step_stats_add(eval->frame, t, samples, eval->source->selection ? fresh : 0);
         if (samples > widest)
             widest = samples;
         window->times = run->time_ms + walk.low;
@@ -252,6 +253,7 @@ static bool place_windows(struct range_eval *eval, struct windows *out, struct e
     const struct modifiers *mod = eval->source->mod;
     uint32_t low = 0, high = 0;
     uint64_t total = 0, fresh = 0, widest = 0;
+    bool by_step = query->result.stats.step_count > 0;
     *out = (struct windows){.times = run->time_ms,
                             .values = run->value,
                             .sample_count = run->count,
@@ -270,8 +272,11 @@ static bool place_windows(struct range_eval *eval, struct windows *out, struct e
             low++;
         eval->low[t] = low;
         eval->high[t] = high;
+        uint32_t unread = high - (seen > low ? seen : low);
         total += high - low;
-        fresh += high - (seen > low ? seen : low);
+        fresh += unread;
+        if (by_step)
+            step_stats_add(eval->frame, t, high - low, eval->source->selection ? unread : 0);
         widest = high - low > widest ? high - low : widest;
     }
     out->window_samples = total;
@@ -684,6 +689,7 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
         uint64_t samples = points_samples(&series);
         result->stats.samples_total += samples;
         result->stats.samples_read += samples;
+        step_stats_add(frame, 0, samples, samples);
         ok = query_hold(query, samples, err);
     }
     cursor_free(cursor);

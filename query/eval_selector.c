@@ -161,6 +161,7 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
         uint64_t found = steps_samples(&steps);
         query->result.stats.samples_total += found;
         query->result.stats.samples_read += found;
+        step_stats_add_found(&frame, &steps);
         ok = query_hold(query, found, err);
         if (steps_take(&steps, &frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;

@@ -13,8 +13,7 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
 {
     struct query *query = frame->query;
     const struct modifiers *mod = &subquery->as.subquery.mod;
-    struct query_stats *stats = &query->result.stats;
-    uint64_t total = stats->samples_total;
+    struct step_totals saved = step_totals_save(query);
     int64_t first_ms = mod->at != AT_NONE ? mod->at_ms : frame->start_ms;
     int64_t last_ms = mod->at != AT_NONE ? mod->at_ms : frame_time(frame, frame->steps - 1);
     struct value value;
@@ -29,7 +28,7 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
         !eval_expr(sub, subquery->as.subquery.expr, &value, err))
         return false;
     /* The caller counts the samples that it takes from the windows. */
-    stats->samples_total = total;
+    step_totals_restore(query, &saved);
     *out = value.vector;
     if (value.type == TYPE_SCALAR) {
         *out = vector_new(sub, 1);

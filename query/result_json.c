@@ -185,6 +185,18 @@ static void add_seconds(struct buf *out, const char *name, double seconds)
     add_json_float(out, seconds);
 }
 
+static void add_steps(struct buf *out, const char *name, const struct query_stats *stats,
+                      const uint64_t *samples)
+{
+    for (size_t t = 0; t < stats->step_count; t++) {
+        buf_addf(out, t == 0 ? "\"%s\":[[" : ",[", name);
+        add_json_float(out, (double)(stats->step_start_ms + (int64_t)t * stats->step_ms) / 1000);
+        buf_addf(out, ",%llu]", (unsigned long long)samples[t]);
+    }
+    if (stats->step_count > 0)
+        BUF_ADD(out, "],");
+}
+
 static void add_stats(struct buf *out, const struct query_stats *stats)
 {
     double inside = stats->prepare_seconds + stats->eval_seconds + stats->sort_seconds;
@@ -200,11 +212,12 @@ static void add_stats(struct buf *out, const struct query_stats *stats)
     add_seconds(out, "execQueueTime", stats->queue_seconds);
     buf_add_char(out, ',');
     add_seconds(out, "execTotalTime", inside + stats->queue_seconds);
-    buf_addf(
-        out,
-        "},\"samples\":{\"totalQueryableSamples\":%llu,\"samplesRead\":%llu,\"peakSamples\":%llu}}",
-        (unsigned long long)stats->samples_total, (unsigned long long)stats->samples_read,
-        (unsigned long long)stats->samples_peak);
+    BUF_ADD(out, "},\"samples\":{");
+    add_steps(out, "totalQueryableSamplesPerStep", stats, stats->step_total);
+    buf_addf(out, "\"totalQueryableSamples\":%llu,", (unsigned long long)stats->samples_total);
+    add_steps(out, "samplesReadPerStep", stats, stats->step_read);
+    buf_addf(out, "\"samplesRead\":%llu,\"peakSamples\":%llu}}",
+             (unsigned long long)stats->samples_read, (unsigned long long)stats->samples_peak);
 }
 
 static void add_texts(struct buf *out, const char *name, const struct str *texts, size_t count,

@@ -168,6 +168,8 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
     work->text = param_get(call, "query");
     work->stats = param_get(call, "stats");
     work->options.features = options->query_features;
+    if (!str_eq(work->stats, STR("all")))
+        work->options.features &= ~(unsigned)QUERY_PER_STEP_STATS;
     work->options.lookback_ms = lookback_ms;
     work->options.default_step_ms =
         call->api->config ? call->api->config->global.evaluation_interval_ms : 60000;

@@ -425,6 +425,53 @@ static void test_query_stats__count_samples(void **state)
     fake_storage_free(storage);
 }
 
+static void assert_steps(struct storage *storage, const char *text, const uint64_t total[3],
+                         const uint64_t read[3])
+{
+    struct query_options options = range_of(60000, 90000, 15000);
+    struct err err;
+    options.features = QUERY_PER_STEP_STATS;
+    struct query *query = run(storage, text, &options, &err);
+    assert_non_null(query);
+    const struct query_stats *stats = &query_result(query)->stats;
+    assert_int_equal(stats->step_count, 3);
+    assert_int_equal(stats->step_start_ms, 60000);
+    assert_int_equal(stats->step_ms, 15000);
+    uint64_t total_sum = 0, read_sum = 0;
+    for (size_t t = 0; t < 3; t++) {
+        assert_int_equal(stats->step_total[t], total[t]);
+        assert_int_equal(stats->step_read[t], read[t]);
+        total_sum += total[t];
+        read_sum += read[t];
+    }
+    assert_int_equal(stats->samples_total, total_sum);
+    assert_int_equal(stats->samples_read, read_sum);
+    query_free(query);
+}
+
+/* stats=all tells which steps are dear: what a window has read before is not read again. */
+static void test_query_stats__count_by_step(void **state)
+{
+    (void)state;
+    struct storage *storage = counters();
+    assert_steps(storage, "c_total", (uint64_t[]){2, 2, 2}, (uint64_t[]){2, 2, 2});
+    assert_steps(storage, "sum(increase(c_total[1m]))", (uint64_t[]){8, 8, 8},
+                 (uint64_t[]){8, 2, 2});
+    assert_steps(storage, "c_total @ 60", (uint64_t[]){2, 2, 2}, (uint64_t[]){2, 0, 0});
+    /* Two points in each window; those of the first are read for the first step. */
+    assert_steps(storage, "sum_over_time(c_total[30s:15s])", (uint64_t[]){4, 4, 4},
+                 (uint64_t[]){4, 2, 2});
+    assert_steps(storage, "c_total + c_total offset 15s", (uint64_t[]){4, 4, 4},
+                 (uint64_t[]){4, 4, 4});
+    assert_steps(storage, "time()", (uint64_t[]){0, 0, 0}, (uint64_t[]){0, 0, 0});
+    struct query_options options = instant_at(60000);
+    struct err err;
+    struct query *query = run(storage, "c_total", &options, &err);
+    assert_int_equal(query_result(query)->stats.step_count, 0);
+    query_free(query);
+    fake_storage_free(storage);
+}
+
 /* Lookback is an option of the query. */
 static void test_query_run__uses_the_lookback_of_the_query(void **state)
 {
@@ -482,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_query_new__refuses_what_does_not_parse),
         cmocka_unit_test(test_query_run__stands_extreme_times),
         cmocka_unit_test(test_query_stats__count_samples),
+        cmocka_unit_test(test_query_stats__count_by_step),
         cmocka_unit_test(test_query_run__uses_the_lookback_of_the_query),
         cmocka_unit_test(test_query_run__delays_name_removal),
     };
