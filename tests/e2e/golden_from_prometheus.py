@@ -4,7 +4,7 @@
 
 An eval without an answer below it and one with an empty answer look alike: those get the comment `# nothing`. Use it only for
 what 2.42 and the version that we follow agree on: no sample on the left edge of a range, counters far from zero, nothing
-that is younger. What it writes is then checked against us by unit/query/test_golden, as any other case.
+that is younger. What it writes is then checked against us by unit/cli/test_promql, as any other case.
 """
 import math
 import re

@@ -53,7 +53,7 @@ static void test_golden__all_files(void **state)
     closedir(dir);
     printf("%zu evals\n", result.evals);
     assert_int_equal(result.failures, 0);
-    assert_true(result.evals >= 1500);
+    assert_true(result.evals >= 2000);
 }
 
 static int run_arguments(int argc, char **argv)
