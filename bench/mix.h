@@ -37,7 +37,12 @@ enum mix_kind {
     MIX_FLOAT_GAUGE,
     MIX_FLOAT_SUM,
     MIX_TIMESTAMP,
-    MIX_FLOAT_FRESH, /* Not in d1: a new full mantissa with each sample. */
+    /* Not in d1: */
+    MIX_FLOAT_FRESH, /* A new full mantissa with each sample. */
+    MIX_FLOAT_WALK,  /* A step from the one before, each of a full mantissa. */
+    MIX_FLOAT_RATIO, /* Of two integers, as a share in use. */
+    MIX_FLOAT_WAVE,  /* Smooth. */
+    MIX_SECONDS_SUM, /* Nanoseconds as seconds, added up as doubles: the sum of a histogram. */
     MIX_KIND_COUNT
 };
 
@@ -50,6 +55,8 @@ static const struct mix_kind_row {
     {"cpu_centiseconds", 50}, {"cpu_nanoseconds", 25}, {"memory_gauge", 50},
     {"integer_gauge", 35},    {"decimal_gauge", 20},   {"float_gauge", 10},
     {"float_sum", 20},        {"timestamp", 10},       {"float_fresh", 0},
+    {"float_walk", 0},        {"float_ratio", 0},      {"float_wave", 0},
+    {"seconds_sum", 0},
 };
 
 static inline double mix_normal(uint64_t *state)
@@ -154,6 +161,27 @@ static inline void mix_float(uint64_t *random, enum mix_kind kind, double *out)
     }
 }
 
+static inline void mix_float_more(uint64_t *random, enum mix_kind kind, double *out)
+{
+    double level = mix_spread(random, 0.01, 100), value = level * (1 + bench_uniform(random));
+    double total = floor(mix_spread(random, 1e3, 1e10)), used = total / 2;
+    double turn = 6.283185307179586 * bench_uniform(random);
+    if (kind == MIX_SECONDS_SUM)
+        value = floor(value * 1e9) / 1e9;
+    for (uint32_t i = 0; i < MIX_SAMPLES; i++) {
+        double noise = mix_normal(random);
+        if (kind == MIX_FLOAT_WALK)
+            value = fabs(value + 0.01 * level * noise);
+        if (kind == MIX_FLOAT_WAVE)
+            value = level * sin(turn + 0.02 * i);
+        if (kind == MIX_FLOAT_RATIO)
+            value = (used = fmax(1, floor(used + 1e-4 * total * noise))) / total;
+        for (double n = mix_poisson(random, 1.5); kind == MIX_SECONDS_SUM && n > 0; n--)
+            value += floor(1e6 * level * exp(mix_normal(random))) / 1e9;
+        out[i] = value;
+    }
+}
+
 /* One series' day of MIX_SAMPLES values. */
 static inline void mix_series(enum mix_kind kind, uint64_t *random, double *out)
 {
@@ -185,6 +213,12 @@ static inline void mix_series(enum mix_kind kind, uint64_t *random, double *out)
     case MIX_INTEGER_GAUGE:
     case MIX_DECIMAL_GAUGE:
         mix_gauge(random, kind, out);
+        return;
+    case MIX_FLOAT_WALK:
+    case MIX_FLOAT_RATIO:
+    case MIX_FLOAT_WAVE:
+    case MIX_SECONDS_SUM:
+        mix_float_more(random, kind, out);
         return;
     default:
         mix_float(random, kind, out);

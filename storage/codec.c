@@ -7,6 +7,7 @@
  *     constant        8 bytes, or zigzag integer
  *     decimal, family [odd values]  integer column to the end (codec_ints.c); of a family, less the column before
  *     bits            integer column of the floats' bits in the order of the floats
+ *     near            varint length, integer column; integer column of units in the last place to the end
  *     odd values      varint runs  (varint distance  varint length - 1  u8 kind  [8 bytes])*
  *
  * At odd values the integer before goes on; a column with odd values is still what the next of a family is coded
@@ -20,13 +21,15 @@
 /* From both on true floats may look decimal: their bits are tried, too. */
 #define EXPONENT_DOUBTFUL 8
 #define INTEGER_DOUBTFUL  (INT64_C(1) << 49)
+#define NEAR_PROBE        64
+#define NEAR_SHARE        64 /* Of the grid's step: so near are few floats by chance. */
 
 struct codec_encoder {
     struct codec_ints_scratch ints;
     int64_t integers[CODEC_VALUES_MAX];
     int64_t differences[CODEC_VALUES_MAX];
     bool is_odd[CODEC_VALUES_MAX];
-    struct buf best, trial;
+    struct buf best, trial, part;
     struct codec_column check;
     uint32_t spoil;
 };
@@ -46,6 +49,7 @@ struct codec_encoder *codec_encoder_new(void)
     struct codec_encoder *encoder = MEM_NEW(struct codec_encoder);
     buf_init(&encoder->best, SCRATCH_BYTES_MAX);
     buf_init(&encoder->trial, SCRATCH_BYTES_MAX);
+    buf_init(&encoder->part, SCRATCH_BYTES_MAX);
     return encoder;
 }
 
@@ -55,6 +59,7 @@ void codec_encoder_free(struct codec_encoder *encoder)
         return;
     buf_deinit(&encoder->best);
     buf_deinit(&encoder->trial);
+    buf_deinit(&encoder->part);
     mem_free(encoder);
 }
 
@@ -214,6 +219,58 @@ static void try_bits(struct codec_encoder *encoder, const double *values, uint32
     keep_shorter(encoder);
 }
 
+/* Sums of decimals, as doubles add them up, are a few units in the last place beside a decimal. True when this one's
+ * distance from the grid is far below what it would be by chance. */
+static bool is_near(double value, uint32_t exponent)
+{
+    int64_t integer, units;
+    if (!codec_decimal_near(value, exponent, &integer, &units))
+        return false;
+    int64_t step = codec_bits_order(sample_bits((double)(integer + 1) / CODEC_POWERS[exponent])) -
+                   codec_bits_order(sample_bits((double)integer / CODEC_POWERS[exponent]));
+    return step / NEAR_SHARE > 0 && units <= step / NEAR_SHARE && units >= -step / NEAR_SHARE;
+}
+
+static bool near_exponent(const double *values, uint32_t count, uint32_t *out)
+{
+    uint32_t step = count / NEAR_PROBE + 1;
+    for (uint32_t exponent = 0; exponent <= CODEC_EXPONENT_MAX; exponent++) {
+        uint32_t probed = 0, near = 0;
+        for (uint32_t i = 0; i < count; i += step, probed++)
+            near += is_near(values[i], exponent);
+        if (near >= probed - probed / 8) {
+            *out = exponent;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void try_near(struct codec_encoder *encoder, const double *values, uint32_t count)
+{
+    uint32_t exponent;
+    int64_t last = 0;
+    if (!near_exponent(values, count, &exponent))
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!codec_decimal_near(values[i], exponent, &encoder->integers[i],
+                                &encoder->differences[i])) {
+            uint64_t grid = sample_bits((double)last / CODEC_POWERS[exponent]);
+            encoder->integers[i] = last;
+            encoder->differences[i] = (int64_t)((uint64_t)codec_bits_order(sample_bits(values[i])) -
+                                                (uint64_t)codec_bits_order(grid));
+        }
+        last = encoder->integers[i];
+    }
+    buf_clear(&encoder->part);
+    codec_ints_encode(&encoder->ints, encoder->integers, count, &encoder->part);
+    buf_clear(&encoder->trial);
+    write_u8(&encoder->trial, (uint8_t)(CODEC_NEAR | exponent << 4));
+    write_varint_str(&encoder->trial, buf_str(&encoder->part));
+    codec_ints_encode(&encoder->ints, encoder->differences, count, &encoder->trial);
+    keep_shorter(encoder);
+}
+
 static void write_xor(const double *values, uint32_t count, struct buf *out)
 {
     uint64_t last = sample_bits(values[0]);
@@ -262,8 +319,10 @@ static void write_shortest(struct codec_encoder *encoder, const double *values, 
         write_u8(&encoder->best, CODEC_REPEAT);
         return;
     }
-    if (!try_decimal(encoder, values, count, previous))
+    if (!try_decimal(encoder, values, count, previous)) {
         try_bits(encoder, values, count);
+        try_near(encoder, values, count);
+    }
     if (encoder->best.len > 1 + count * sizeof(*values)) {
         buf_clear(&encoder->best);
         write_raw(values, count, &encoder->best);
@@ -274,9 +333,11 @@ static void column_copy(struct codec_column *to, const struct codec_column *from
 {
     to->count = from->count;
     to->has_integers = from->has_integers;
+    to->has_values = from->has_values;
     to->has_base = from->has_base;
     to->exponent = from->exponent;
-    memcpy(to->values, from->values, from->count * sizeof(from->values[0]));
+    if (from->has_values)
+        memcpy(to->values, from->values, from->count * sizeof(from->values[0]));
     if (from->has_base)
         memcpy(to->integers, from->integers, from->count * sizeof(from->integers[0]));
 }
@@ -375,12 +436,19 @@ static bool read_decimal(struct reader *in, enum codec_mode mode, uint32_t expon
         return false;
     if (has_odd)
         skip_odd(in, count);
-    if (!codec_ints_decode(in, count, column->integers))
+    struct codec_ints ints;
+    if (!codec_ints_begin(&ints, in, count, column->integers))
         return false;
-    for (uint32_t i = 0; is_family && i < count; i++)
-        column->integers[i] =
-            (int64_t)((uint64_t)column->integers[i] + (uint64_t)previous->integers[i]);
-    codec_kernels()->to_doubles(column->integers, count, exponent, column->values);
+    const struct codec_kernels *kernels = codec_kernels();
+    column->has_values |= has_odd;
+    for (uint32_t from = 0; from < count; from += CODEC_PIECE) {
+        uint32_t n = count - from < CODEC_PIECE ? count - from : CODEC_PIECE;
+        codec_ints_next(&ints, column->integers, from, from + n);
+        if (is_family)
+            kernels->add(column->integers + from, previous->integers + from, n);
+        if (column->has_values)
+            kernels->to_doubles(column->integers + from, n, exponent, column->values + from);
+    }
     column->has_base = true;
     column->has_integers = !has_odd;
     column->exponent = (uint8_t)exponent;
@@ -398,17 +466,41 @@ static bool read_constant(struct reader *in, uint32_t exponent, uint32_t count,
         column->integers[i] = integer;
         column->values[i] = value;
     }
-    column->has_base = column->has_integers = true;
+    column->has_values = column->has_base = column->has_integers = true;
     column->exponent = (uint8_t)exponent;
     return true;
 }
 
 static bool read_bits(struct reader *in, uint32_t count, struct codec_column *column)
 {
+    struct codec_ints ints;
+    if (!codec_ints_begin(&ints, in, count, column->integers))
+        return false;
+    for (uint32_t from = 0; from < count; from += CODEC_PIECE) {
+        uint32_t to = count - from < CODEC_PIECE ? count : from + CODEC_PIECE;
+        codec_ints_next(&ints, column->integers, from, to);
+        for (uint32_t i = from; i < to; i++)
+            column->values[i] = sample_from_bits(codec_bits_restore(column->integers[i]));
+    }
+    return true;
+}
+
+/* The column's integers are first those of the grid, then the distances from it. */
+static bool read_near(struct reader *in, uint32_t exponent, uint32_t count,
+                      struct codec_column *column)
+{
+    struct reader grid = reader_over(read_varint_str(in));
+    if (in->bad || exponent > CODEC_EXPONENT_MAX ||
+        !codec_ints_decode(&grid, count, column->integers) || grid.at != grid.end)
+        return false;
+    codec_kernels()->to_doubles(column->integers, count, exponent, column->values);
     if (!codec_ints_decode(in, count, column->integers))
         return false;
-    for (uint32_t i = 0; i < count; i++)
-        column->values[i] = sample_from_bits(codec_bits_restore(column->integers[i]));
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t ordered = (uint64_t)codec_bits_order(sample_bits(column->values[i])) +
+                           (uint64_t)column->integers[i];
+        column->values[i] = sample_from_bits(codec_bits_restore((int64_t)ordered));
+    }
     return true;
 }
 
@@ -434,6 +526,8 @@ static bool read_chunk(struct reader *in, enum codec_mode mode, uint32_t exponen
         return read_constant(in, exponent, count, column);
     case CODEC_BITS:
         return read_bits(in, count, column);
+    case CODEC_NEAR:
+        return read_near(in, exponent, count, column);
     case CODEC_DECIMAL:
     case CODEC_DECIMAL_ODD:
     case CODEC_FAMILY:
@@ -443,11 +537,12 @@ static bool read_chunk(struct reader *in, enum codec_mode mode, uint32_t exponen
     return false;
 }
 
-bool codec_decode(struct str bytes, uint32_t count, const struct codec_column *previous,
-                  struct codec_column *column)
+static bool decode(struct str bytes, uint32_t count, const struct codec_column *previous,
+                   bool wants_values, struct codec_column *column)
 {
     struct reader in = reader_over(bytes);
     uint8_t head = read_u8(&in);
+    enum codec_mode mode = (enum codec_mode)(head & 15);
     ENSURE(previous != column);
     column->count = 0;
     column->has_integers = column->has_base = false;
@@ -457,9 +552,33 @@ bool codec_decode(struct str bytes, uint32_t count, const struct codec_column *p
     if (codec_needs_previous(bytes) && (!previous || previous->count != count))
         return false;
     column->count = count;
-    if (read_chunk(&in, (enum codec_mode)(head & 15), head >> 4, previous, column) && !in.bad &&
-        in.at == in.end)
+    column->has_values = wants_values || (mode != CODEC_DECIMAL && mode != CODEC_FAMILY);
+    if (read_chunk(&in, mode, head >> 4, previous, column) && !in.bad && in.at == in.end) {
+        if (wants_values)
+            codec_column_fill(column);
         return true;
+    }
     column->count = 0;
     return false;
+}
+
+bool codec_decode(struct str bytes, uint32_t count, const struct codec_column *previous,
+                  struct codec_column *column)
+{
+    return decode(bytes, count, previous, true, column);
+}
+
+bool codec_decode_base(struct str bytes, uint32_t count, const struct codec_column *previous,
+                       struct codec_column *column)
+{
+    return decode(bytes, count, previous, false, column);
+}
+
+void codec_column_fill(struct codec_column *column)
+{
+    if (column->has_values)
+        return;
+    ENSURE(column->has_integers);
+    codec_kernels()->to_doubles(column->integers, column->count, column->exponent, column->values);
+    column->has_values = true;
 }

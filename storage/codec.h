@@ -33,6 +33,7 @@
 struct codec_column {
     uint32_t count;
     bool has_integers; /* integers[] / 10^exponent are the values, bit for bit. */
+    bool has_values;   /* values[] are filled: always, but after codec_decode_base. */
     bool has_base; /* So are most of them; at the others (NaN, stale) the integer before goes on. */
     uint8_t exponent;
     double values[CODEC_VALUES_MAX];
@@ -56,6 +57,13 @@ bool codec_needs_previous(struct str bytes);
  * column->values, and column->integers when the chunk has them. `column` is not `previous`. */
 MUST_CHECK bool codec_decode(struct str bytes, uint32_t count, const struct codec_column *previous,
                              struct codec_column *column);
+
+/* The same, but where integers tell all values, these are left out: enough for a column that only the next of its family
+ * is decoded against. */
+MUST_CHECK bool codec_decode_base(struct str bytes, uint32_t count,
+                                  const struct codec_column *previous, struct codec_column *column);
+/* Fills the values that were left out. */
+void codec_column_fill(struct codec_column *column);
 
 /* Strictly increasing times, `count` of them (1..CODEC_VALUES_MAX): regular ones cost a few bytes in all. */
 void codec_times_encode(const int64_t *times_ms, uint32_t count, struct buf *out);

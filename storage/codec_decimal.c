@@ -31,6 +31,18 @@ static inline bool decimal_of(double value, uint32_t exponent, int64_t *out)
     return true;
 }
 
+bool codec_decimal_near(double value, uint32_t exponent, int64_t *integer, int64_t *units)
+{
+    double scaled = value * CODEC_POWERS[exponent];
+    if (!(fabs(scaled) < INTEGER_EXACT / 2))
+        return false;
+    *integer = (int64_t)(scaled + copysign(0.5, scaled));
+    *units = (int64_t)((uint64_t)codec_bits_order(sample_bits(value)) -
+                       (uint64_t)codec_bits_order(
+                           sample_bits((double)*integer / CODEC_POWERS[exponent])));
+    return true;
+}
+
 uint32_t codec_decimal_exponent(const double *values, uint32_t count)
 {
     uint32_t failed[CODEC_EXPONENT_MAX + 2] = {0};

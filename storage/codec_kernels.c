@@ -52,6 +52,21 @@ static void sum_portable(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t f
     }
 }
 
+static void add_portable(int64_t *to, const int64_t *what, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = (int64_t)((uint64_t)to[i] + (uint64_t)what[i]);
+}
+
+static void offset_portable(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first,
+                            uint64_t bias, uint32_t shift)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t w = is_zigzag ? (uint64_t)zigzag_decode(v[i]) : v[i];
+        v[i] = first + ((w + bias) << shift);
+    }
+}
+
 static void rans_portable(struct codec_rans *rans, uint64_t *residuals)
 {
     for (uint32_t i = 0; i < CODEC_BLOCK; i++)
@@ -59,7 +74,8 @@ static void rans_portable(struct codec_rans *rans, uint64_t *residuals)
 }
 
 const struct codec_kernels codec_kernels_portable = {unpack_portable, to_doubles_portable,
-                                                     sum_portable, rans_portable};
+                                                     add_portable,    sum_portable,
+                                                     offset_portable, rans_portable};
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -141,6 +157,25 @@ AVX2 static void sum_avx2(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t 
     sum_portable(v + i, count - i, is_zigzag, first, bias, shift);
 }
 
+AVX2 static void offset_avx2(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first,
+                             uint64_t bias, uint32_t shift)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i zigzag = _mm256_set1_epi64x(is_zigzag);
+    const __m256i biases = _mm256_set1_epi64x((int64_t)bias);
+    const __m256i firsts = _mm256_set1_epi64x((int64_t)first);
+    const __m128i halving = _mm_cvtsi32_si128(is_zigzag), shifting = _mm_cvtsi32_si128((int)shift);
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256i w = _mm256_loadu_si256((const __m256i *)(v + i));
+        __m256i sign = _mm256_sub_epi64(zero, _mm256_and_si256(w, zigzag));
+        w = _mm256_xor_si256(_mm256_srl_epi64(w, halving), sign);
+        w = _mm256_add_epi64(_mm256_sll_epi64(_mm256_add_epi64(w, biases), shifting), firsts);
+        _mm256_storeu_si256((__m256i *)(v + i), w);
+    }
+    offset_portable(v + i, count - i, is_zigzag, first, bias, shift);
+}
+
 /* For each mask of lanes that take a word: which of the next words each takes. */
 #define BIT(m, b)  (((m) >> (b)) & 1)
 #define BELOW_2(m) (BIT(m, 0) + BIT(m, 1))
@@ -158,42 +193,87 @@ AVX2 static void sum_avx2(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t 
 #define ROWS_64(m) ROWS_16(m), ROWS_16((m) + 16), ROWS_16((m) + 32), ROWS_16((m) + 48)
 static const uint8_t WORD_OF_LANE[256][8] = {ROWS_64(0), ROWS_64(64), ROWS_64(128), ROWS_64(192)};
 
-/* The eight lanes in one vector. The chain from state to state is long and leaves the machine idle, so the raw bits of
- * a step are read while the next step's gather is on its way. */
-AVX2 static void rans_avx2(struct codec_rans *rans, uint64_t *residuals)
+AVX2 static void add_avx2(int64_t *to, const int64_t *what, uint32_t count)
+{
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256i sum = _mm256_add_epi64(_mm256_loadu_si256((const __m256i *)(to + i)),
+                                       _mm256_loadu_si256((const __m256i *)(what + i)));
+        _mm256_storeu_si256((__m256i *)(to + i), sum);
+    }
+    add_portable(to + i, what + i, count - i);
+}
+
+/* Eight lanes' step: their state, and the entries it came from. Returns the words' next place. */
+AVX2 static inline const uint8_t *step_avx2(const struct codec_rans *rans, __m256i *state,
+                                            const uint8_t *next, __m256i *class)
 {
     const __m256i mask = _mm256_set1_epi32((int)((UINT32_C(1) << rans->table_bits) - 1));
-    const __m256i frequency_mask = _mm256_set1_epi32(0xfff);
-    const __m128i shift = _mm_cvtsi32_si128((int)rans->table_bits);
-    const uint8_t *next = rans->words, *raw = rans->raw;
-    __m256i state = _mm256_loadu_si256((const __m256i *)rans->states);
-    size_t bit = rans->raw_bit;
-    for (uint32_t i = 0; i < CODEC_BLOCK; i += CODEC_RANS_LANES) {
-        uint32_t classes[CODEC_RANS_LANES];
-        __m256i entry =
-            _mm256_i32gather_epi32((const int *)rans->table, _mm256_and_si256(state, mask), 4);
-        __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, 8), frequency_mask);
-        state = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srl_epi32(state, shift)),
-                                 _mm256_srli_epi32(entry, 20));
-        __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
-        uint32_t lanes = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(low));
-        __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)next));
-        __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)WORD_OF_LANE[lanes]));
-        words = _mm256_permutevar8x32_epi32(words, order);
-        state =
-            _mm256_blendv_epi8(state, _mm256_or_si256(_mm256_slli_epi32(state, 16), words), low);
-        next += 2 * _mm_popcnt_u32(lanes);
-        _mm256_storeu_si256((__m256i *)classes, _mm256_and_si256(entry, _mm256_set1_epi32(0xff)));
-        for (uint32_t lane = 0; lane < CODEC_RANS_LANES; lane++)
-            residuals[i + lane] = codec_rans_raw(raw, &bit, &rans->classes[classes[lane]]);
+    __m256i entry =
+        _mm256_i32gather_epi32((const int *)rans->table, _mm256_and_si256(*state, mask), 4);
+    __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, 8), _mm256_set1_epi32(0xfff));
+    __m256i high = _mm256_srl_epi32(*state, _mm_cvtsi32_si128((int)rans->table_bits));
+    __m256i now =
+        _mm256_add_epi32(_mm256_mullo_epi32(frequency, high), _mm256_srli_epi32(entry, 20));
+    __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(now, 16), _mm256_setzero_si256());
+    uint32_t lanes = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(low));
+    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)next));
+    __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)WORD_OF_LANE[lanes]));
+    words = _mm256_permutevar8x32_epi32(words, order);
+    *state = _mm256_blendv_epi8(now, _mm256_or_si256(_mm256_slli_epi32(now, 16), words), low);
+    *class = _mm256_and_si256(entry, _mm256_set1_epi32(0xff));
+    return next + 2 * _mm_popcnt_u32(lanes);
+}
+
+/* Classes of eight lanes to residuals: at once where none has raw bits. */
+AVX2 static inline size_t residuals_avx2(const struct codec_rans *rans, __m256i class,
+                                         const uint8_t *raw, size_t bit, uint64_t *out)
+{
+    __m256i above = _mm256_cmpgt_epi32(class, _mm256_set1_epi32((int)rans->own_count - 1));
+    if (LIKELY(_mm256_testz_si256(above, above))) {
+        __m256i own = _mm256_add_epi32(class, _mm256_set1_epi32((int)rans->own_first));
+        __m256i half = _mm256_cvtepu32_epi64(_mm256_castsi256_si128(own));
+        _mm256_storeu_si256((__m256i *)out, half);
+        half = _mm256_cvtepu32_epi64(_mm256_extracti128_si256(own, 1));
+        _mm256_storeu_si256((__m256i *)(out + 4), half);
+        return bit;
     }
-    _mm256_storeu_si256((__m256i *)rans->states, state);
+    uint32_t classes[8];
+    _mm256_storeu_si256((__m256i *)classes, class);
+    for (uint32_t lane = 0; lane < 8; lane++)
+        out[lane] = codec_rans_raw(raw, &bit, &rans->classes[classes[lane]]);
+    return bit;
+}
+
+/* The chain from state to state is long and leaves the machine idle: with sixteen lanes there are two of them, with
+ * eight the raw bits of a step are read while the next step's gather is on its way. */
+AVX2 static void rans_avx2(struct codec_rans *rans, uint64_t *residuals)
+{
+    const uint8_t *next = rans->words, *raw = rans->raw;
+    __m256i a = _mm256_loadu_si256((const __m256i *)rans->states), b, class_a, class_b;
+    size_t bit = rans->raw_bit;
+    if (rans->lanes == 16) {
+        b = _mm256_loadu_si256((const __m256i *)(rans->states + 8));
+        for (uint32_t i = 0; i < CODEC_BLOCK; i += 16) {
+            next = step_avx2(rans, &a, next, &class_a);
+            next = step_avx2(rans, &b, next, &class_b);
+            bit = residuals_avx2(rans, class_a, raw, bit, residuals + i);
+            bit = residuals_avx2(rans, class_b, raw, bit, residuals + i + 8);
+        }
+        _mm256_storeu_si256((__m256i *)(rans->states + 8), b);
+    } else {
+        for (uint32_t i = 0; i < CODEC_BLOCK; i += 8) {
+            next = step_avx2(rans, &a, next, &class_a);
+            bit = residuals_avx2(rans, class_a, raw, bit, residuals + i);
+        }
+    }
+    _mm256_storeu_si256((__m256i *)rans->states, a);
     rans->words = next;
     rans->raw_bit = bit;
 }
 
-static const struct codec_kernels kernels_avx2 = {unpack_avx2, to_doubles_avx2, sum_avx2,
-                                                  rans_avx2};
+static const struct codec_kernels kernels_avx2 = {unpack_avx2, to_doubles_avx2, add_avx2,
+                                                  sum_avx2,    offset_avx2,     rans_avx2};
 
 const struct codec_kernels *codec_kernels_fast(void)
 {

@@ -4,6 +4,7 @@
  *     codec_decimal.c    doubles <-> integers of a decimal exponent
  *     codec_ints.c       columns of integers <-> residuals: differences, common divisor, bias
  *     codec_pack.c       residuals in blocks of 128 of equal width; the few others as a list
+ *     codec_split.c      residuals' low bits as they are, the rest by codec_rans.c
  *     codec_rans.c       residuals by the entropy of their lengths
  *     codec_kernels.c    the inner loops, for any machine and for AVX2
  *
@@ -15,9 +16,12 @@
 
 #define CODEC_BLOCK        128
 #define CODEC_EXPONENT_MAX 12
-#define CODEC_RANS_LANES   8
+#define CODEC_RANS_LANES   16 /* At most: 8 of a short column, 16 of others. */
 #define CODEC_RANS_BITS    12 /* At most, of a table of frequencies. */
 #define CODEC_RANS_LOW     (UINT32_C(1) << 16)
+#define CODEC_TABLE_SLACK  8 /* Entries are written so many at a time. */
+#define CODEC_SUB_BITS_MAX 4
+#define CODEC_CLASSES_ALL  (64 << CODEC_SUB_BITS_MAX) /* More than there are with any sub bits. */
 #define CODEC_COST_NONE    UINT64_MAX
 
 /* Low nibble of a chunk's first byte; the high one is the exponent of decimal modes. */
@@ -32,10 +36,18 @@ enum codec_mode {
     CODEC_BITS,          /* The bits of true floats, as integers in the order of the floats. */
     CODEC_FAMILY,        /* Decimal integers, less those of the column before. */
     CODEC_FAMILY_ODD,
+    CODEC_NEAR, /* Floats a few units in the last place beside decimal integers. */
 };
 
 /* How an integer column's residuals are written. */
-enum codec_coder { CODEC_ZERO, CODEC_LIST, CODEC_PACK, CODEC_RANS };
+enum codec_coder {
+    CODEC_ZERO,
+    CODEC_LIST,
+    CODEC_PACK,
+    CODEC_RANS,
+    CODEC_RANS_WIDE, /* Sixteen lanes; any classes. */
+    CODEC_SPLIT,     /* Low bits as they are, the others so. */
+};
 
 /* The mode of a chunk, for tests. 0 for no bytes. */
 enum codec_mode codec_mode(struct str bytes);
@@ -51,12 +63,15 @@ struct codec_class {
 
 /* Ranged ANS in the middle of decoding. */
 struct codec_rans {
-    uint32_t table_bits;
+    uint32_t table_bits, lanes;
+    uint32_t own_first,
+        own_count; /* So many first classes are the residuals own_first, + 1, + 2 ... */
     uint32_t states[CODEC_RANS_LANES];
     const uint8_t *words, *raw;
     size_t raw_bit; /* Of `raw`: how far it is read. */
-    /* Class in the low 8 bits, frequency in the next 12, place within the class in the high 12. */
-    uint32_t table[1 << CODEC_RANS_BITS];
+    /* Class, counted from the first, in the low 8 bits, frequency in the next 12, place within the class in the high
+     * 12. */
+    uint32_t table[(1 << CODEC_RANS_BITS) + CODEC_TABLE_SLACK];
     struct codec_class classes[256];
 };
 
@@ -76,14 +91,14 @@ static inline uint64_t codec_rans_raw(const uint8_t *raw, size_t *bit,
 /* Residual `index` by its lane. */
 static inline uint64_t codec_rans_next(struct codec_rans *rans, uint32_t index)
 {
-    uint32_t state = rans->states[index % CODEC_RANS_LANES];
+    uint32_t lane = index & (rans->lanes - 1), state = rans->states[lane];
     uint32_t entry = rans->table[state & ((UINT32_C(1) << rans->table_bits) - 1)];
     state = (entry >> 8 & 0xfff) * (state >> rans->table_bits) + (entry >> 20);
     if (state < CODEC_RANS_LOW) {
         state = state << 16 | (uint32_t)rans->words[0] | (uint32_t)rans->words[1] << 8;
         rans->words += 2;
     }
-    rans->states[index % CODEC_RANS_LANES] = state;
+    rans->states[lane] = state;
     return codec_rans_raw(rans->raw, &rans->raw_bit, &rans->classes[entry & 0xff]);
 }
 
@@ -93,10 +108,14 @@ struct codec_kernels {
      * every fourth place. */
     void (*unpack)(const uint8_t *in, uint32_t width, uint64_t *out);
     void (*to_doubles)(const int64_t *in, uint32_t count, uint32_t exponent, double *out);
+    void (*add)(int64_t *to, const int64_t *what, uint32_t count);
     /* In place: v[i] = first + the sum of (v[0..i], each through the zigzag if so, + bias) << shift. */
     void (*sum)(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first, uint64_t bias,
                 uint32_t shift);
-    /* A block of residuals by ranged ANS. Reads up to 16 bytes past the words it takes, which are 256 at most, and up to
+    /* In place: v[i] = first + ((v[i], through the zigzag if so) + bias) << shift. */
+    void (*offset)(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first, uint64_t bias,
+                   uint32_t shift);
+    /* A block of residuals by ranged ANS. Reads up to 32 bytes past the words it takes, which are 256 at most, and up to
      * 9 past the raw bits, which are 1,008 bytes at most. */
     void (*rans)(struct codec_rans *rans, uint64_t *residuals);
 };
@@ -117,6 +136,9 @@ uint32_t codec_decimal_exponent(const double *values, uint32_t count);
 uint32_t codec_decimal_convert(const double *values, uint32_t count, uint32_t exponent,
                                int64_t *integers, bool *is_odd);
 
+/* The nearest integer / 10^exponent, and by how many doubles the value is above it. False where there is none. */
+bool codec_decimal_near(double value, uint32_t exponent, int64_t *integer, int64_t *units);
+
 /* Bits of a double as an integer in the same order, and back. */
 static inline int64_t codec_bits_order(uint64_t bits)
 {
@@ -134,10 +156,24 @@ struct codec_ints_scratch {
     int64_t reduced[CODEC_VALUES_MAX];
     uint8_t classes[CODEC_VALUES_MAX];
     uint16_t words[CODEC_VALUES_MAX];
+    uint32_t histogram[CODEC_CLASSES_ALL];
 };
 void codec_ints_encode(struct codec_ints_scratch *scratch, const int64_t *integers, uint32_t count,
                        struct buf *out);
 MUST_CHECK bool codec_ints_decode(struct reader *in, uint32_t count, int64_t *integers);
+/* The same piece by piece: first the residuals, all of them, in the integers' places; then, from the front to the back,
+ * pieces of CODEC_PIECE integers. What else is to be done with a piece is done while the cache still has it. */
+#define CODEC_PIECE 512
+struct codec_ints {
+    uint32_t transform, skip; /* Places before the first residual. */
+    bool is_zigzag;
+    bool is_still; /* All are the first: there are no residuals. */
+    uint64_t first, divisor, bias, last, step;
+    int64_t slope, offset;
+};
+MUST_CHECK bool codec_ints_begin(struct codec_ints *ints, struct reader *in, uint32_t count,
+                                 int64_t *integers);
+void codec_ints_next(struct codec_ints *ints, int64_t *integers, uint32_t from, uint32_t to);
 
 /* Residuals. Costs are estimates in bits. */
 uint64_t codec_pack_cost(const uint64_t *residuals, uint32_t count, bool framed);
@@ -148,11 +184,27 @@ uint64_t codec_list_cost(const uint64_t *residuals, uint32_t count);
 void codec_list_encode(const uint64_t *residuals, uint32_t count, struct buf *out);
 MUST_CHECK bool codec_list_decode(struct reader *in, uint32_t count, uint64_t *residuals);
 
+/* Of lengths alone: a rough upper bound, for choosing among transforms. */
 uint64_t codec_rans_cost(const uint64_t *residuals, uint32_t count);
+/* What the coder is to be, and what it will write. */
+struct codec_rans_plan {
+    bool is_wide;
+    uint32_t sub_bits, first, last; /* Classes. */
+    uint64_t cost;                  /* CODEC_COST_NONE: the residuals do not suit. */
+};
+struct codec_rans_plan codec_rans_choose(struct codec_ints_scratch *scratch,
+                                         const uint64_t *residuals, uint32_t count);
+/* Residuals of many even low bits; *shift: how many of them. CODEC_COST_NONE: there are none. */
+uint64_t codec_split_cost(const uint64_t *residuals, uint32_t count, uint32_t *shift);
+/* False (and nothing written) when the residuals do not suit; spoils them. */
+bool codec_split_encode(struct codec_ints_scratch *scratch, uint64_t *residuals, uint32_t count,
+                        uint32_t shift, struct buf *out);
+MUST_CHECK bool codec_split_decode(struct reader *in, uint32_t count, uint64_t *residuals);
 /* False (and nothing written) when the residuals do not suit. */
-bool codec_rans_encode(struct codec_ints_scratch *scratch, const uint64_t *residuals,
-                       uint32_t count, struct buf *out);
-MUST_CHECK bool codec_rans_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+bool codec_rans_encode(struct codec_ints_scratch *scratch, const struct codec_rans_plan *plan,
+                       const uint64_t *residuals, uint32_t count, struct buf *out);
+MUST_CHECK bool codec_rans_decode(struct reader *in, bool is_wide, uint32_t count,
+                                  uint64_t *residuals);
 
 /* Bit fields, low bit first. */
 struct codec_bits {

@@ -1,27 +1,33 @@
 /* codec_rans: residuals by the entropy of their lengths.
  *
- *     u8 sub bits | table bits << 4      u8 first class  u8 classes - 1
+ *     u8 sub bits | table bits << 4      first class: u8, or varint when wide      u8 classes - 1
  *     frequencies                        a field of 4 bits, its length, then up to 3 bits below the top one; the first
  *                                        of the greatest takes what is left to 1 << table bits
  *     varint word count                  lanes' states, u32 each   words, u16 each   raw bits
  *
  * A residual below 2^(sub+1) is its own class; above, the class is its length with the `sub` bits after the top one, and
- * the bits below those follow raw. Classes are coded by range ANS: residual i by lane i % 8, a lane takes a word when its
- * state falls below 2^16. Each lane ends at 2^16 + 16 bits of the raw ones: those at the end of all raw bits, which are
- * therefore cut by 16 bytes, or by all of them. So the states cost nothing.
+ * the bits below those follow raw. Classes are coded by range ANS: residual i by lane i % lanes, a lane takes a word when
+ * its state falls below 2^16. Each lane ends at 2^16 + 16 bits of the raw ones: those at the end of all raw bits, which
+ * are therefore cut by 2 bytes a lane, or by all of them. So the states cost nothing where there are raw bits.
  *
- * Why eight lanes: one vector's worth. Why words of 16 bits: at most one a step. Source: asymmetric numeral systems
- * (Duda, 2013), interleaved (Giesen, 2014). */
+ * Why sixteen lanes: two vectors, because one alone waits for its own chain from state to state most of the time; eight
+ * lanes for the short ones without raw bits, where sixteen more bytes are too many. Why words of 16 bits: at most one a
+ * step. Source: asymmetric numeral systems (Duda, 2013), interleaved (Giesen, 2014). */
 #include "codec_private.h"
 
 #include <math.h>
 
-#define SUB_BITS_MAX 4
-#define CLASSES_MAX  256
-#define MANTISSA     3 /* Bits of a frequency below its top one. */
-#define STATE_BITS   (CODEC_RANS_LANES * 16)
-#define WORDS_BLOCK  (CODEC_BLOCK * 2 + 16) /* Bytes that a block may look at. */
-#define RAW_BLOCK    (CODEC_BLOCK * 8 + 16)
+#define CLASSES_MAX 256
+#define MANTISSA    3  /* Bits of a frequency below its top one. */
+#define LANE_BITS   16 /* Raw bits that a lane's state holds. */
+#define LANES       8
+#define LANES_WIDE  CODEC_RANS_LANES
+#define WIDE_BYTES  128 /* From here on the states of eight more lanes are not dear. */
+#define WORDS_BLOCK (CODEC_BLOCK * 2 + 32) /* Bytes that a block may look at. */
+#define RAW_BLOCK   (CODEC_BLOCK * 8 + 16)
+#define SPLIT_PRICE                                                                                \
+    256              /* Classes that save one part of so many are not worth their reader's time. */
+#define RAW_PRICE 64 /* Nor are raw bits that save a bit for so many values. */
 
 static inline uint32_t class_of(uint64_t residual, uint32_t sub_bits)
 {
@@ -50,7 +56,7 @@ static inline uint64_t class_base(uint32_t class, uint32_t sub_bits)
 uint64_t codec_rans_cost(const uint64_t *residuals, uint32_t count)
 {
     uint32_t lengths[65] = {0};
-    double bits = 8.0 * (4 * CODEC_RANS_LANES + 5);
+    double bits = 8.0 * (4 * LANES + 5);
     for (uint32_t i = 0; i < count; i++)
         lengths[codec_length(residuals[i])]++;
     for (uint32_t length = 0; length <= 64; length++) {
@@ -64,25 +70,79 @@ uint64_t codec_rans_cost(const uint64_t *residuals, uint32_t count)
     return (uint64_t)bits;
 }
 
-/* Cost in bits with so many sub bits; infinite when there would be too many classes. */
-static double split_cost(const uint64_t *residuals, uint32_t count, uint32_t sub_bits,
-                         uint32_t histogram[CLASSES_MAX])
+static uint64_t least_u64(uint64_t a, uint64_t b)
 {
-    double bits = 0;
-    memset(histogram, 0, CLASSES_MAX * sizeof(*histogram));
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t class = class_of(residuals[i], sub_bits);
-        if (class >= CLASSES_MAX)
-            return INFINITY;
-        histogram[class]++;
-    }
-    for (uint32_t class = 0; class < CLASSES_MAX; class ++) {
+    return a < b ? a : b;
+}
+
+static uint32_t table_bits_of(uint32_t count)
+{
+    return count >= 1024 ? 11 : 10;
+}
+
+/* Cost in bits with so many sub bits. What a class takes from the others when it is too rare for the table counts as
+ * well. */
+static struct codec_rans_plan split_plan(const uint32_t *histogram, uint32_t count,
+                                         uint32_t sub_bits)
+{
+    struct codec_rans_plan plan = {.sub_bits = sub_bits, .cost = CODEC_COST_NONE};
+    double bits = (double)count * log2((double)count), taken = 0;
+    double least = (double)count / (1u << table_bits_of(count));
+    uint64_t raw_bits = 0;
+    uint32_t used = 0;
+    while (plan.first < CODEC_CLASSES_ALL - 1 && !histogram[plan.first])
+        plan.first++;
+    for (uint32_t class = plan.first; class < CODEC_CLASSES_ALL; class ++) {
         if (!histogram[class])
             continue;
         double n = histogram[class];
-        bits += n * (log2((double)count / n) + class_raw_bits(class, sub_bits)) + 9;
+        bits -= n * log2(n);
+        taken += n < least ? least - n : 0;
+        raw_bits += histogram[class] * (uint64_t)class_raw_bits(class, sub_bits);
+        plan.last = class;
+        used++;
     }
-    return bits;
+    uint32_t span = plan.last - plan.first + 1;
+    if (span > CLASSES_MAX || used < 2)
+        return plan;
+    bits += 1.5 * taken + (double)raw_bits + 3 * used + 4 * span + 8 * 6;
+    plan.is_wide =
+        plan.last >= CLASSES_MAX || raw_bits >= LANES_WIDE * LANE_BITS || bits >= WIDE_BYTES * 8;
+    uint32_t lane_bytes = 4 * (plan.is_wide ? LANES_WIDE : LANES);
+    uint64_t held = least_u64(raw_bits, (uint64_t)lane_bytes * 4); /* Half of each state. */
+    plan.cost = (uint64_t)bits + lane_bytes * 8 - held;
+    if (raw_bits > 0)
+        plan.cost += least_u64(plan.cost, count) / RAW_PRICE;
+    return plan;
+}
+
+/* Classes of one sub bit less: those above 2^(sub bits + 1) become one of two. */
+static void histogram_merge(uint32_t *histogram, uint32_t sub_bits)
+{
+    uint32_t own = 2u << sub_bits;
+    for (uint32_t class = own; class < CODEC_CLASSES_ALL; class ++) {
+        uint32_t n = histogram[class], to = (class >> 1) + (1u << sub_bits);
+        histogram[class] = 0;
+        histogram[to] += n;
+    }
+}
+
+struct codec_rans_plan codec_rans_choose(struct codec_ints_scratch *scratch,
+                                         const uint64_t *residuals, uint32_t count)
+{
+    uint32_t *histogram = scratch->histogram;
+    struct codec_rans_plan best = {.cost = CODEC_COST_NONE};
+    memset(histogram, 0, sizeof(scratch->histogram));
+    for (uint32_t i = 0; i < count; i++)
+        histogram[class_of(residuals[i], CODEC_SUB_BITS_MAX)]++;
+    for (uint32_t sub_bits = CODEC_SUB_BITS_MAX;; sub_bits--) {
+        struct codec_rans_plan plan = split_plan(histogram, count, sub_bits);
+        if (plan.cost != CODEC_COST_NONE && plan.cost + plan.cost / SPLIT_PRICE < best.cost)
+            best = plan;
+        if (sub_bits == 0)
+            return best;
+        histogram_merge(histogram, sub_bits - 1);
+    }
 }
 
 /* Scales counts to a sum of 1 << table_bits, none of the used ones to 0. False when that cannot be. */
@@ -120,12 +180,15 @@ static bool frequencies_scale(const uint32_t *histogram, uint32_t count, uint32_
     return true;
 }
 
-/* The bits of a frequency that are written. */
+/* The nearest frequency that can be written. */
 static uint32_t frequency_cut(uint32_t frequency)
 {
     uint32_t length = codec_length(frequency);
-    return length <= MANTISSA + 1 ? frequency
-                                  : frequency & ~(uint32_t)codec_mask(length - 1 - MANTISSA);
+    if (length <= MANTISSA + 1)
+        return frequency;
+    uint32_t dropped = length - 1 - MANTISSA;
+    uint32_t cut = (frequency + (1u << dropped >> 1)) >> dropped << dropped;
+    return codec_length(cut) == length ? cut : frequency >> dropped << dropped;
 }
 
 /* Gives what is missing to the first of the greatest; false when there is too much for that. */
@@ -142,17 +205,10 @@ static bool frequencies_settle(uint32_t *frequencies, uint32_t table_bits)
     return frequencies[greatest] < total;
 }
 
-static void write_frequencies(const uint32_t *frequencies, struct buf *out)
+static void write_frequencies(const uint32_t *frequencies, uint32_t classes, struct buf *out)
 {
-    uint32_t first = 0, last = CLASSES_MAX - 1;
-    while (!frequencies[first])
-        first++;
-    while (!frequencies[last])
-        last--;
-    write_u8(out, (uint8_t)first);
-    write_u8(out, (uint8_t)(last - first));
     struct codec_bits bits = {.out = out};
-    for (uint32_t i = first; i <= last; i++) {
+    for (uint32_t i = 0; i < classes; i++) {
         uint32_t length = codec_length(frequencies[i]);
         uint32_t mantissa = length > MANTISSA ? MANTISSA : length - (length > 0);
         codec_bits_put(&bits, length, 4);
@@ -163,8 +219,7 @@ static void write_frequencies(const uint32_t *frequencies, struct buf *out)
 
 /* Classes backwards into words (the last one written is the first to be read). Returns the words' start. */
 static uint32_t encode_words(const uint8_t *classes, uint32_t count, const uint32_t *frequencies,
-                             uint32_t table_bits, uint32_t states[CODEC_RANS_LANES],
-                             uint16_t *words)
+                             uint32_t table_bits, uint32_t lanes, uint32_t *states, uint16_t *words)
 {
     uint32_t below[CLASSES_MAX], sum = 0, at = CODEC_VALUES_MAX;
     for (uint32_t i = 0; i < CLASSES_MAX; i++) {
@@ -172,78 +227,77 @@ static uint32_t encode_words(const uint8_t *classes, uint32_t count, const uint3
         sum += frequencies[i];
     }
     for (uint32_t i = count; i-- > 0;) {
-        uint32_t frequency = frequencies[classes[i]], state = states[i % CODEC_RANS_LANES];
+        uint32_t frequency = frequencies[classes[i]], state = states[i & (lanes - 1)];
         if (state >= (uint64_t)frequency << (32 - table_bits)) {
             words[--at] = (uint16_t)state;
             state >>= 16;
         }
-        states[i % CODEC_RANS_LANES] =
+        states[i & (lanes - 1)] =
             (state / frequency << table_bits) + state % frequency + below[classes[i]];
     }
     return at;
 }
 
-/* The split that costs least, counting that the states hold some raw bits for nothing. */
-static uint32_t choose_split(const uint64_t *residuals, uint32_t count,
-                             uint32_t histogram[CLASSES_MAX])
-{
-    uint32_t best = 0;
-    double least = INFINITY;
-    for (uint32_t sub_bits = 0; sub_bits <= SUB_BITS_MAX; sub_bits++) {
-        double cost = split_cost(residuals, count, sub_bits, histogram);
-        if (cost < least) {
-            least = cost;
-            best = sub_bits;
-        }
-    }
-    split_cost(residuals, count, best, histogram);
-    return best;
-}
-
-/* All raw bits to *raw; the last ones, up to 128, go to the states instead. */
+/* All raw bits to *raw; the last ones, 16 a lane at most, go to the states instead. */
 static void split_raw(const uint64_t *residuals, const uint8_t *classes, uint32_t count,
-                      uint32_t sub_bits, struct buf *raw, uint32_t states[CODEC_RANS_LANES])
+                      const struct codec_rans_plan *plan, struct buf *raw, uint32_t lanes,
+                      uint32_t *states)
 {
     struct codec_bits bits = {.out = raw};
-    uint8_t tail[STATE_BITS / 8] = {0};
+    uint8_t tail[CODEC_RANS_LANES * 2] = {0}, widths[CLASSES_MAX];
+    for (uint32_t i = 0; i <= plan->last - plan->first; i++)
+        widths[i] = (uint8_t)class_raw_bits(plan->first + i, plan->sub_bits);
     for (uint32_t i = 0; i < count; i++)
-        codec_bits_put(&bits, residuals[i], class_raw_bits(classes[i], sub_bits));
+        codec_bits_put(&bits, residuals[i], widths[classes[i]]);
     codec_bits_flush(&bits);
-    size_t cut = raw->len < sizeof(tail) ? raw->len : sizeof(tail);
+    size_t cut = raw->len < 2 * lanes ? raw->len : 2 * lanes;
     if (cut > 0)
         memcpy(tail, raw->ptr + raw->len - cut, cut);
     raw->len -= cut;
-    for (uint32_t lane = 0; lane < CODEC_RANS_LANES; lane++)
+    for (uint32_t lane = 0; lane < lanes; lane++)
         states[lane] =
             CODEC_RANS_LOW | (uint32_t)tail[2 * lane] | (uint32_t)tail[2 * lane + 1] << 8;
 }
 
-bool codec_rans_encode(struct codec_ints_scratch *scratch, const uint64_t *residuals,
-                       uint32_t count, struct buf *out)
+/* Frequencies as they are to be written, and as a reader will have them. */
+static bool make_frequencies(const uint8_t *classes, uint32_t count, uint32_t table_bits,
+                             uint32_t written[CLASSES_MAX], uint32_t frequencies[CLASSES_MAX])
 {
-    uint32_t histogram[CLASSES_MAX], frequencies[CLASSES_MAX], states[CODEC_RANS_LANES];
-    uint32_t table_bits = count >= 1024 ? 11 : 10;
-    uint32_t sub_bits = choose_split(residuals, count, histogram);
+    uint32_t histogram[CLASSES_MAX] = {0};
+    for (uint32_t i = 0; i < count; i++)
+        histogram[classes[i]]++;
     if (!frequencies_scale(histogram, count, table_bits, frequencies))
         return false;
     for (uint32_t i = 0; i < CLASSES_MAX; i++)
-        frequencies[i] = frequency_cut(frequencies[i]);
-    uint32_t written[CLASSES_MAX];
-    memcpy(written, frequencies, sizeof(written));
-    if (!frequencies_settle(frequencies, table_bits))
-        return false;
+        written[i] = frequencies[i] = frequency_cut(frequencies[i]);
+    return frequencies_settle(frequencies, table_bits);
+}
+
+bool codec_rans_encode(struct codec_ints_scratch *scratch, const struct codec_rans_plan *plan,
+                       const uint64_t *residuals, uint32_t count, struct buf *out)
+{
+    uint32_t written[CLASSES_MAX], frequencies[CLASSES_MAX], states[CODEC_RANS_LANES];
+    uint32_t table_bits = table_bits_of(count), lanes = plan->is_wide ? LANES_WIDE : LANES;
+    ENSURE(plan->cost != CODEC_COST_NONE);
     for (uint32_t i = 0; i < count; i++)
-        scratch->classes[i] = (uint8_t)class_of(residuals[i], sub_bits);
+        scratch->classes[i] = (uint8_t)(class_of(residuals[i], plan->sub_bits) - plan->first);
+    if (!make_frequencies(scratch->classes, count, table_bits, written, frequencies))
+        return false;
     struct buf raw;
     buf_init(&raw, CODEC_VALUES_MAX * sizeof(uint64_t) + 16);
-    split_raw(residuals, scratch->classes, count, sub_bits, &raw, states);
-    uint32_t first =
-        encode_words(scratch->classes, count, frequencies, table_bits, states, scratch->words);
+    split_raw(residuals, scratch->classes, count, plan, &raw, lanes, states);
+    uint32_t first = encode_words(scratch->classes, count, frequencies, table_bits, lanes, states,
+                                  scratch->words);
 
-    write_u8(out, (uint8_t)(sub_bits | table_bits << 4));
-    write_frequencies(written, out);
+    write_u8(out, (uint8_t)(plan->sub_bits | table_bits << 4));
+    if (plan->is_wide)
+        write_varint(out, plan->first);
+    else
+        write_u8(out, (uint8_t)plan->first);
+    write_u8(out, (uint8_t)(plan->last - plan->first));
+    write_frequencies(written, plan->last - plan->first + 1, out);
     write_varint(out, CODEC_VALUES_MAX - first);
-    for (uint32_t lane = 0; lane < CODEC_RANS_LANES; lane++)
+    for (uint32_t lane = 0; lane < lanes; lane++)
         write_u32(out, states[lane]);
     for (uint32_t i = first; i < CODEC_VALUES_MAX; i++)
         write_u16(out, scratch->words[i]);
@@ -252,16 +306,14 @@ bool codec_rans_encode(struct codec_ints_scratch *scratch, const uint64_t *resid
     return true;
 }
 
-static bool read_frequencies(struct reader *in, uint32_t table_bits, uint32_t sub_bits,
+/* Frequencies of `classes` classes. */
+static bool read_frequencies(struct reader *in, uint32_t table_bits, uint32_t classes,
                              uint32_t frequencies[CLASSES_MAX])
 {
     uint8_t padded[CLASSES_MAX + 16] = {0}; /* 4 + 3 bits each. */
-    uint32_t class = read_u8(in), last = class + read_u8(in);
     size_t left = reader_left(in), bit = 0;
-    if (in->bad || last >= CLASSES_MAX || last > class_of(UINT64_MAX, sub_bits))
-        return false;
     memcpy(padded, in->at, left < CLASSES_MAX ? left : CLASSES_MAX);
-    for (; class <= last; class ++) {
+    for (uint32_t class = 0; class < classes; class ++) {
         uint32_t length = (uint32_t)codec_bits_get(padded, bit, 4);
         uint32_t mantissa = length > MANTISSA ? MANTISSA : length - (length > 0);
         uint32_t below = (uint32_t)codec_bits_get(padded, bit + 4, mantissa);
@@ -277,32 +329,52 @@ static bool read_frequencies(struct reader *in, uint32_t table_bits, uint32_t su
     return frequencies_settle(frequencies, table_bits);
 }
 
-static void make_tables(struct codec_rans *rans, const uint32_t *frequencies, uint32_t sub_bits)
+static void make_tables(struct codec_rans *rans, const uint32_t *frequencies, uint32_t first,
+                        uint32_t classes, uint32_t sub_bits)
 {
-    uint32_t at = 0;
-    for (uint32_t class = 0; class < CLASSES_MAX; class ++) {
-        uint32_t raw_bits = class_raw_bits(class, sub_bits);
-        for (uint32_t place = 0; place < frequencies[class]; place++)
-            rans->table[at++] = class | frequencies[class] << 8 | place << 20;
-        rans->classes[class] =
-            (struct codec_class){class_base(class, sub_bits), codec_mask(raw_bits), raw_bits};
+    uint32_t at = 0, own = 2u << sub_bits;
+    rans->own_first = first;
+    rans->own_count = first < own ? own - first : 0;
+    for (uint32_t class = 0; class < classes; class ++) {
+        uint32_t raw_bits = class_raw_bits(first + class, sub_bits);
+        uint32_t entry = class | frequencies[class] << 8;
+        for (uint32_t place = 0; place < frequencies[class]; place += CODEC_TABLE_SLACK) {
+            for (uint32_t i = 0; i < CODEC_TABLE_SLACK; i++)
+                rans->table[at + place + i] = entry + ((place + i) << 20);
+        }
+        at += frequencies[class];
+        rans->classes[class] = (struct codec_class){class_base(first + class, sub_bits),
+                                                    codec_mask(raw_bits), raw_bits};
     }
 }
 
+/* How far the raw bits were read before each block. */
+struct raw_places {
+    size_t bits[CODEC_VALUES_MAX / CODEC_BLOCK + 1];
+};
+
 /* Adds the raw bits that the states held: those of the last residuals, which were read as zeroes. */
 static bool restore_tail(const struct codec_rans *rans, uint32_t count, uint32_t sub_bits,
-                         size_t raw_bits, size_t raw_end, uint64_t *residuals)
+                         const struct raw_places *places, size_t raw_end, uint64_t *residuals)
 {
-    uint8_t tail[STATE_BITS / 8 + 16] = {0};
-    for (uint32_t lane = 0; lane < CODEC_RANS_LANES; lane++) {
+    size_t raw_bits = places->bits[(count + CODEC_BLOCK - 1) / CODEC_BLOCK];
+    uint8_t tail[CODEC_RANS_LANES * 2 + 16] = {0};
+    size_t held = rans->lanes * LANE_BITS;
+    for (uint32_t lane = 0; lane < rans->lanes; lane++) {
         if (rans->states[lane] >> 16 != 1)
             return false;
         tail[2 * lane] = (uint8_t)rans->states[lane];
         tail[2 * lane + 1] = (uint8_t)(rans->states[lane] >> 8);
     }
-    if (raw_bits > raw_end + STATE_BITS || (raw_end > 0 && raw_bits + 7 < raw_end + STATE_BITS))
+    if (raw_bits > raw_end + held || (raw_end > 0 && raw_bits + 7 < raw_end + held))
         return false;
     for (uint32_t i = count; i-- > 0 && raw_bits > raw_end;) {
+        if (raw_bits == places->bits[i / CODEC_BLOCK]) {
+            i -= i % CODEC_BLOCK; /* The rest of the block has none. */
+            continue;
+        }
+        if (residuals[i] >> sub_bits < 2)
+            continue;
         uint32_t width = class_raw_bits(class_of(residuals[i], sub_bits), sub_bits);
         if (width > raw_bits)
             return false;
@@ -317,7 +389,7 @@ static bool restore_tail(const struct codec_rans *rans, uint32_t count, uint32_t
 
 /* Whole blocks by the kernel, near the end of the bytes from padded copies, and the rest one by one. */
 static bool read_residuals(struct codec_rans *rans, const uint8_t *words_end, const uint8_t *end,
-                           uint32_t count, uint64_t *residuals, size_t *raw_bits)
+                           uint32_t count, uint64_t *residuals, struct raw_places *places)
 {
     uint8_t words_copy[2 * WORDS_BLOCK], raw_copy[2 * RAW_BLOCK];
     const uint8_t *raw_end = end;
@@ -326,6 +398,7 @@ static bool read_residuals(struct codec_rans *rans, const uint8_t *words_end, co
     const struct codec_kernels *kernels = codec_kernels();
     for (uint32_t i = 0; i < count; i += CODEC_BLOCK) {
         size_t raw_at = rans->raw_bit / 8;
+        places->bits[i / CODEC_BLOCK] = raw_before + rans->raw_bit;
         if (!words_copied && words_end - rans->words < WORDS_BLOCK) {
             size_t left = (size_t)(words_end - rans->words);
             memset(words_copy, 0, sizeof(words_copy));
@@ -350,34 +423,40 @@ static bool read_residuals(struct codec_rans *rans, const uint8_t *words_end, co
             residuals[k] = codec_rans_next(rans, k);
         /* Past the end only by what the states hold. */
         if (rans->words > words_end ||
-            rans->raw_bit > (size_t)(raw_end - rans->raw) * 8 + STATE_BITS)
+            rans->raw_bit > (size_t)(raw_end - rans->raw) * 8 + rans->lanes * LANE_BITS)
             return false;
     }
-    *raw_bits = raw_before + rans->raw_bit;
+    places->bits[(count + CODEC_BLOCK - 1) / CODEC_BLOCK] = raw_before + rans->raw_bit;
     return rans->words == words_end;
 }
 
-bool codec_rans_decode(struct reader *in, uint32_t count, uint64_t *residuals)
+bool codec_rans_decode(struct reader *in, bool is_wide, uint32_t count, uint64_t *residuals)
 {
     struct codec_rans rans;
     uint32_t frequencies[CLASSES_MAX] = {0};
     uint32_t head = read_u8(in), sub_bits = head & 15;
+    uint64_t first = is_wide ? read_varint(in) : read_u8(in);
+    uint32_t classes = read_u8(in) + 1u;
     rans.table_bits = head >> 4;
-    if (sub_bits > SUB_BITS_MAX || rans.table_bits < 1 || rans.table_bits > CODEC_RANS_BITS ||
-        !read_frequencies(in, rans.table_bits, sub_bits, frequencies))
+    rans.lanes = is_wide ? LANES_WIDE : LANES;
+    if (in->bad || sub_bits > CODEC_SUB_BITS_MAX || rans.table_bits < 1 ||
+        rans.table_bits > CODEC_RANS_BITS || first > class_of(UINT64_MAX, sub_bits) ||
+        first + classes - 1 > class_of(UINT64_MAX, sub_bits) ||
+        !read_frequencies(in, rans.table_bits, classes, frequencies))
         return false;
-    make_tables(&rans, frequencies, sub_bits);
+    make_tables(&rans, frequencies, (uint32_t)first, classes, sub_bits);
     uint64_t word_count = read_varint(in);
-    for (uint32_t lane = 0; lane < CODEC_RANS_LANES; lane++)
+    for (uint32_t lane = 0; lane < rans.lanes; lane++)
         rans.states[lane] = read_u32(in);
     if (in->bad || word_count > reader_left(in) / 2)
         return false;
     rans.words = in->at;
     rans.raw = in->at + 2 * word_count;
     rans.raw_bit = 0;
-    size_t raw_bits, raw_end = (size_t)(in->end - rans.raw) * 8;
-    if (!read_residuals(&rans, rans.raw, in->end, count, residuals, &raw_bits))
+    struct raw_places places;
+    size_t raw_end = (size_t)(in->end - rans.raw) * 8;
+    if (!read_residuals(&rans, rans.raw, in->end, count, residuals, &places))
         return false;
     in->at = in->end;
-    return restore_tail(&rans, count, sub_bits, raw_bits, raw_end, residuals);
+    return restore_tail(&rans, count, sub_bits, &places, raw_end, residuals);
 }

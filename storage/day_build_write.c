@@ -2,7 +2,8 @@
  *
  * LMDB gives a large value whole pages, with a head of 16 bytes in the first. A pack is therefore cut after the entry
  * that leaves the least of its last page empty: entries are gathered until there are 64 KiB of them, then the best place from
- * 16 KiB on is taken and the rest waits for the next pack. */
+ * 16 KiB on is taken and the rest waits for the next pack. Of large entries (a day of full floats is 38 KB) 64 KiB hold too
+ * few for a good place: up to sixteen of them are gathered, 640 KiB at most. */
 #include <string.h>
 
 #include "base/hash.h"
@@ -12,6 +13,9 @@
 #define PAGE_HEAD     16u
 #define PACK_MIN      (4 * PAGE - PAGE_HEAD)
 #define PACK_MAX      (16 * PAGE - PAGE_HEAD)
+#define PACK_FEW      16
+#define PACK_FEW_MAX  (160 * PAGE - PAGE_HEAD)
+#define PACK_FEW_GAIN 0.001 /* What a longer one must save of its bytes. */
 #define TXN_BYTES_MAX ((size_t)16 << 20)
 #define MAP_LEAST     ((uint64_t)64 << 20)
 
@@ -99,6 +103,13 @@ static bool cut_pack(struct day_writer *writer, struct day_packer *packer, size_
     return true;
 }
 
+/* More than a pack may have. */
+static bool is_too_long(const struct day_packer *packer, size_t count)
+{
+    size_t len = pack_len(packer, count);
+    return len > PACK_FEW_MAX || (len > PACK_MAX && count > PACK_FEW);
+}
+
 /* After how many entries the pack is to end. */
 static size_t best_cut(const struct day_packer *packer)
 {
@@ -106,13 +117,13 @@ static size_t best_cut(const struct day_packer *packer)
     double best_waste = 2;
     for (size_t count = 1; count <= packer->ends.count; count++) {
         size_t len = pack_len(packer, count);
-        if (len > PACK_MAX && count > 1)
+        if (is_too_long(packer, count) && count > 1)
             break;
         size_t disk = (len + PAGE_HEAD + PAGE - 1) / PAGE * PAGE;
         double waste = (double)(disk - len) / (double)disk;
         if (len < PACK_MIN)
             waste = 1;
-        if (waste <= best_waste) {
+        if (waste + (len > PACK_MAX ? PACK_FEW_GAIN : 0) <= best_waste) {
             best = count;
             best_waste = waste;
         }
@@ -127,7 +138,7 @@ bool day_writer_add(struct day_writer *writer, struct day_packer *packer, struct
     if (packer->bytes.overflow)
         return err_set(err, ERR_LIMIT, "an entry is too large");
     VEC_PUSH(&packer->ends, (uint32_t)packer->bytes.len);
-    while (packer->ends.count > 0 && pack_len(packer, packer->ends.count) > PACK_MAX) {
+    while (packer->ends.count > 0 && is_too_long(packer, packer->ends.count)) {
         if (!cut_pack(writer, packer, best_cut(packer), err))
             return false;
     }

@@ -1,6 +1,7 @@
 /* Suspect bytes as a chunk, as times, as a histogram; and the same bytes as values, which must come back.
  *
  *     u8 what  u16 count  bytes */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,13 +39,18 @@ static bool decode_both(struct str bytes, uint32_t count, const struct codec_col
     check(codec_decode(bytes, count, before, &fast) == good);
     if (good)
         check_columns(&fast, &portable);
+    check(codec_decode_base(bytes, count, before, &portable) == good);
+    if (good) {
+        codec_column_fill(&portable);
+        check_columns(&fast, &portable);
+    }
     return good;
 }
 
 static const struct codec_column *some_previous(uint32_t count)
 {
     previous.count = count;
-    previous.has_base = previous.has_integers = true;
+    previous.has_base = previous.has_integers = previous.has_values = true;
     previous.exponent = 1;
     for (uint32_t i = 0; i < count; i++) {
         previous.integers[i] = i * INT64_C(37) / 8;
@@ -53,13 +59,14 @@ static const struct codec_column *some_previous(uint32_t count)
     return &previous;
 }
 
-/* Values from bytes, in forms that reach the modes: raw doubles, small steps, decimals. */
+/* Values from bytes, in forms that reach the modes: raw doubles, small steps, decimals; a new mantissa with each, or
+ * held; sums of nanoseconds; what follows the clock. */
 static uint32_t values_from(struct reader *in, uint32_t count)
 {
     uint32_t form = read_u8(in), i = 0;
-    double total = 0;
+    double total = 0, slope = 1 + form / 8.0;
     for (; i < count && reader_left(in) > 0; i++) {
-        switch (form % 4) {
+        switch (form % 8) {
         case 0:
             values[i] = sample_from_bits(read_u64(in));
             break;
@@ -69,8 +76,20 @@ static uint32_t values_from(struct reader *in, uint32_t count)
         case 2:
             values[i] = (double)read_u16(in) / 100;
             break;
-        default:
+        case 3:
             values[i] = total += (double)(read_varint(in) >> 12);
+            break;
+        case 4:
+            values[i] = 1 + (double)read_u32(in) / 4294967296.0 / 3;
+            break;
+        case 5:
+            values[i] = total = read_u8(in) < 128 ? total : (double)read_u32(in) / 3;
+            break;
+        case 6:
+            values[i] = total += (double)read_u16(in) / 1e9;
+            break;
+        default:
+            values[i] = floor(slope * i) + (read_u8(in) > 250);
             break;
         }
     }

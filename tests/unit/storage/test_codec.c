@@ -170,8 +170,91 @@ static void test_codec_encode__takes_entropy_where_lengths_are_skewed(void **sta
         values[i] = total += random_u64() % 8 ? 0 : 1 + random_below(200);
     struct outcome outcome = round_trip(DAY);
     assert_int_equal(outcome.mode, CODEC_DECIMAL);
-    assert_int_equal(outcome.coder, CODEC_RANS);
+    assert_int_equal(outcome.coder, CODEC_RANS_WIDE);
     assert_true(outcome.len < DAY * 7 / 32); /* 1.75 bits; 1.5 are the entropy. */
+}
+
+/* Of a short column the states of eight more lanes would be a good part. */
+static void test_codec_encode__takes_few_lanes_for_short_columns(void **state)
+{
+    (void)state;
+    double total = 0;
+    for (uint32_t i = 0; i < 400; i++)
+        values[i] = total += random_u64() % 8 ? 0 : 1 + random_below(4);
+    struct outcome outcome = round_trip(400);
+    assert_int_equal(outcome.coder, CODEC_RANS);
+    assert_true(outcome.len < 120);
+}
+
+static double random_normal(void)
+{
+    double sum = 0;
+    for (int i = 0; i < 12; i++)
+        sum += (double)(random_u64() >> 11) / 9007199254740992.0;
+    return sum - 6;
+}
+
+/* A gauge of full floats: its low bits are noise, the upper ones lie around a level. */
+static void test_codec_encode__splits_floats_of_a_full_mantissa(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < DAY; i++)
+        values[i] = 70 * (1 + 0.05 * random_normal());
+    struct outcome outcome = round_trip(DAY);
+    assert_int_equal(outcome.mode, CODEC_BITS);
+    assert_int_equal(outcome.coder, CODEC_SPLIT);
+    assert_true(outcome.len < DAY * 6.36); /* 50.55 bits are the entropy, 6.32 bytes. */
+    /* One that is none must not take the others' place. */
+    values[77] = sample_stale();
+    values[78] = -1e300;
+    assert_true(round_trip(DAY).len < outcome.len + 64);
+    for (uint32_t count = 1; count < 400; count += 13)
+        round_trip(count);
+}
+
+/* A gauge that stays for some time and then is somewhere else: the difference of two such values is of no use. */
+static void test_codec_encode__holds_values_that_stay(void **state)
+{
+    (void)state;
+    double value = 100 * (1 + 0.2 * random_normal());
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < DAY; i++) {
+        bool changed = random_u64() & 1;
+        value = changed ? 100 * (1 + 0.2 * random_normal()) : value;
+        changes += changed;
+        values[i] = value;
+    }
+    struct outcome outcome = round_trip(DAY);
+    assert_int_equal(outcome.mode, CODEC_BITS);
+    assert_true(outcome.len < changes * 6.58 + DAY / 8 + 100);
+}
+
+/* What follows the clock in steps of its own: where the steps fall is known from the first and the last. */
+static void test_codec_encode__lays_a_line_through_clocks(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < DAY; i++)
+        values[i] = 1.7e9 + 37 * floor(i * 15.0 / 37);
+    assert_true(round_trip(DAY).len < 100);
+    for (uint32_t i = 0; i < DAY; i++) /* Whole seconds of steps that are not quite 15 s. */
+        values[i] = floor(1.7e9 + i * 15.0071 + 0.2 * random_normal());
+    assert_true(round_trip(DAY).len < DAY / 6);
+}
+
+/* A sum of nanoseconds as a double is a few units in the last place beside a decimal. */
+static void test_codec_encode__finds_sums_near_decimals(void **state)
+{
+    (void)state;
+    double total = 3;
+    for (uint32_t i = 0; i < DAY; i++)
+        values[i] = total += random_below(1e8) / 1e9;
+    struct outcome outcome = round_trip(DAY);
+    assert_int_equal(outcome.mode, CODEC_NEAR);
+    assert_true(outcome.len <
+                DAY * 3.8); /* 26.6 bits of nanoseconds; the rest is how the sum was rounded. */
+    values[1000] = sample_stale();
+    values[2000] = INFINITY;
+    round_trip(DAY);
 }
 
 /* Memory gauges are whole pages: the page must not be paid in each difference. */
@@ -462,6 +545,8 @@ static void test_codec_decode__survives_any_bytes(void **state)
             values[i] = random_u64() % 100 == 0
                             ? wild_value(total)
                             : (total += (double)(random_u64() & codec_mask(span)));
+        for (uint32_t i = 0; round % 3 == 0 && i < count; i++)
+            values[i] = values[i] / 3 * (round % 2 ? 1 : random_normal());
         buf_clear(&out);
         codec_encode(encoder, values, count, NULL, &encoded, &out);
         assert_false(codec_decode(str_first(buf_str(&out), out.len - 1), count, NULL, &fast));
@@ -479,6 +564,38 @@ static void test_codec_decode__survives_any_bytes(void **state)
             mem_free(copy);
         }
     }
+    buf_deinit(&out);
+}
+
+/* A column that only leads to the next one goes without values; they can be had later. */
+static void test_codec_decode_base__leaves_out_values_only(void **state)
+{
+    (void)state;
+    static struct codec_column first, second, base;
+    struct buf out;
+    double total = 0;
+    buf_init(&out, BYTES_MAX);
+    for (uint32_t i = 0; i < DAY; i++)
+        values[i] = (total += random_below(30)) / 10;
+    codec_encode(encoder, values, DAY, NULL, &first, &out);
+    assert_true(codec_decode_base(buf_str(&out), DAY, NULL, &base));
+    assert_false(base.has_values);
+    assert_memory_equal(base.integers, first.integers, DAY * sizeof(int64_t));
+    for (int repeated = 0; repeated < 2; repeated++) {
+        for (uint32_t i = 0; i < DAY && !repeated; i++)
+            values[i] = (double)(first.integers[i] + 10 * (i / 100)) / 10;
+        buf_clear(&out);
+        codec_encode(encoder, values, DAY, repeated ? &second : &first, &second, &out);
+        assert_int_equal(codec_mode(buf_str(&out)), repeated ? CODEC_REPEAT : CODEC_FAMILY);
+        struct codec_column *before = &base, *after = &fast;
+        assert_true(codec_decode_base(buf_str(&out), DAY, before, after));
+        assert_false(after->has_values);
+        memcpy(before, after, sizeof(*before));
+        codec_column_fill(after);
+        assert_memory_equal(after->values, values, DAY * sizeof(double));
+    }
+    assert_true(codec_decode(buf_str(&out), DAY, &base, &fast));
+    assert_memory_equal(fast.values, values, DAY * sizeof(double));
     buf_deinit(&out);
 }
 
@@ -537,6 +654,12 @@ static void test_codec_kernels__sum_alike(void **state)
         kernels->sum(a, count, round % 2, first, bias, round % 7);
         codec_kernels_portable.sum(b, count, round % 2, first, bias, round % 7);
         assert_memory_equal(a, b, sizeof(a));
+        kernels->offset(a, count, round % 2, first, bias, round % 7);
+        codec_kernels_portable.offset(b, count, round % 2, first, bias, round % 7);
+        assert_memory_equal(a, b, sizeof(a));
+        kernels->add((int64_t *)a, (const int64_t *)(b + 1), count - (count > 1002));
+        codec_kernels_portable.add((int64_t *)b, (const int64_t *)(b + 1), count - (count > 1002));
+        assert_memory_equal(a, b, sizeof(a));
     }
 }
 
@@ -567,6 +690,11 @@ int main(void)
         cmocka_unit_test(test_codec_encode__writes_a_line_in_a_few_bytes),
         cmocka_unit_test(test_codec_encode__packs_even_noise),
         cmocka_unit_test(test_codec_encode__takes_entropy_where_lengths_are_skewed),
+        cmocka_unit_test(test_codec_encode__takes_few_lanes_for_short_columns),
+        cmocka_unit_test(test_codec_encode__splits_floats_of_a_full_mantissa),
+        cmocka_unit_test(test_codec_encode__holds_values_that_stay),
+        cmocka_unit_test(test_codec_encode__lays_a_line_through_clocks),
+        cmocka_unit_test(test_codec_encode__finds_sums_near_decimals),
         cmocka_unit_test(test_codec_encode__divides_by_what_all_values_share),
         cmocka_unit_test(test_codec_encode__finds_the_decimal_exponent),
         cmocka_unit_test(test_codec_encode__takes_the_bits_of_true_floats),
@@ -581,6 +709,7 @@ int main(void)
         cmocka_unit_test(test_codec_encode__leaves_strangers_alone),
         cmocka_unit_test(test_codec_encode__falls_back_when_its_check_fails),
         cmocka_unit_test(test_codec_decode__survives_any_bytes),
+        cmocka_unit_test(test_codec_decode_base__leaves_out_values_only),
         cmocka_unit_test(test_codec_decode__refuses_another_count),
         cmocka_unit_test(test_codec_kernels__convert_alike),
         cmocka_unit_test(test_codec_kernels__sum_alike),
