@@ -9,11 +9,12 @@
 #include "day_fixture.h"
 #include "mix.h"
 
-#define SLOT_ROWS  120
-#define SLOTS      (MIX_SAMPLES / SLOT_ROWS)
-#define TARGETS    10
-#define SERIES_MAX 1000
-#define ROUNDS     5
+#define SLOT_ROWS   120
+#define SLOTS       (MIX_SAMPLES / SLOT_ROWS)
+#define TARGETS     10
+#define SERIES_MAX  1000
+#define ROUNDS      5
+#define READ_ROUNDS 15
 
 struct bench_series {
     struct label labels[5];
@@ -27,6 +28,7 @@ struct bench_mix {
     const char *name;
     struct bench_series series[SERIES_MAX];
     size_t count;
+    uint32_t counts; /* Series that are the count of a histogram. */
     int64_t times_ms[TARGETS][MIX_SAMPLES];
 };
 
@@ -80,6 +82,7 @@ static void make_d2(struct bench_mix *mix)
     static double columns[MIX_FAMILY_COLUMNS][MIX_SAMPLES];
     uint64_t random = 1;
     mix->name = "d2";
+    mix->counts = MIX_D2_FAMILIES;
     for (uint32_t family = 0; family < MIX_D2_FAMILIES; family++) {
         mix_family(&random, columns);
         for (uint32_t k = 0; k < MIX_FAMILY_COLUMNS; k++) {
@@ -171,35 +174,58 @@ static void print(const char *mix, const char *what, double value, const char *u
     bench_print(name, value, unit);
 }
 
-static void measure_read(const char *mix, const char *path, uint64_t samples_all)
+/* As a cursor reads a series: shown in place, or copied. Returns the samples seen. */
+static uint64_t read_series(struct day_reader *reader, uint32_t ordinal, struct samples *samples)
+{
+    struct err err = {0};
+    struct day_view view;
+    bool viewed;
+    bench_must(day_reader_view(reader, ordinal, INT64_MIN, INT64_MAX, &view, &viewed, &err), &err);
+    if (viewed)
+        return view.count;
+    samples_clear(samples);
+    bench_must(day_reader_read(reader, ordinal, INT64_MIN, INT64_MAX, samples, &err), &err);
+    return samples->count;
+}
+
+/* Series from `first` to before `end`, in order. */
+static double read_rate(struct day_file *day, uint32_t first, uint32_t end, uint64_t *seen)
 {
     struct bench_rounds rounds = {0};
-    struct day_file *day;
     struct samples samples;
-    struct err err = {0};
     samples_init(&samples);
-    bench_must(day_file_open(&day, path, &err), &err);
-    const struct day_info *info = day_file_info(day);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < READ_ROUNDS; round++) {
         struct day_reader *reader = day_reader_new(day);
-        uint64_t seen = 0;
+        *seen = 0;
         int64_t start = bench_cpu_ns();
-        for (uint32_t i = 0; i < info->series_count; i++) {
-            samples_clear(&samples);
-            bench_must(day_reader_read(reader, i, INT64_MIN, INT64_MAX, &samples, &err), &err);
-            seen += samples.count;
-        }
-        bench_round(&rounds, (double)seen * 1e3 / (double)(bench_cpu_ns() - start));
-        ENSURE(seen == samples_all);
+        for (uint32_t i = first; i < end; i++)
+            *seen += read_series(reader, i, &samples);
+        bench_round(&rounds, (double)*seen * 1e3 / (double)(bench_cpu_ns() - start));
         day_reader_free(reader);
     }
-    print(mix, "read", bench_median(&rounds), "Msamples/s");
-    print(mix, "file", (double)info->bytes / (double)samples_all, "B/sample");
-    print(mix, "chunks", (double)info->chunk_bytes / (double)samples_all, "B/sample");
-    print(mix, "columns", (double)info->column_bytes, "B");
-    print(mix, "index", (double)info->index_bytes / info->series_count, "B/series");
-    day_file_unref(day);
     samples_deinit(&samples);
+    return bench_median(&rounds);
+}
+
+static void measure_read(const struct bench_mix *mix, const char *path, uint64_t samples_all)
+{
+    struct day_file *day;
+    struct err err = {0};
+    uint64_t seen;
+    bench_must(day_file_open(&day, path, &err), &err);
+    const struct day_info *info = day_file_info(day);
+    uint32_t counts = mix->counts, all = info->series_count;
+    print(mix->name, "read", read_rate(day, 0, all, &seen), "Msamples/s");
+    ENSURE(seen == samples_all);
+    if (counts > 0) { /* They are last by name; each leads to its family's last bucket. */
+        print(mix->name, "read_buckets", read_rate(day, 0, all - counts, &seen), "Msamples/s");
+        print(mix->name, "read_counts", read_rate(day, all - counts, all, &seen), "Msamples/s");
+    }
+    print(mix->name, "file", (double)info->bytes / (double)samples_all, "B/sample");
+    print(mix->name, "chunks", (double)info->chunk_bytes / (double)samples_all, "B/sample");
+    print(mix->name, "columns", (double)info->column_bytes, "B");
+    print(mix->name, "index", (double)info->index_bytes / info->series_count, "B/series");
+    day_file_unref(day);
 }
 
 static void measure(struct bench_mix *mix, const char *dir)
@@ -234,7 +260,7 @@ static void measure(struct bench_mix *mix, const char *dir)
     print(mix->name, "build_in_buckets", bench_median(&bucket_rounds), "Msamples/s");
     print(mix->name, "peak", peak_mb, "MB");
     print(mix->name, "peak_in_buckets", status_mb("VmHWM") - before_mb, "MB");
-    measure_read(mix->name, path, (uint64_t)samples);
+    measure_read(mix, path, (uint64_t)samples);
     mem_free(path);
     fixture_close(&fixture);
 }

@@ -137,7 +137,8 @@ static bool open_bundle(struct cursor *cursor, uint32_t file, struct bundle_entr
 static const struct time_vec *load_column(struct cursor *cursor, const struct bundle *bundle,
                                           uint32_t column)
 {
-    uint64_t hash = ((uint64_t)(uintptr_t)bundle->bytes.ptr + column) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash =
+        ((uint64_t)(uintptr_t)bundle->bytes.ptr + column) * UINT64_C(0x9e3779b97f4a7c15);
     struct known_times *known = &cursor->known_times[hash >> 32 & (KNOWN_TIMES_MAX - 1)];
     if (known->bytes == bundle->bytes.ptr && known->column == column)
         return &known->times;
@@ -268,14 +269,19 @@ void cursor_seek(struct cursor *cursor, size_t index)
 
 /* --- decoding --- */
 
+static struct day_reader *day_reader_of(struct cursor *cursor, uint32_t file)
+{
+    struct day_reader **reader = &cursor->days[file];
+    if (!*reader)
+        *reader = day_reader_new(cursor->selection->files.items[file].file.day);
+    return *reader;
+}
+
 static bool read_day(struct cursor *cursor, const struct piece *piece, struct err *err)
 {
     const struct selection *selection = cursor->selection;
-    struct day_reader **reader = &cursor->days[piece->file];
-    if (!*reader)
-        *reader = day_reader_new(selection->files.items[piece->file].file.day);
-    return day_reader_read(*reader, piece->as.ordinal, selection->from_ms, selection->to_ms,
-                           &cursor->samples, err);
+    return day_reader_read(day_reader_of(cursor, piece->file), piece->as.ordinal,
+                           selection->from_ms, selection->to_ms, &cursor->samples, err);
 }
 
 static void read_run(struct cursor *cursor, const struct head_run *shown)
@@ -338,8 +344,7 @@ static bool decode_piece(struct cursor *cursor, const struct piece *piece, struc
         return true;
     case PIECE_BUNDLE:
         times = load_column(cursor, bundle, piece->as.in_bundle.run.column);
-        if (!times ||
-            !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->samples))
+        if (!times || !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->samples))
             return err_set(err, ERR_CORRUPT, "%s: a run cannot be decoded",
                            cursor->selection->files.items[piece->file].file.open->path);
         return true;
@@ -475,6 +480,29 @@ static void set_hints(struct cursor *cursor, struct samples *samples)
     cursor->before = samples->histogram ? before : NULL;
 }
 
+/* A day that nothing overlaps, all floats of it: shown where the reader has them. Leaves *out empty when it is not so. */
+static bool view_day(struct cursor *cursor, struct sample_block *out, struct err *err)
+{
+    const struct selection *selection = cursor->selection;
+    const struct piece *piece = &cursor->pieces.items[cursor->next_piece];
+    bool is_last = cursor->next_piece + 1 == cursor->pieces.count;
+    struct day_view view;
+    bool viewed;
+    if (piece->kind != PIECE_DAY || cursor->delete_count > 0 || cursor->before ||
+        (!is_last && piece[1].time_min_ms <= piece->time_max_ms))
+        return true;
+    if (!day_reader_view(day_reader_of(cursor, piece->file), piece->as.ordinal, selection->from_ms,
+                         selection->to_ms, &view, &viewed, err))
+        return false;
+    if (!viewed)
+        return true;
+    cursor->next_piece++;
+    out->count = view.count;
+    out->time_ms = view.time_ms;
+    out->value = view.value;
+    return true;
+}
+
 bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err)
 {
     const struct selection *selection = cursor->selection;
@@ -485,6 +513,12 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
     }
     while (cursor->next_piece < cursor->pieces.count && out->count == 0) {
         size_t first = cursor->next_piece;
+        if (!view_day(cursor, out, &cursor->err)) {
+            *err = cursor->err;
+            return false;
+        }
+        if (cursor->next_piece > first)
+            continue;
         int64_t until = cursor->pieces.items[first].time_max_ms;
         VEC(size_t) ends = {0};
         samples_clear(&cursor->samples);

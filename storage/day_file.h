@@ -57,5 +57,14 @@ void day_reader_free(struct day_reader *reader);
 /* Appends the samples of a series in [from, to], ascending. Ascending ordinals are fastest. */
 MUST_CHECK bool day_reader_read(struct day_reader *reader, uint32_t ordinal, int64_t from_ms,
                                 int64_t to_ms, struct samples *out, struct err *err);
+/* The same without copying, for a series that is one piece of floats: *out is valid until the reader's next call.
+ * *viewed = false: it is not, use day_reader_read. */
+struct day_view {
+    const int64_t *time_ms;
+    const double *value;
+    size_t count;
+};
+MUST_CHECK bool day_reader_view(struct day_reader *reader, uint32_t ordinal, int64_t from_ms,
+                                int64_t to_ms, struct day_view *out, bool *viewed, struct err *err);
 
 #endif

@@ -44,6 +44,7 @@ struct day_read {
     int64_t last_ms; /* Of the last chunk's last row. */
     bool any;
     struct samples *out;
+    struct day_view *view; /* Instead of `out`: filled when the series is one piece of one chunk. */
 };
 
 struct day_reader *day_reader_new(struct day_file *day)
@@ -152,7 +153,8 @@ static bool decode_chain(struct day_reader *reader, struct kept_values *kept,
         const struct codec_column *previous = kept->is_valid ? kept->column : NULL;
         if (!reader->spare)
             reader->spare = mem_alloc(sizeof(*reader->spare));
-        if (!codec_decode(chain[i].bytes, chain[i].rows, previous, reader->spare))
+        /* Values only of the last one: integers are enough to go on from. */
+        if (!codec_decode_base(chain[i].bytes, chain[i].rows, previous, reader->spare))
             return day_file_corrupt(reader->day, err, "a chunk cannot be decoded");
         struct codec_column *swap = kept->column;
         kept->column = reader->spare;
@@ -195,6 +197,7 @@ static bool load_values(struct day_reader *reader, uint32_t ordinal, uint32_t nu
         kept->is_valid = false;
         return false;
     }
+    codec_column_fill(kept->column);
     *out = kept->column;
     return true;
 }
@@ -213,18 +216,32 @@ static uint32_t lower_bound(const int64_t *times_ms, uint32_t count, int64_t tim
     return low;
 }
 
+/* Rows of a range whose time is in [from_ms, to_ms]. */
+static struct day_range wanted_rows(const struct day_read *read, const int64_t *range_ms,
+                                    uint32_t rows)
+{
+    uint32_t from = lower_bound(range_ms, rows, read->from_ms), to = rows;
+    if (range_ms[rows - 1] > read->to_ms)
+        to = lower_bound(range_ms, rows, read->to_ms + 1);
+    return (struct day_range){from, to > from ? to - from : 0};
+}
+
 static void emit_values(const struct day_read *read, const struct day_times *times,
                         const int64_t *times_ms, const double *values)
 {
     struct samples *out = read->out;
+    if (read->view) {
+        const int64_t *range_ms = times_ms + times->ranges[0].first;
+        struct day_range rows = wanted_rows(read, range_ms, times->ranges[0].rows);
+        *read->view = (struct day_view){range_ms + rows.first, values + rows.first, rows.rows};
+        return;
+    }
     samples_reserve(out, day_times_rows(times));
     for (uint32_t i = 0; i < times->range_count; i++) {
         const struct day_range *range = &times->ranges[i];
         const int64_t *range_ms = times_ms + range->first;
-        uint32_t from = lower_bound(range_ms, range->rows, read->from_ms), to = range->rows;
-        if (range_ms[range->rows - 1] > read->to_ms)
-            to = read->to_ms == INT64_MAX ? range->rows
-                                          : lower_bound(range_ms, range->rows, read->to_ms + 1);
+        struct day_range rows = wanted_rows(read, range_ms, range->rows);
+        uint32_t from = rows.first, to = rows.first + rows.rows;
         if (from < to) {
             memcpy(out->time_ms + out->count, range_ms + from, (to - from) * sizeof(int64_t));
             memcpy(out->value + out->count, values + from, (to - from) * sizeof(double));
@@ -321,18 +338,70 @@ static bool read_series(void *ctx, struct err *err)
     return true;
 }
 
+static bool run_read(struct day_read *read, day_file_fn fn, struct err *err)
+{
+    struct day_reader *reader = read->reader;
+    if (read->ordinal >= reader->day->info.series_count)
+        return err_set(err, ERR_CORRUPT, "%s has no series %u", reader->day->path, read->ordinal);
+    if (day_file_guard(reader->day, fn, read, err))
+        return true;
+    for (size_t i = 0; i <= DAY_FAMILY_CHUNKS; i++)
+        reader->kept[i].is_valid = false;
+    return false;
+}
+
 bool day_reader_read(struct day_reader *reader, uint32_t ordinal, int64_t from_ms, int64_t to_ms,
                      struct samples *out, struct err *err)
 {
     struct day_read read = {
         .reader = reader, .ordinal = ordinal, .from_ms = from_ms, .to_ms = to_ms, .out = out};
     size_t count_before = out->count;
-    if (ordinal >= reader->day->info.series_count)
-        return err_set(err, ERR_CORRUPT, "%s has no series %u", reader->day->path, ordinal);
-    if (day_file_guard(reader->day, read_series, &read, err))
+    if (run_read(&read, read_series, err))
         return true;
     out->count = count_before;
-    for (size_t i = 0; i <= DAY_FAMILY_CHUNKS; i++)
-        reader->kept[i].is_valid = false;
     return false;
+}
+
+/* One chunk of values, all in one piece of their column. */
+static bool is_one_piece(struct day_reader *reader, uint32_t ordinal, bool *one, struct err *err)
+{
+    struct str entry;
+    struct day_chunk chunk;
+    bool more;
+    if (!day_file_pack(reader->day, reader->read, DAY_CHUNKS, ordinal, &reader->chunks, err))
+        return false;
+    if (!day_pack_entry(&reader->chunks, ordinal, &entry))
+        return day_file_corrupt(reader->day, err, "a series is damaged");
+    struct reader in = reader_over(entry);
+    if (!day_chunk_read(&in, &chunk, &more))
+        return day_file_corrupt(reader->day, err, "a series is damaged");
+    *one = !more && chunk.kind != DAY_HISTOGRAMS &&
+           (chunk.times.whole || chunk.times.range_count == 1);
+    return true;
+}
+
+static bool view_series(void *ctx, struct err *err)
+{
+    struct day_read *read = ctx;
+    struct day_reader *reader = read->reader;
+    bool one = false;
+    if (!reader->read && !day_file_begin(reader->day, &reader->read, err))
+        return false;
+    if (!is_one_piece(reader, read->ordinal, &one, err))
+        return false;
+    *read->view = (struct day_view){0};
+    if (one)
+        return read_series(ctx, err);
+    read->view = NULL;
+    return true;
+}
+
+bool day_reader_view(struct day_reader *reader, uint32_t ordinal, int64_t from_ms, int64_t to_ms,
+                     struct day_view *out, bool *viewed, struct err *err)
+{
+    struct day_read read = {
+        .reader = reader, .ordinal = ordinal, .from_ms = from_ms, .to_ms = to_ms, .view = out};
+    bool good = run_read(&read, view_series, err);
+    *viewed = good && read.view;
+    return good;
 }

@@ -235,6 +235,45 @@ static void test_day_file_open__reads_what_was_built(void **state)
     day_file_unref(again);
 }
 
+/* What is shown in place is what would have been copied, also where a range cuts it. */
+static void test_day_reader_view__shows_what_read_copies(void **state)
+{
+    struct day_file *day;
+    struct samples samples;
+    struct err err = {0};
+    uint32_t views = 0;
+    (void)state;
+    samples_init(&samples);
+    assert_true(day_file_open(&day, path, &err));
+    struct day_reader *reader = day_reader_new(day), *other = day_reader_new(day);
+    for (uint32_t i = 0; i < 4 * SERIES; i++) {
+        const struct samples *all = &right.samples[i % SERIES];
+        int64_t from_ms = i < SERIES ? INT64_MIN : all->time_ms[all->count / 4];
+        int64_t to_ms = i < 2 * SERIES ? INT64_MAX : all->time_ms[all->count / 2];
+        struct day_view view;
+        bool viewed;
+        if (i >= 3 * SERIES)
+            to_ms = from_ms - 1; /* Nothing. */
+        assert_true(day_reader_view(reader, i % SERIES, from_ms, to_ms, &view, &viewed, &err));
+        views += viewed;
+        if (!viewed)
+            continue;
+        samples_clear(&samples);
+        assert_true(day_reader_read(other, i % SERIES, from_ms, to_ms, &samples, &err));
+        assert_int_equal(view.count, samples.count);
+        assert_null(samples.histogram);
+        for (size_t k = 0; k < view.count; k++) {
+            assert_int_equal(view.time_ms[k], samples.time_ms[k]);
+            assert_memory_equal(&view.value[k], &samples.value[k], sizeof(double));
+        }
+    }
+    assert_true(views > 0);
+    day_reader_free(reader);
+    day_reader_free(other);
+    day_file_unref(day);
+    samples_deinit(&samples);
+}
+
 struct worker {
     struct day_file *day;
     uint32_t number;
@@ -364,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_day_file_open__reads_what_was_built, begin, end),
+        cmocka_unit_test_setup_teardown(test_day_reader_view__shows_what_read_copies, begin, end),
         cmocka_unit_test_setup_teardown(test_day_reader_read__works_on_several_threads, begin, end),
         cmocka_unit_test_setup_teardown(test_day_file_open__bears_any_flipped_byte, begin, end),
         cmocka_unit_test_setup_teardown(test_day_file_open__refuses_another_length, begin, end),
