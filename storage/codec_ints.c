@@ -32,6 +32,7 @@
 #define RANS_PRICE         32
 #define RANS_PRICE_VALUES  8
 #define SPLIT_PRICE_VALUES 16
+#define SPLIT_BITS         12 /* Of a residual; of shorter ones there are no low bits to leave. */
 
 #define LINE_BITS  24                 /* Of slope and offset, below the point. */
 #define LINE_MAX   (INT64_C(1) << 38) /* Of what a line is laid through. */
@@ -199,9 +200,10 @@ static void weigh(struct codec_ints_scratch *scratch, uint32_t count, struct pla
         plan.coder = CODEC_RANS;
         plan.cost = rans + rans_price(rans, n);
     }
-    uint64_t split = plan.transform == HOLD || plan.coder < CODEC_PACK
-                         ? CODEC_COST_NONE
-                         : codec_split_cost(residuals, n, &plan.shift);
+    uint64_t split =
+        plan.transform == HOLD || plan.coder < CODEC_PACK || plan.pack_cost / SPLIT_BITS < n
+            ? CODEC_COST_NONE
+            : codec_split_cost(residuals, n, &plan.shift);
     if (split != CODEC_COST_NONE && split + n / SPLIT_PRICE_VALUES < plan.cost) {
         plan.coder = CODEC_SPLIT;
         plan.cost = split + n / SPLIT_PRICE_VALUES;
