@@ -3,7 +3,7 @@
  * Reading: one scan checks the grammar and gathers up to 19 digits. When the mantissa is below 2^53
  * and the power of ten at most 22, both are exact doubles and one multiplication or division rounds
  * once, so the result is exact (Clinger's fast path); all else goes to from_chars.
- * Writing: shortest digits (exact short ways for integers and few decimals, else to_chars), then
+ * Writing: shortest digits (exact short ways for integers and few decimals, else number_digits.c), then
  * laid out as strconv does: digits d1 d2 ... dn stand for 0.d1d2...dn * 10^point. */
 #include "base/number.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "decimal.h"
+#include "number_digits.h"
 #include "shim.h"
 
 #define EXACT_MAX    (UINT64_C(1) << 53)
@@ -162,17 +163,33 @@ struct digits {
     int point;
 };
 
+/* Exactly eight digits. */
+static inline void eight_digits(char *at, uint32_t value)
+{
+    uint32_t upper = value / 10000, lower = value % 10000;
+    memcpy(at, decimal_pairs + 2 * (upper / 100), 2);
+    memcpy(at + 2, decimal_pairs + 2 * (upper % 100), 2);
+    memcpy(at + 4, decimal_pairs + 2 * (lower / 100), 2);
+    memcpy(at + 6, decimal_pairs + 2 * (lower % 100), 2);
+}
+
+/* Below 10^17, as all digits that are shortest. The two halves of a long one do not wait for each other. */
 static void digits_of_integer(struct digits *digits, uint64_t value)
 {
-    char text[DECIMAL_U64_MAX];
-    char *end = text + sizeof(text);
-    char *begin = decimal_u64_before(end, value);
+    char text[2 * DIGITS_MAX] = {0};
+    char *end = text + DIGITS_MAX, *begin;
 
+    if (value >= 100000000) {
+        eight_digits(end - 8, (uint32_t)(value % 100000000));
+        begin = decimal_u64_before(end - 8, value / 100000000);
+    } else {
+        begin = decimal_u64_before(end, value);
+    }
     digits->point = (int)(end - begin);
+    memcpy(digits->text, begin, DIGITS_MAX);
     while (end > begin && end[-1] == '0')
         end--;
     digits->count = (int)(end - begin);
-    memcpy(digits->text, begin, (size_t)digits->count);
     if (digits->count == 0)
         digits->point = 0;
 }
@@ -198,26 +215,15 @@ static bool digits_of_decimal(struct digits *digits, double value)
 /* value is finite and not negative. */
 static void digits_of(struct digits *digits, double value)
 {
-    char text[SHIM_DOUBLE_TEXT_MAX];
-
     if (value < (double)EXACT_MAX && value == (double)(uint64_t)value) {
         digits_of_integer(digits, (uint64_t)value);
         return;
     }
     if (digits_of_decimal(digits, value))
         return;
-    size_t len = shim_double_digits(text, value);
-    int count = 0, exponent = 0;
-    size_t at = 0;
-    for (; at < len && text[at] != 'e'; at++)
-        if (text[at] != '.')
-            digits->text[count++] = text[at];
-    ENSURE(at + 2 < len && count <= DIGITS_MAX);
-    bool negative = text[at + 1] == '-';
-    for (at += 2; at < len; at++)
-        exponent = exponent * 10 + (text[at] - '0');
-    digits->count = count;
-    digits->point = (negative ? -exponent : exponent) + 1;
+    struct short_decimal decimal = short_decimal_of(value);
+    digits_of_integer(digits, decimal.digits);
+    digits->point += decimal.exponent;
 }
 
 static char *zeroes_put(char *at, int count)
@@ -243,6 +249,12 @@ static char *layout_f(char *at, const struct digits *digits)
         *at++ = '.';
         at = zeroes_put(at, -digits->point);
         return digits_put(at, digits->text, digits->count);
+    }
+    if (digits->point < digits->count) { /* Most: copies of a fixed size, there is room. */
+        memcpy(at, digits->text, DIGITS_MAX);
+        at[digits->point] = '.';
+        memcpy(at + digits->point + 1, digits->text + digits->point, DIGITS_MAX - 1);
+        return at + digits->count + 1;
     }
     int whole = digits->count < digits->point ? digits->count : digits->point;
     at = digits_put(at, digits->text, whole);

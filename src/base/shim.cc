@@ -151,13 +151,6 @@ extern "C" bool shim_rune_is_word(const char *utf8, size_t len)
     return class_has(rune_class, utf8, len);
 }
 
-extern "C" size_t shim_double_digits(char out[SHIM_DOUBLE_TEXT_MAX], double value)
-{
-    std::to_chars_result result =
-        std::to_chars(out, out + SHIM_DOUBLE_TEXT_MAX, value, std::chars_format::scientific);
-    return static_cast<size_t>(result.ptr - out);
-}
-
 extern "C" enum shim_parse shim_double_parse(struct shim_span text, double *out)
 {
     const char *end = text.ptr + text.len;

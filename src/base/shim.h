@@ -54,11 +54,6 @@ int shim_regex_group_index(const struct shim_regex *regex, struct shim_span name
 bool shim_rune_is_print(const char *utf8, size_t len);
 bool shim_rune_is_word(const char *utf8, size_t len);
 
-#define SHIM_DOUBLE_TEXT_MAX 32
-
-/* Shortest digits that read back as `value` (finite): d.ddde+dd. Returns the length. */
-size_t shim_double_digits(char out[SHIM_DOUBLE_TEXT_MAX], double value);
-
 enum shim_parse { SHIM_PARSE_OK, SHIM_PARSE_RANGE, SHIM_PARSE_BAD };
 enum shim_parse shim_double_parse(struct shim_span text, double *out);
 

@@ -206,6 +206,32 @@ static void assert_buf(struct buf *buf, const char *text)
     buf_clear(buf);
 }
 
+/* No shorter text reads back, and of those of its length it is the nearest, which is what printf gives. */
+static void test_number_format__is_shortest_and_nearest(void **state)
+{
+    uint64_t random = 88172645463325252;
+    (void)state;
+    for (int round = 0; round < 300000; round++) {
+        char text[NUMBER_TEXT_MAX + 1], wanted[64];
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        double value = (double)(random >> 12) / (double)(1 + (random & 4095));
+        if (round % 4 == 0)
+            memcpy(&value, &random, sizeof(value));
+        if (!isfinite(value))
+            continue;
+        text[number_format(text, value, NUMBER_E)] = 0;
+        assert_true(strtod(text, NULL) == value);
+        const char *mantissa = text[0] == '-' ? text + 1 : text;
+        int digits = (int)strcspn(mantissa, "e") - (mantissa[1] == '.');
+        snprintf(wanted, sizeof(wanted), "%.*e", digits - 1, value);
+        assert_string_equal(text, wanted);
+        snprintf(wanted, sizeof(wanted), "%.*e", digits - 2, value);
+        assert_true(digits == 1 || strtod(wanted, NULL) != value);
+    }
+}
+
 static void test_buf_add_number_fixed__is_fmt(void **state)
 {
     (void)state;
@@ -257,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_number_format__api_form),
         cmocka_unit_test(test_number_format__go_forms),
         cmocka_unit_test(test_number_format__round_trips_and_is_no_longer_than_17_digits),
+        cmocka_unit_test(test_number_format__is_shortest_and_nearest),
         cmocka_unit_test(test_buf_add_number_fixed__is_fmt),
         cmocka_unit_test(test_buf_add_time_ms__keeps_three_digits),
     };
