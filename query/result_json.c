@@ -5,6 +5,9 @@
 
 #define TIME_TEXT_MAX    32
 #define TIME_TEXTS_WORTH 64 /* Points of the first two series. */
+#define VALUE_TEXT_MAX   32 /* NUMBER_API's longest is 26; with what follows it. */
+#define POINT_TEXT_MAX   (TIME_TEXT_MAX + VALUE_TEXT_MAX + 1)
+#define POINTS_AT_ONCE   64
 
 static void add_point(struct buf *out, int64_t time_ms, double value)
 {
@@ -67,24 +70,68 @@ static const struct time_text *time_text_of(struct time_text *texts, int64_t tim
     return text;
 }
 
-static void add_known_point(struct buf *out, struct time_text *texts, int64_t time_ms, double value)
+/* What was printed last of a series: values often stay. */
+struct value_text {
+    uint64_t bits;
+    size_t len; /* 0: none yet. */
+    char text[VALUE_TEXT_MAX];
+};
+
+/* [1435781451.781,"12.5"] */
+static char *put_known_point(char *at, struct time_text *texts, struct value_text *last,
+                             int64_t time_ms, double value)
 {
     const struct time_text *text = time_text_of(texts, time_ms);
-    char *begin = buf_reserve(out, TIME_TEXT_MAX + NUMBER_TEXT_MAX + 2), *at = begin;
-    if (!begin)
-        return;
     memcpy(at, text->text, TIME_TEXT_MAX);
     at += text->len;
-    at += number_format(at, value, NUMBER_API);
-    *at++ = '"';
-    *at++ = ']';
-    buf_commit(out, (size_t)(at - begin));
+    if (last->len && last->bits == sample_bits(value)) {
+        memcpy(at, last->text, VALUE_TEXT_MAX);
+        return at + last->len;
+    }
+    size_t len = number_format(at, value, NUMBER_API);
+    memcpy(at + len, "\"]", 2);
+    last->len = len + 2 <= VALUE_TEXT_MAX ? len + 2 : 0;
+    last->bits = sample_bits(value);
+    memcpy(last->text, at, VALUE_TEXT_MAX);
+    return at + len + 2;
+}
+
+/* A part of a series without histograms; *any: something stands before it. */
+static void add_known_points(struct buf *out, const struct query_series *series, size_t first,
+                             size_t end, struct time_text *texts, struct value_text *last)
+{
+    char *begin = buf_reserve(out, (end - first) * POINT_TEXT_MAX + NUMBER_TEXT_MAX), *at = begin;
+    for (size_t k = first; begin && k < end; k++) {
+        if (k > 0)
+            *at++ = ',';
+        at = put_known_point(at, texts, last, series->time_ms[k], series->value[k]);
+    }
+    if (begin)
+        buf_commit(out, (size_t)(at - begin));
+}
+
+static void add_known_floats(struct buf *out, const struct query_series *series,
+                             struct time_text *texts)
+{
+    struct value_text last = {0};
+    if (series->count == 0)
+        return;
+    BUF_ADD(out, ",\"values\":[");
+    for (size_t k = 0; k < series->count; k += POINTS_AT_ONCE)
+        add_known_points(out, series, k,
+                         series->count - k < POINTS_AT_ONCE ? series->count : k + POINTS_AT_ONCE,
+                         texts, &last);
+    buf_add_char(out, ']');
 }
 
 /* `texts` NULL: there are few points. */
 static void add_floats(struct buf *out, const struct query_series *series, struct time_text *texts)
 {
     bool any = false;
+    if (texts && !series->histogram) {
+        add_known_floats(out, series, texts);
+        return;
+    }
     for (size_t k = 0; k < series->count; k++) {
         if (histogram_at(series, k))
             continue;
@@ -92,10 +139,7 @@ static void add_floats(struct buf *out, const struct query_series *series, struc
             buf_add_char(out, ',');
         else
             BUF_ADD(out, ",\"values\":[");
-        if (texts)
-            add_known_point(out, texts, series->time_ms[k], series->value[k]);
-        else
-            add_point(out, series->time_ms[k], series->value[k]);
+        add_point(out, series->time_ms[k], series->value[k]);
         any = true;
     }
     if (any)
