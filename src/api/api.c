@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/worker.h"
 #include "work.h"
 
 /* "/" -> "", "/x/" -> "/x" */
@@ -23,6 +24,14 @@ static struct str url_path(struct str url)
     size_t scheme = str_find(url, STR("://"));
     struct str rest = scheme < url.len ? str_after(url, scheme + 3) : url;
     return trim_slashes(str_after(rest, str_find_char(rest, '/')));
+}
+
+/* Threads that could really run side by side. */
+static unsigned useful_workers(const struct lane *lane)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = lane_threads(lane);
+    return cores > 0 && (unsigned)cores < threads ? (unsigned)cores : threads;
 }
 
 bool api_open(struct api **out, const struct api_options *options, struct err *err)
@@ -46,6 +55,7 @@ bool api_open(struct api **out, const struct api_options *options, struct err *e
             200; /* So that rates see each counter from its first count on. */
         api->routes[i].code_count = 1;
     }
+    api->query_workers = useful_workers(options->query_lane);
     list_init(&api->works);
     list_init(&api->waiting);
     list_init(&api->admin_waits);

@@ -66,7 +66,8 @@ struct api {
     struct list admin_waits; /* struct admin_wait: those that wait for storage. */
     struct list waiting;     /* struct work: queries beyond the concurrency, first come first. */
     unsigned queries_running;
-    struct timer *sweep; /* Runs while works are there: ends those that waited too long. */
+    unsigned query_workers; /* Threads that could really run side by side. */
+    struct timer *sweep;    /* Runs while works are there: ends those that waited too long. */
     bool sweeping;
     uint64_t federation_errors;
     void (*explain)(void *ctx, struct http_exchange *exchange); /* NULL: no metrics APIs. */

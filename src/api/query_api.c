@@ -1,8 +1,6 @@
 /* query_api: /query, /query_range and what can be said of an expression without running it. */
 #include "core.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "model/duration.h"
 #include "net/worker.h"
@@ -135,14 +133,6 @@ static bool share_memory(const struct api_options *options, size_t *bytes_max, s
     return true;
 }
 
-/* Threads that could really run side by side. */
-static unsigned useful_workers(const struct lane *lane)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned threads = lane_threads(lane);
-    return cores > 0 && (unsigned)cores < threads ? (unsigned)cores : threads;
-}
-
 /* Reads what instant and range queries have in common. */
 static bool read_common(struct call *call, struct query_work *work, struct err *err)
 {
@@ -177,7 +167,7 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
     work->options.canceled = &work->work.canceled;
     work->options.parallel = lane_share;
     work->options.parallel_ctx = options->query_lane;
-    work->options.workers_max = useful_workers(options->query_lane);
+    work->options.workers_max = call->api->query_workers;
     work->work.call = call;
     work->work.gated = true;
     work->work.run = run_query;
