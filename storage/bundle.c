@@ -111,7 +111,9 @@ bool bundle_column(const struct bundle *bundle, uint32_t column, struct time_vec
         return false;
     VEC_RESERVE(times, rows);
     for (uint32_t i = 0; i < rows; i++) {
-        int64_t change = read_zigzag(&in);
+        /* A regular column is nearly all zeroes, "as before". */
+        bool is_short = in.at < in.end && *in.at < 0x80;
+        int64_t change = is_short ? zigzag_decode(*in.at++) : read_zigzag(&in);
         if (i == 0) {
             time = change;
         } else if (__builtin_add_overflow(delta, change, &delta) || delta <= 0 ||
@@ -131,8 +133,8 @@ bool bundle_read(const struct bundle *bundle, const struct bundle_run *run,
     if (run->offset > payload_len || run->len > payload_len - run->offset)
         return false;
     struct str bytes = str_from((const char *)bundle->payload + run->offset, run->len);
-    return stream_read(bytes, run->first_row, run->last_row, times->items, (uint32_t)times->count,
-                       out);
+    return stream_read_amid(bytes, payload_len - run->offset - run->len, run->first_row,
+                            run->last_row, times->items, (uint32_t)times->count, out);
 }
 
 void bundle_writer_init(struct bundle_writer *writer)

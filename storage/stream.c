@@ -14,6 +14,8 @@
 
 #define INTEGER_SURE (INT64_C(1) << 50) /* Below, an integer is found again in its value's bits. */
 #define WALK_MARGIN  12                 /* No short entry is longer. */
+#define STEPS_SURE                                                                                 \
+    (INTEGER_SURE / 2) /* From here a run of two-byte steps stays below INTEGER_SURE. */
 
 /* (offset, length) pairs of the XOR codes: code 1 + index. */
 static const struct xor_window {
@@ -252,13 +254,72 @@ static inline bool step_on(const struct walk *walk, int32_t step, uint64_t *bits
     return *known;
 }
 
+/* Bytes of a run: an entry may begin before `stop`, then WALK_MARGIN bytes can be read; none goes beyond `end`. */
+struct span_bytes {
+    const uint8_t *stop, *end;
+};
+
+/* Steps without gaps, of at most two bytes each beside their code, one row after the other. How long an entry is follows from
+ * its bytes by arithmetic: counters and gauges mix short and long steps, and a wrong guess would cost more than all of an
+ * entry. Returns where it stopped; *rows is how many values were written. */
+static const uint8_t *walk_steps(const uint8_t *at, struct span_bytes span, uint8_t exponent,
+                                 int64_t *integer, uint32_t rows_max, double *value, uint32_t *rows)
+{
+    int64_t now = *integer;
+    uint32_t row = 0;
+    while (at < span.stop && row < rows_max) {
+        uint64_t word;
+        memcpy(&word, at, sizeof(word));
+        uint32_t code = (uint32_t)word & 0xff;
+        uint32_t is_long = code == STREAM_STEP, more = (uint32_t)(word >> 15) & 1;
+        uint32_t has_third = is_long & more & (uint32_t)(word >> 23);
+        const uint8_t *next = at + 1 + is_long + (is_long & more);
+        if ((code - STREAM_STEP_FIRST > STREAM_STEP - STREAM_STEP_FIRST) | has_third |
+            (next > span.end))
+            break;
+        uint32_t raw =
+            ((uint32_t)(word >> 8) & 0x7f) | ((uint32_t)(word >> 9) & 0x3f80 & (0 - more));
+        int32_t step = (int32_t)(raw >> 1) ^ -(int32_t)(raw & 1), mask = -(int32_t)is_long;
+        now += (step & mask) | (((int32_t)code - 72) & ~mask);
+        value[row++] = (double)now;
+        at = next;
+    }
+    for (uint32_t i = 0; exponent > 0 && i < row; i++)
+        value[i] /= POWERS[exponent];
+    *integer = now;
+    *rows = row;
+    return at;
+}
+
+/* XORs without gaps, one row after the other. At least one, unless it goes beyond the end. */
+static const uint8_t *walk_xors(const uint8_t *at, struct span_bytes span, uint64_t *bits,
+                                uint32_t rows_max, double *value, uint32_t *rows)
+{
+    uint64_t now = *bits;
+    uint32_t row = 0;
+    while (at < span.stop && row < rows_max) {
+        uint32_t index = (uint32_t)*at - STREAM_XOR_FIRST;
+        if (index > STREAM_XOR_LAST - STREAM_XOR_FIRST)
+            break;
+        struct xor_window window = XOR_WINDOWS[index];
+        const uint8_t *next = at + 1 + window.len;
+        uint64_t difference;
+        if (next > span.end)
+            break;
+        memcpy(&difference, at + 1, sizeof(difference));
+        now ^= (difference & UINT64_MAX >> (64 - 8 * window.len)) << (8 * window.offset);
+        value[row++] = sample_from_bits(now);
+        at = next;
+    }
+    *bits = now;
+    *rows = row;
+    return at;
+}
+
 /* The bulk of what there is: short steps and XORs of floats, far enough from the end to be read without care. Stops in
  * front of the first entry that is anything else, be it good or not. */
-static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, const uint8_t *end)
+static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, struct span_bytes span)
 {
-    if (end - at < WALK_MARGIN)
-        return at;
-    const uint8_t *stop = end - WALK_MARGIN;
     struct samples *out = walk->out;
     uint64_t bits = walk->state.bits;
     int64_t integer = 0;
@@ -266,16 +327,28 @@ static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, const uin
     uint32_t row = walk->row;
     double *value = out->value + out->count;
     int64_t *time_ms = out->time_ms + out->count;
-    while (at < stop && row < walk->last_row) {
+    while (at < span.stop && row < walk->last_row) {
         uint8_t code = *at & (STREAM_GAP - 1);
         const uint8_t *next = at + 1;
-        uint32_t gap = 0, step = 0;
+        uint32_t gap = 0, step = 0, rows = 0;
+        if ((uint32_t)*at - STREAM_XOR_FIRST <= STREAM_XOR_LAST - STREAM_XOR_FIRST) {
+            known = false;
+            at = walk_xors(at, span, &bits, walk->last_row - row, value, &rows);
+            if (rows == 0)
+                break;
+            memcpy(time_ms, walk->times_ms + row, rows * sizeof(*time_ms));
+            time_ms += rows;
+            value += rows;
+            row += rows;
+            continue;
+        }
         if (code == STREAM_ABSENT || code > STREAM_STEP ||
             (code > STREAM_XOR_LAST && code < STREAM_STEP_FIRST))
             break;
         if (*at & STREAM_GAP && !(next = short_varint(next, &gap)))
             break;
-        if (gap >= walk->last_row - row || (code == STREAM_STEP && !(next = short_varint(next, &step))))
+        if (gap >= walk->last_row - row ||
+            (code == STREAM_STEP && !(next = short_varint(next, &step))))
             break;
         double before = sample_from_bits(bits);
         if (code <= STREAM_XOR_LAST) {
@@ -283,14 +356,16 @@ static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, const uin
             uint64_t difference;
             memcpy(&difference, next, sizeof(difference));
             difference &= UINT64_MAX >> (64 - 8 * window->len);
-            bits ^= difference << (8 * window->offset);
             next += window->len;
+            if (next > span.end)
+                break;
+            bits ^= difference << (8 * window->offset);
             known = false;
         } else {
             int32_t change = code == STREAM_STEP ? (int32_t)(step >> 1) ^ -(int32_t)(step & 1)
                                                  : (int32_t)code - 72;
             uint64_t stepped = bits;
-            if (!step_on(walk, change, &stepped, &integer, &known))
+            if (next > span.end || !step_on(walk, change, &stepped, &integer, &known))
                 break;
             bits = stepped;
         }
@@ -301,6 +376,15 @@ static const uint8_t *walk_plain(struct walk *walk, const uint8_t *at, const uin
         *time_ms++ = walk->times_ms[row++];
         *value++ = sample_from_bits(bits);
         at = next;
+        if (!known || integer <= -STEPS_SURE || integer >= STEPS_SURE)
+            continue;
+        at = walk_steps(at, span, walk->state.exponent, &integer, walk->last_row - row, value,
+                        &rows);
+        memcpy(time_ms, walk->times_ms + row, rows * sizeof(*time_ms));
+        time_ms += rows;
+        value += rows;
+        row += rows;
+        bits = rows ? sample_bits(value[-1]) : bits;
     }
     out->count += row - walk->row;
     walk->row = row;
@@ -322,14 +406,25 @@ static bool walk_histogram(struct walk *walk, struct reader *in)
 bool stream_read(struct str bytes, uint32_t first_row, uint32_t last_row, const int64_t *times_ms,
                  uint32_t rows, struct samples *out)
 {
+    return stream_read_amid(bytes, 0, first_row, last_row, times_ms, rows, out);
+}
+
+bool stream_read_amid(struct str bytes, size_t beyond, uint32_t first_row, uint32_t last_row,
+                      const int64_t *times_ms, uint32_t rows, struct samples *out)
+{
     struct reader in = reader_over(bytes);
+    size_t short_of = beyond < WALK_MARGIN ? WALK_MARGIN - beyond : 0;
+    struct span_bytes span = {.stop = in.at + (bytes.len > short_of ? bytes.len - short_of : 0),
+                              .end = in.end};
     struct walk walk = {.row = first_row, .last_row = last_row, .times_ms = times_ms, .out = out};
     if (first_row > last_row || last_row >= rows)
         return false;
     samples_reserve(out, last_row - first_row + 1);
     while (in.at < in.end) {
         if (walk.any && !walk.histogram && !out->histogram)
-            in.at = walk_plain(&walk, in.at, in.end);
+            in.at = walk_plain(&walk, in.at, span);
+        if (in.at == in.end)
+            break;
         if (walk.row > last_row)
             return false;
         uint8_t control = *in.at++;

@@ -66,6 +66,11 @@ bool stream_skip(uint8_t code, struct reader *in);
  * not describe exactly the rows first_row..last_row. */
 MUST_CHECK bool stream_read(struct str bytes, uint32_t first_row, uint32_t last_row,
                             const int64_t *times_ms, uint32_t rows, struct samples *out);
+/* The same where `beyond` bytes after these can be read (and mean nothing): it may take larger strides. */
+MUST_CHECK bool stream_read_amid(struct str bytes, size_t beyond, uint32_t first_row,
+                                 uint32_t last_row, const int64_t *times_ms, uint32_t rows,
+                                 struct samples *out);
+#define STREAM_BEYOND_MAX 16 /* More is of no use. */
 /* The inverse, for samples that lie on the rows of a column: appends the bytes and tells the rows. times_ms must
  * contain every sample's time. */
 void stream_write(const struct samples *samples, size_t first, size_t count,

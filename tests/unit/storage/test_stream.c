@@ -103,6 +103,13 @@ static void test_stream_read__inverts_stream_write(void **state)
             stream_write(&wanted, 0, wanted.count, times, rows, &bytes, &first, &last);
             assert_true(stream_read(buf_str(&bytes), first, last, times, rows, &got));
             check_equal(&got, &wanted);
+            size_t len = bytes.len; /* Again amid other bytes, as in a bundle. */
+            for (int i = 0; i < STREAM_BEYOND_MAX; i++)
+                buf_add_char(&bytes, (char)random_next());
+            samples_clear(&got);
+            assert_true(stream_read_amid(str_from(bytes.ptr, len), STREAM_BEYOND_MAX, first, last,
+                                         times, rows, &got));
+            check_equal(&got, &wanted);
         }
         random_state = seed + 1;
     }
@@ -139,16 +146,17 @@ static void test_stream_read__survives_any_bytes(void **state)
 {
     (void)state;
     int64_t times[ROWS];
-    struct samples got;
-    uint8_t bytes[64];
+    struct samples got, amid;
+    uint8_t bytes[80];
     samples_init(&got);
+    samples_init(&amid);
     for (int i = 0; i < ROWS; i++)
         times[i] = i;
     random_state = 7;
     for (int round = 0; round < 200000; round++) {
-        size_t len = random_below(sizeof(bytes));
+        size_t len = random_below(sizeof(bytes) - STREAM_BEYOND_MAX);
         uint32_t first = (uint32_t)random_below(ROWS), last = (uint32_t)random_below(ROWS);
-        for (size_t i = 0; i < len; i++)
+        for (size_t i = 0; i < len + STREAM_BEYOND_MAX; i++)
             bytes[i] = (uint8_t)(random_below(3) ? random_next() : random_below(8) | 128);
         samples_clear(&got);
         bool good = stream_read(str_from((const char *)bytes, len), first, last, times, ROWS, &got);
@@ -156,7 +164,13 @@ static void test_stream_read__survives_any_bytes(void **state)
         assert_true(!good || (got.count > 0 && first <= last));
         for (size_t i = 0; i < got.count; i++)
             assert_in_range(got.time_ms[i], first, last);
+        samples_clear(&amid); /* What follows them does not count. */
+        assert_true(stream_read_amid(str_from((const char *)bytes, len), STREAM_BEYOND_MAX, first,
+                                     last, times, ROWS, &amid) == good);
+        if (good)
+            check_equal(&amid, &got);
     }
+    samples_deinit(&amid);
     samples_deinit(&got);
 }
 
