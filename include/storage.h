@@ -168,6 +168,7 @@ struct sample_block {
     const int64_t *time_ms; /* Valid until the next call on the cursor. */
     const double *value;
     const struct histogram *const *histogram; /* NULL: all floats. Else NULL at a float, whose value counts. */
+    bool is_last;                             /* Nothing follows, for sure. */
 };
 struct cursor;
 struct cursor *cursor_new(const struct selection *selection);

@@ -32,6 +32,7 @@ struct piece {
 struct opened {
     const struct bundle_entry *entry;
     struct bundle bundle;
+    uint32_t next_run; /* After the last that was taken: of the next series, often. */
 };
 #define OPENED_MAX 128 /* By the entry's address; a power of 2. */
 
@@ -43,6 +44,9 @@ struct known_times {
 };
 #define KNOWN_TIMES_MAX 64 /* By the bundle's address; a power of 2. */
 
+#define BLOCK_SAMPLES                                                                              \
+    16384 /* Pieces are put into one block up to here, for who works on whole series. */
+
 struct merged {
     uint32_t index; /* In the samples as they were decoded. */
     uint32_t piece;
@@ -53,11 +57,13 @@ struct cursor {
     const struct selection *selection;
     struct kv_read **reads; /* One a selected file, begun at first use. */
     struct day_reader **days;
-    struct opened *opened;           /* [OPENED_MAX] */
+    struct opened *opened;           /* [OPENED_MAX]; NULL: no open file was read yet. */
+    size_t hint;                     /* Of selected_first_bundle. */
     struct known_times *known_times; /* [KNOWN_TIMES_MAX] */
     VEC(struct piece) pieces;
     size_t next_piece;
     struct samples samples, merged_samples;
+    VEC(size_t) ends; /* Of the pieces in `samples`. */
     VEC(struct merged) merged;
     struct time_vec times; /* The column in memory that was read last. */
     const void *times_of;
@@ -77,8 +83,6 @@ struct cursor *cursor_new(const struct selection *selection)
     cursor->selection = selection;
     cursor->reads = mem_zalloc(files * sizeof(cursor->reads[0]));
     cursor->days = mem_zalloc(files * sizeof(cursor->days[0]));
-    cursor->opened = mem_zalloc(OPENED_MAX * sizeof(cursor->opened[0]));
-    cursor->known_times = mem_zalloc(KNOWN_TIMES_MAX * sizeof(cursor->known_times[0]));
     samples_init(&cursor->samples);
     samples_init(&cursor->merged_samples);
     buf_init(&cursor->bytes, (size_t)1 << 30);
@@ -97,11 +101,12 @@ void cursor_free(struct cursor *cursor)
     mem_free((void *)cursor->reads);
     mem_free((void *)cursor->days);
     mem_free(cursor->opened);
-    for (size_t i = 0; i < KNOWN_TIMES_MAX; i++)
+    for (size_t i = 0; cursor->known_times && i < KNOWN_TIMES_MAX; i++)
         VEC_FREE(&cursor->known_times[i].times);
     mem_free(cursor->known_times);
     VEC_FREE(&cursor->pieces);
     VEC_FREE(&cursor->merged);
+    VEC_FREE(&cursor->ends);
     VEC_FREE(&cursor->times);
     samples_deinit(&cursor->samples);
     samples_deinit(&cursor->merged_samples);
@@ -152,13 +157,20 @@ static const struct time_vec *load_column(struct cursor *cursor, const struct bu
 }
 
 /* The bundle's bounds stand for the run's: they are in its head, and slots of a group follow each other. */
-static void add_bundle_runs(struct cursor *cursor, uint32_t file, const struct bundle_entry *entry,
-                            const struct bundle *bundle, uint64_t id)
+static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened *opened,
+                            uint64_t id)
 {
-    for (uint32_t at = bundle_find(bundle, id); at < bundle->run_count; at++) {
+    const struct bundle_entry *entry = opened->entry;
+    const struct bundle *bundle = &opened->bundle;
+    uint32_t at = opened->next_run;
+    if (at == 0 || at >= bundle->run_count || bundle_run_at(bundle, at).id != id ||
+        bundle_run_at(bundle, at - 1).id == id)
+        at = bundle_find(bundle, id);
+    for (; at < bundle->run_count; at++) {
         struct bundle_run run = bundle_run_at(bundle, at);
         if (run.id != id)
             break;
+        opened->next_run = at + 1;
         struct piece piece = {.kind = PIECE_BUNDLE,
                               .file = file,
                               .order = ((uint64_t)1 << 62) + entry->key,
@@ -178,7 +190,12 @@ static struct opened *opened_place(const struct cursor *cursor, const struct bun
 static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, struct err *err)
 {
     const struct selected_file *selected = &cursor->selection->files.items[file];
-    for (size_t i = selected_first_bundle(selected, id); i < selected->bundles.count; i++) {
+    if (!cursor->opened) {
+        cursor->opened = mem_zalloc(OPENED_MAX * sizeof(cursor->opened[0]));
+        cursor->known_times = mem_zalloc(KNOWN_TIMES_MAX * sizeof(cursor->known_times[0]));
+    }
+    for (size_t i = selected_first_bundle(selected, id, &cursor->hint); i < selected->bundles.count;
+         i++) {
         struct bundle_entry *entry = selected->bundles.items[i];
         struct bundle bundle;
         if (entry->id_min > id)
@@ -189,9 +206,9 @@ static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, str
         if (opened->entry != entry) {
             if (!open_bundle(cursor, file, entry, &bundle, err))
                 return false;
-            *opened = (struct opened){entry, bundle};
+            *opened = (struct opened){entry, bundle, 0};
         }
-        add_bundle_runs(cursor, file, entry, &opened->bundle, id);
+        add_bundle_runs(cursor, file, opened, id);
     }
     return true;
 }
@@ -264,7 +281,11 @@ void cursor_seek(struct cursor *cursor, size_t index)
         }
         at = source->next;
     }
-    VEC_SORT(&cursor->pieces, compare_piece);
+    bool is_sorted = true;
+    for (size_t i = 1; is_sorted && i < cursor->pieces.count; i++)
+        is_sorted = compare_piece(&cursor->pieces.items[i - 1], &cursor->pieces.items[i]) < 0;
+    if (!is_sorted)
+        VEC_SORT(&cursor->pieces, compare_piece);
 }
 
 /* --- decoding --- */
@@ -293,10 +314,12 @@ static void read_run(struct cursor *cursor, const struct head_run *shown)
         cursor->times_of = run->column;
     }
     buf_clear(&cursor->bytes);
-    run_read(run, shown->len, (uint8_t *)buf_reserve(&cursor->bytes, shown->len));
-    buf_commit(&cursor->bytes, shown->len);
-    bool good = stream_read(buf_str(&cursor->bytes), run->first_row, shown->last_row,
-                            cursor->times.items, (uint32_t)cursor->times.count, &cursor->samples);
+    char *bytes = buf_reserve(&cursor->bytes, shown->len + STREAM_BEYOND_MAX);
+    run_read(run, shown->len, (uint8_t *)bytes);
+    memset(bytes + shown->len, 0, STREAM_BEYOND_MAX);
+    bool good = stream_read_amid(str_from(bytes, shown->len), STREAM_BEYOND_MAX, run->first_row,
+                                 shown->last_row, cursor->times.items,
+                                 (uint32_t)cursor->times.count, &cursor->samples);
     ENSURE(good); /* Our own memory. */
 }
 
@@ -379,11 +402,13 @@ static void drop_deleted(struct cursor *cursor, const struct piece *piece, size_
     }
 }
 
-/* Bounds of pieces are wider than their samples, so most that seem to overlap follow each other. */
-static bool is_ascending(const struct samples *samples)
+/* Does each piece begin after the one before it has ended? Bounds of pieces are wider than their samples, so most that seem to
+ * overlap follow each other. Within a piece times ascend. */
+static bool is_ascending(const struct samples *samples, const size_t *ends, size_t count)
 {
-    for (size_t i = 1; i < samples->count; i++)
-        if (samples->time_ms[i - 1] >= samples->time_ms[i])
+    for (size_t i = 0; i + 1 < count; i++)
+        if (ends[i] > 0 && ends[i] < samples->count &&
+            samples->time_ms[ends[i] - 1] >= samples->time_ms[ends[i]])
             return false;
     return true;
 }
@@ -503,44 +528,48 @@ static bool view_day(struct cursor *cursor, struct sample_block *out, struct err
     return true;
 }
 
+/* Decodes pieces into cursor->samples: those that overlap in time together, and more while they are small floats. */
+static bool decode_block(struct cursor *cursor, struct err *err)
+{
+    struct samples *samples = &cursor->samples;
+    int64_t until = INT64_MIN;
+    samples_clear(samples);
+    VEC_CLEAR(&cursor->ends);
+    while (cursor->next_piece < cursor->pieces.count) {
+        const struct piece *piece = &cursor->pieces.items[cursor->next_piece];
+        bool is_apart = piece->time_min_ms > until && cursor->ends.count > 0;
+        if (is_apart && (samples->histogram || cursor->before || samples->count >= BLOCK_SAMPLES))
+            return true;
+        cursor->next_piece++;
+        until = piece->time_max_ms > until ? piece->time_max_ms : until;
+        size_t before = samples->count;
+        if (!decode_piece(cursor, piece, err))
+            return false;
+        drop_deleted(cursor, piece, before);
+        VEC_PUSH(&cursor->ends, samples->count);
+    }
+    return true;
+}
+
 bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *err)
 {
     const struct selection *selection = cursor->selection;
     *out = (struct sample_block){0};
-    if (cursor->err.code != ERR_NONE) {
-        *err = cursor->err;
-        return false;
-    }
-    while (cursor->next_piece < cursor->pieces.count && out->count == 0) {
+    while (cursor->err.code == ERR_NONE && cursor->next_piece < cursor->pieces.count &&
+           out->count == 0) {
         size_t first = cursor->next_piece;
-        if (!view_day(cursor, out, &cursor->err)) {
-            *err = cursor->err;
-            return false;
-        }
+        if (!view_day(cursor, out, &cursor->err))
+            break;
         if (cursor->next_piece > first)
             continue;
-        int64_t until = cursor->pieces.items[first].time_max_ms;
-        VEC(size_t) ends = {0};
-        samples_clear(&cursor->samples);
-        do {
-            const struct piece *piece = &cursor->pieces.items[cursor->next_piece++];
-            until = piece->time_max_ms > until ? piece->time_max_ms : until;
-            size_t before = cursor->samples.count;
-            if (!decode_piece(cursor, piece, &cursor->err)) {
-                *err = cursor->err;
-                VEC_FREE(&ends);
-                return false;
-            }
-            drop_deleted(cursor, piece, before);
-            VEC_PUSH(&ends, cursor->samples.count);
-        } while (cursor->next_piece < cursor->pieces.count &&
-                 cursor->pieces.items[cursor->next_piece].time_min_ms <= until);
         struct samples *samples = &cursor->samples;
-        if (ends.count > 1 && !is_ascending(samples)) {
-            merge_overlap(cursor, &cursor->pieces.items[first], ends.items, ends.count);
+        if (!decode_block(cursor, &cursor->err))
+            break;
+        if (!is_ascending(samples, cursor->ends.items, cursor->ends.count)) {
+            merge_overlap(cursor, &cursor->pieces.items[first], cursor->ends.items,
+                          cursor->ends.count);
             samples = &cursor->merged_samples;
         }
-        VEC_FREE(&ends);
         if (samples->histogram || cursor->before)
             set_hints(cursor, samples);
         samples_clip(samples, selection->from_ms, selection->to_ms);
@@ -549,5 +578,10 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         out->value = samples->value;
         out->histogram = samples->histogram;
     }
+    if (cursor->err.code != ERR_NONE) {
+        *err = cursor->err;
+        return false;
+    }
+    out->is_last = cursor->next_piece == cursor->pieces.count;
     return true;
 }

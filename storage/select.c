@@ -248,10 +248,19 @@ void select_files_free(struct selection *selection)
     VEC_FREE(&selection->files);
 }
 
-size_t selected_first_bundle(const struct selected_file *selected, uint64_t id)
+static bool is_first_bundle(const struct selected_file *selected, uint64_t lowest, size_t at)
+{
+    return at <= selected->bundles.count &&
+           (at == 0 || selected->bundles.items[at - 1]->id_min < lowest) &&
+           (at == selected->bundles.count || selected->bundles.items[at]->id_min >= lowest);
+}
+
+size_t selected_first_bundle(const struct selected_file *selected, uint64_t id, size_t *hint)
 {
     uint64_t lowest = id > selected->id_span_max ? id - selected->id_span_max : 0;
     size_t low = 0, high = selected->bundles.count;
+    if (is_first_bundle(selected, lowest, *hint))
+        return *hint;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (selected->bundles.items[middle]->id_min < lowest)
@@ -259,6 +268,7 @@ size_t selected_first_bundle(const struct selected_file *selected, uint64_t id)
         else
             high = middle;
     }
+    *hint = low;
     return low;
 }
 
@@ -270,6 +280,9 @@ struct gather {
     struct selection *selection;
     struct map by_labels;   /* labels hash -> position in selection->series */
     struct kv_read **reads; /* By file; begun at first use. */
+    size_t hint;            /* Of selected_first_bundle, in the file that was looked at last. */
+    const struct bundle_entry *opened_entry; /* The bundle that was looked at last. */
+    struct bundle opened;
     struct arena arena;
     uint64_t bytes_max; /* Of the selection: the memory budget's share. */
 };
@@ -339,28 +352,41 @@ static struct selected *gather_entry(struct gather *gather, const struct label *
     return &selection->series.items[selection->series.count - 1];
 }
 
+/* Brings a bundle into gather->opened; false when that is not possible: the cursor will tell. */
+static bool gather_open(struct gather *gather, uint32_t file, const struct bundle_entry *entry)
+{
+    const struct selected_file *selected = &gather->selection->files.items[file];
+    struct err ignored = {0};
+    struct str bytes;
+    bool found;
+    if (gather->opened_entry == entry)
+        return true;
+    gather->opened_entry = NULL;
+    if (!gather->reads[file] &&
+        !kv_read_begin(selected->file.open->kv, &gather->reads[file], &ignored))
+        return false;
+    if (!kv_get(gather->reads[file], PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) ||
+        !found || !bundle_open(&gather->opened, bytes))
+        return false;
+    gather->opened_entry = entry;
+    return true;
+}
+
 /* True when an open file has samples of the id in the range, as far as its bundles' directories tell. */
 static bool has_bundle(struct gather *gather, uint32_t file, uint64_t id)
 {
     const struct selected_file *selected = &gather->selection->files.items[file];
-    struct err ignored = {0};
-    for (size_t i = selected_first_bundle(selected, id); i < selected->bundles.count; i++) {
+    for (size_t i = selected_first_bundle(selected, id, &gather->hint); i < selected->bundles.count;
+         i++) {
         const struct bundle_entry *entry = selected->bundles.items[i];
-        struct bundle bundle;
-        struct str bytes;
-        bool found;
         if (entry->id_min > id)
             return false;
         if (entry->id_max < id)
             continue;
-        if (!gather->reads[file] &&
-            !kv_read_begin(selected->file.open->kv, &gather->reads[file], &ignored))
-            return true; /* The cursor will tell. */
-        if (!kv_get(gather->reads[file], PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) ||
-            !found || !bundle_open(&bundle, bytes))
+        if (!gather_open(gather, file, entry))
             return true;
-        uint32_t at = bundle_find(&bundle, id);
-        if (at < bundle.run_count && bundle_run_at(&bundle, at).id == id)
+        uint32_t at = bundle_find(&gather->opened, id);
+        if (at < gather->opened.run_count && bundle_run_at(&gather->opened, at).id == id)
             return true;
     }
     return false;

@@ -83,7 +83,8 @@ void select_deleted(struct selection *selection, const struct tombstone_list *li
 bool selected_delete_takes_slot(const struct selected_delete *deleted, uint64_t slot);
 bool selected_delete_takes_day(const struct selected_delete *deleted, const struct day_info *info);
 
-/* The first of a file's bundles that could have the id; then those whose id_min is not above it. */
-size_t selected_first_bundle(const struct selected_file *selected, uint64_t id);
+/* The first of a file's bundles that could have the id; then those whose id_min is not above it. *hint is where the last
+ * look ended: neighbours among series are mostly neighbours among bundles. */
+size_t selected_first_bundle(const struct selected_file *selected, uint64_t id, size_t *hint);
 
 #endif

@@ -97,8 +97,9 @@ static bool bundle_has(struct deleting *deleting, uint32_t file, const struct bu
 static bool bundles_are_covered(struct deleting *deleting, const struct source *source)
 {
     const struct selected_file *selected = &deleting->selection->files.items[source->file];
-    for (size_t i = selected_first_bundle(selected, source->key); i < selected->bundles.count;
-         i++) {
+    size_t hint = 0;
+    for (size_t i = selected_first_bundle(selected, source->key, &hint);
+         i < selected->bundles.count; i++) {
         const struct bundle_entry *entry = selected->bundles.items[i];
         if (entry->id_min > source->key)
             break;
