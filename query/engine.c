@@ -127,7 +127,8 @@ static bool too_many_samples(struct err *err)
 
 size_t query_bytes(const struct query *query)
 {
-    size_t scratch = query->run.capacity * (sizeof(int64_t) + sizeof(double) + sizeof(uint32_t));
+    size_t scratch = query->run.capacity * (sizeof(int64_t) + sizeof(double)) +
+                     query->run.mark_capacity * sizeof(uint32_t);
     return query->arena.bytes + query->adopted_bytes + query->owned_bytes + scratch +
            query->run.arena.bytes;
 }
@@ -195,6 +196,34 @@ static void result_histograms(struct query *query, const struct series *series, 
     out->histogram = histograms;
 }
 
+/* Series without gaps share the times of the steps. */
+static int64_t *step_times(struct query *query, const struct frame *frame)
+{
+    int64_t *times = arena_alloc_array(&query->arena, frame->steps + 1, sizeof(int64_t));
+    for (size_t t = 0; t < frame->steps; t++)
+        times[t] = frame_time(frame, t);
+    return times;
+}
+
+static void result_points(struct query *query, const struct series *series, int64_t *times,
+                          struct query_series *out)
+{
+    size_t at = 0;
+    if (out->count == series->to - series->from) {
+        out->time_ms = times + series->from;
+        out->value = series->values;
+        return;
+    }
+    out->time_ms = arena_alloc_array(&query->arena, out->count, sizeof(int64_t));
+    out->value = arena_alloc_array(&query->arena, out->count, sizeof(double));
+    for (size_t t = series->from; t < series->to; t++) {
+        if (!series_has(series, t))
+            continue;
+        out->time_ms[at] = times[t];
+        out->value[at++] = *series_at(series, t);
+    }
+}
+
 /* The series of a vector as result: all points of a range query, or the one of an instant query. */
 static bool result_vector(struct query *query, const struct frame *frame,
                           const struct vector *vector, struct err *err)
@@ -202,23 +231,15 @@ static bool result_vector(struct query *query, const struct frame *frame,
     struct query_result *result = &query->result;
     result->series =
         arena_alloc_array(&query->arena, vector->count + 1, sizeof(struct query_series));
+    int64_t *times = step_times(query, frame);
     for (size_t i = 0; i < vector->count; i++) {
         const struct series *series = &vector->items[i];
-        size_t count = series_count(series), at = 0;
+        size_t count = series_count(series);
         if (count == 0)
             continue;
         struct query_series *out = &result->series[result->count++];
         *out = (struct query_series){.labels = labels_ref(series->labels), .count = count};
-        out->time_ms = arena_alloc_array(&query->arena, count, sizeof(int64_t));
-        out->value = count == series->to - series->from
-                         ? series->values
-                         : arena_alloc_array(&query->arena, count, sizeof(double));
-        for (size_t t = series->from; t < series->to; t++) {
-            if (!series_has(series, t))
-                continue;
-            out->time_ms[at] = frame_time(frame, t);
-            out->value[at++] = *series_at(series, t);
-        }
+        result_points(query, series, times, out);
         result_histograms(query, series, count, out);
         if (!query_check(query, err))
             return false;

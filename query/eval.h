@@ -109,11 +109,14 @@ struct annotations {
 /* Samples of one series as they are decoded, floats and histograms apart; reused from series to
  * series. */
 struct sample_run {
-    int64_t *time_ms;
-    double *value;
-    size_t count, capacity;
-    uint32_t *marks; /* Positions that a range function counts; same capacity. */
-    size_t mark_count;
+    const int64_t *time_ms; /* [count]: own ones, or borrowed from the cursor. */
+    const double *value;
+    size_t count;
+    int64_t *own_time_ms;
+    double *own_value;
+    size_t capacity; /* Of the own ones. */
+    uint32_t *marks; /* Positions that a range function counts. */
+    size_t mark_count, mark_capacity;
     int64_t *histogram_time_ms;
     const struct histogram **histogram; /* In the arena, until the next series is loaded. */
     uint64_t
@@ -378,8 +381,19 @@ MUST_CHECK bool run_load(struct query *query, struct cursor *cursor, size_t inde
                          struct run_wants wants, struct err *err);
 void run_clear(struct query *query);
 void run_reserve(struct query *query, size_t more);
+void run_add_float(struct query *query, int64_t time_ms,
+                   double value); /* Room must have been reserved. */
 void run_add_histogram(struct query *query, int64_t time_ms, const struct histogram *histogram);
 void run_deinit(struct sample_run *run);
+/* Remembers the times of a series, for what follows from them alone. */
+struct known_times {
+    int64_t *items;
+    size_t count, capacity;
+    bool any;
+};
+bool known_times_are(const struct known_times *known, const struct sample_run *run);
+void known_times_set(struct known_times *known, const struct sample_run *run);
+void known_times_deinit(struct known_times *known);
 
 /* --- eval_range.c, eval_subquery.c --- */
 
@@ -451,6 +465,21 @@ size_t lanes_run(enum function_id id, const struct windows *windows, size_t t, c
 #define LANES_MAX 8
 /* kahan_add of each. */
 void lanes_add(double *sum, double *rest, const double *add, size_t count);
+/* --- window_rate.c: rate, increase and delta of all windows of a series that has no resets --- */
+
+/* What follows from the times alone, in seconds, for the steps [from, to) that have a value. */
+struct rate_places {
+    bool usable; /* All steps with two samples follow each other. */
+    size_t from, to;
+    double *to_start, *to_end, *sampled; /* [steps] */
+    double range_seconds;
+};
+bool rate_has(enum function_id id);
+void rate_place(struct rate_places *places, const struct windows *windows,
+                const struct frame *frame, const struct modifiers *mod, int64_t range_ms);
+void rate_run(enum function_id id, const struct rate_places *places, const struct windows *windows,
+              double *out);
+
 /* The values of all windows that are not empty; false when this function has no such way. */
 bool windows_slide(enum function_id id, const struct windows *windows, const double *quantiles,
                    double *out);

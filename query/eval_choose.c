@@ -23,13 +23,19 @@ struct chooser {
     uint32_t *order;   /* One step: the chosen series as they are to come. */
     size_t order_count;
     size_t step;
+    /* The values of some steps, step after step; bit of `has`: has the series one there? One look at a series' values serves
+     * as many steps as lie together in memory. */
+    double *columns;
+    uint8_t *has;
+    const double *column; /* Of the step. */
 };
+#define COLUMNS 8
 
 /* --- a heap of series, ordered by value at the step, as Go's container/heap keeps it --- */
 
 static double value_of(const struct chooser *chooser, uint32_t series)
 {
-    return *series_at(&chooser->in->items[series], chooser->step);
+    return chooser->column[series];
 }
 
 /* Is `a` nearer to being thrown out than `b`? */
@@ -145,6 +151,24 @@ static bool in_ratio(double place, double ratio)
     return ratio >= 0 ? place < ratio : place >= 1 + ratio;
 }
 
+/* The values of the steps from chooser->step on. */
+static void fill_columns(struct chooser *chooser)
+{
+    size_t count = chooser->in->count, first = chooser->step;
+    size_t steps =
+        chooser->frame->steps - first < COLUMNS ? chooser->frame->steps - first : COLUMNS;
+    for (size_t i = 0; i < count; i++) {
+        const struct series *series = &chooser->in->items[i];
+        chooser->has[i] = 0;
+        for (size_t k = 0; k < steps; k++) {
+            if (!series_has(series, first + k))
+                continue;
+            chooser->has[i] |= (uint8_t)(1U << k);
+            chooser->columns[k * count + i] = *series_at(series, first + k);
+        }
+    }
+}
+
 static void choose_in_group(struct chooser *chooser, size_t group, double param)
 {
     const struct group_lists *lists = &chooser->lists;
@@ -154,8 +178,7 @@ static void choose_in_group(struct chooser *chooser, size_t group, double param)
         k = param >= (double)chooser->in->count ? chooser->in->count : (size_t)param;
     double ratio = param > 1 ? 1 : param < -1 ? -1 : param;
     for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
-        const struct series *series = &chooser->in->items[i];
-        if (!series_has(series, chooser->step))
+        if (!(chooser->has[i] >> (chooser->step % COLUMNS) & 1))
             continue;
         if (chooser->op == AGG_LIMITK) {
             if (taken++ < k)
@@ -282,8 +305,14 @@ bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vecto
     chooser.scratch = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
     chooser.order = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
     chooser.chosen = arena_zalloc(arena, (in->count + 1) * sizeof(uint64_t *));
+    chooser.columns = arena_alloc_array(
+        arena, in->count * (frame->steps < COLUMNS ? frame->steps : COLUMNS) + 1, sizeof(double));
+    chooser.has = arena_alloc_array(arena, in->count + 1, sizeof(uint8_t));
     for (size_t t = 0; t < frame->steps; t++) {
         chooser.step = t;
+        chooser.column = chooser.columns + t % COLUMNS * in->count;
+        if (t % COLUMNS == 0)
+            fill_columns(&chooser);
         if (lets_nothing(chooser.op, param[t]))
             continue;
         for (size_t g = 0; g < chooser.lists.count; g++)

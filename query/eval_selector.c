@@ -7,6 +7,66 @@ static int64_t look_time(const struct frame *frame, const struct modifiers *mod,
     return time_sub(mod->at != AT_NONE ? mod->at_ms : frame_time(frame, step), mod->offset_ms);
 }
 
+/* The sample that each step sees, over the times of a series; the series of a scrape target share them. */
+struct look_places {
+    struct known_times known;
+    uint32_t *at;    /* [steps] */
+    size_t from, to; /* Only these steps see one. */
+    bool all;        /* And all of these do. */
+};
+
+static void look_places_init(struct look_places *places, const struct frame *frame)
+{
+    *places = (struct look_places){0};
+    places->at = arena_alloc_array(&frame->query->arena, frame->steps + 1, sizeof(uint32_t));
+}
+
+static void place_looks(struct look_places *places, const struct frame *frame,
+                        const struct modifiers *mod)
+{
+    const struct sample_run *run = &frame->query->run;
+    int64_t lookback_ms = frame->query->options.lookback_ms;
+    uint32_t next = 0; /* The first sample after the instant. */
+    places->from = places->to = 0;
+    places->all = true;
+    for (size_t t = 0; t < frame->steps; t++) {
+        int64_t at_ms = look_time(frame, mod, t);
+        while (next < run->count && run->time_ms[next] <= at_ms)
+            next++;
+        if (next == 0 || run->time_ms[next - 1] <= time_sub(at_ms, lookback_ms))
+            continue;
+        if (places->to == 0)
+            places->from = places->to = t;
+        places->all = places->all && places->to == t;
+        places->at[t] = next - 1;
+        places->to = t + 1;
+    }
+}
+
+/* As look_back for values; false when some step sees none or a stale one. */
+static bool look_back_whole(const struct frame *frame, const struct modifiers *mod,
+                            struct look_places *places, struct steps *steps)
+{
+    const struct sample_run *run = &frame->query->run;
+    uint64_t stale = 0;
+    if (!known_times_are(&places->known, run)) {
+        place_looks(places, frame, mod);
+        known_times_set(&places->known, run);
+    }
+    if (!places->all)
+        return false;
+    for (size_t t = places->from; t < places->to; t++) {
+        double value = run->value[places->at[t]];
+        stale += sample_is_stale(value);
+        steps->values[t] = value;
+    }
+    if (stale)
+        return false;
+    if (places->to > places->from)
+        steps_mark_all(steps, places->from, places->to);
+    return true;
+}
+
 /* Fills *steps from the run: values, or the samples' times in seconds. */
 static void look_back(const struct frame *frame, const struct modifiers *mod, bool want_times,
                       struct steps *steps)
@@ -143,11 +203,13 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
                               .no_buckets = selector->as.vector.no_buckets};
     struct cursor *cursor = cursor_new(selection);
     struct frame frame = *look->frame;
+    struct look_places places;
     struct steps steps;
     bool ok = true;
 
     frame.query = query;
     steps_init(&steps, &frame);
+    look_places_init(&places, &frame);
     for (size_t i = first; ok && i < end; i++) {
         ok = run_load(query, cursor, i, wants, err);
         if (!ok)
@@ -156,7 +218,8 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
             look_around(&frame, selector, selection_labels(selection, i), &steps);
         else if (query->run.histogram_count)
             look_back_mixed(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
-        else
+        else if (look->looking == LOOK_AT_TIMES ||
+                 !look_back_whole(&frame, &look->mod, &places, &steps))
             look_back(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
         uint64_t found = steps_samples(&steps);
         query->result.stats.samples_total += found;
@@ -167,6 +230,7 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
             out->count++;
     }
     cursor_free(cursor);
+    known_times_deinit(&places.known);
     return ok;
 }
 

@@ -8,25 +8,35 @@ void run_reserve(struct query *query, size_t more)
 {
     struct sample_run *run = &query->run;
     size_t wanted = run->count + more;
-    if (wanted <= run->capacity)
-        return;
-    size_t capacity = run->capacity ? run->capacity * 2 : 1024;
-    if (capacity < wanted)
-        capacity = wanted;
-    run->time_ms = mem_realloc(run->time_ms, capacity * sizeof(*run->time_ms));
-    run->value = mem_realloc(run->value, capacity * sizeof(*run->value));
-    run->marks = mem_realloc(run->marks, capacity * sizeof(*run->marks));
-    run->capacity = capacity;
+    if (wanted > run->capacity) {
+        size_t capacity = run->capacity ? run->capacity * 2 : 1024;
+        if (capacity < wanted)
+            capacity = wanted;
+        run->own_time_ms = mem_realloc(run->own_time_ms, capacity * sizeof(*run->own_time_ms));
+        run->own_value = mem_realloc(run->own_value, capacity * sizeof(*run->own_value));
+        run->capacity = capacity;
+    }
+    run->time_ms = run->own_time_ms;
+    run->value = run->own_value;
 }
 
 void run_clear(struct query *query)
 {
     struct sample_run *run = &query->run;
     run->count = 0;
+    run->time_ms = run->own_time_ms;
+    run->value = run->own_value;
     run->mark_count = 0;
     if (run->histogram_count)
         arena_reset(&run->arena);
     run->histogram_count = 0;
+}
+
+void run_add_float(struct query *query, int64_t time_ms, double value)
+{
+    struct sample_run *run = &query->run;
+    run->own_time_ms[run->count] = time_ms;
+    run->own_value[run->count++] = value;
 }
 
 void run_add_histogram(struct query *query, int64_t time_ms, const struct histogram *histogram)
@@ -52,13 +62,40 @@ void run_add_histogram(struct query *query, int64_t time_ms, const struct histog
 
 void run_deinit(struct sample_run *run)
 {
-    mem_free(run->time_ms);
-    mem_free(run->value);
+    mem_free(run->own_time_ms);
+    mem_free(run->own_value);
     mem_free(run->marks);
     mem_free(run->histogram_time_ms);
     mem_free(run->histogram);
     mem_free(run->histogram_samples);
     arena_deinit(&run->arena);
+}
+
+/* --- times that are known --- */
+
+bool known_times_are(const struct known_times *known, const struct sample_run *run)
+{
+    return known->any && known->count == run->count &&
+           (run->count == 0 ||
+            (known->items[run->count - 1] == run->time_ms[run->count - 1] &&
+             memcmp(known->items, run->time_ms, run->count * sizeof(*run->time_ms)) == 0));
+}
+
+void known_times_set(struct known_times *known, const struct sample_run *run)
+{
+    if (run->count > known->capacity) {
+        known->capacity = run->count;
+        known->items = mem_realloc(known->items, known->capacity * sizeof(*known->items));
+    }
+    if (run->count)
+        memcpy(known->items, run->time_ms, run->count * sizeof(*run->time_ms));
+    known->count = run->count;
+    known->any = true;
+}
+
+void known_times_deinit(struct known_times *known)
+{
+    mem_free(known->items);
 }
 
 /* --- from storage --- */
@@ -98,28 +135,49 @@ static void load_histogram(struct query *query, struct loading *loading, int64_t
     loading->before = histogram_copy(&run->arena, histogram);
 }
 
+typedef uint64_t four_bits __attribute__((vector_size(32)));
+
+static bool has_stale(const double *values, size_t count)
+{
+    const four_bits stale = {SAMPLE_STALE_BITS, SAMPLE_STALE_BITS, SAMPLE_STALE_BITS,
+                             SAMPLE_STALE_BITS};
+    four_bits any = {0};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        four_bits four;
+        memcpy(&four, values + i, sizeof(four));
+        any |= (four_bits)(four == stale);
+    }
+    bool found = any[0] | any[1] | any[2] | any[3];
+    for (; i < count; i++)
+        found = found || sample_is_stale(values[i]);
+    return found;
+}
+
+/* All there is of the series, as it came: nothing is copied. It stays until the cursor moves, as the run does. */
+static bool borrow_block(struct query *query, const struct loading *loading,
+                         const struct sample_block *block)
+{
+    struct sample_run *run = &query->run;
+    if (run->count || run->histogram_count || !block->is_last || block->histogram ||
+        (!loading->wants.stale && has_stale(block->value, block->count)))
+        return false;
+    run->time_ms = block->time_ms;
+    run->value = block->value;
+    run->count = block->count;
+    return true;
+}
+
 static void load_block(struct query *query, struct loading *loading,
                        const struct sample_block *block)
 {
-    struct sample_run *run = &query->run;
     bool with_stale = loading->wants.stale;
     run_reserve(query, block->count);
-    if (!block->histogram) {
-        for (size_t i = 0; i < block->count; i++) {
-            run->time_ms[run->count] = block->time_ms[i];
-            run->value[run->count] = block->value[i];
-            run->count += with_stale || !sample_is_stale(block->value[i]);
-        }
-        return;
-    }
     for (size_t i = 0; i < block->count; i++) {
-        if (block->histogram[i]) {
+        if (block->histogram && block->histogram[i])
             load_histogram(query, loading, block->time_ms[i], block->histogram[i]);
-            continue;
-        }
-        run->time_ms[run->count] = block->time_ms[i];
-        run->value[run->count] = block->value[i];
-        run->count += with_stale || !sample_is_stale(block->value[i]);
+        else if (with_stale || !sample_is_stale(block->value[i]))
+            run_add_float(query, block->time_ms[i], block->value[i]);
     }
 }
 
@@ -137,6 +195,8 @@ bool run_load(struct query *query, struct cursor *cursor, size_t index, struct r
         if (!cursor_next(cursor, &block, err))
             return err_wrap(err, "expanding series");
         if (block.count == 0)
+            return true;
+        if (borrow_block(query, &loading, &block))
             return true;
         load_block(query, &loading, &block);
         if ((run->count > 65536 || run->histogram_count) && !query_check(query, err))

@@ -51,8 +51,11 @@ void steps_unset(struct steps *steps, size_t step)
 
 void steps_mark_all(struct steps *steps, size_t from, size_t to)
 {
-    for (size_t t = from; t < to; t++)
-        bitmap_add(steps->present, t);
+    for (size_t t = from; t < to;) {
+        size_t bit = t % 64, len = to - t < 64 - bit ? to - t : 64 - bit;
+        steps->present[t / 64] |= UINT64_MAX >> (64 - len) << bit;
+        t += len;
+    }
     steps->from = from;
     steps->to = to;
     steps->count = to - from;
@@ -79,8 +82,13 @@ bool steps_take(struct steps *steps, const struct frame *frame, struct labels *l
     if (steps->count == 0)
         return false;
     *out = (struct series){.labels = labels, .from = steps->from, .to = steps->to};
-    out->values = arena_alloc_array(arena, len, sizeof(double));
-    memcpy(out->values, steps->values + steps->from, len * sizeof(double));
+    if (len == steps->room) { /* It is taken as it is. */
+        out->values = steps->values;
+        steps->values = arena_alloc_array(arena, len, sizeof(double));
+    } else {
+        out->values = arena_alloc_array(arena, len, sizeof(double));
+        memcpy(out->values, steps->values + steps->from, len * sizeof(double));
+    }
     if (steps->count < len) {
         out->present = arena_zalloc(arena, bitmap_words(len) * sizeof(uint64_t));
         for (size_t i = 0; i < len; i++)
