@@ -9,7 +9,7 @@ many    10,000 series (QUICK: 2,000) over 6 h: rates by job, histogram_quantile,
 long    windows of an hour and of a day, subqueries
 json    a matrix of 300,000 points
 light   a light instant query over 64 connections that stay open
-memory  sum(rate()) that reads all there is; the growth of anonymous memory
+memory  sums of rates that read all there is twice (57 M samples when FULL); the growth of anonymous memory
 
 A figure is CPU of the server's process in ms for one query, `_time` the wall clock. VictoriaMetrics has other rules for
 windows, so its results are not judged.
@@ -218,6 +218,12 @@ def bench_own(side):
         say(f"{name}_worst ({text})", ratio, "times")
         if peer == "prometheus" and kind == "hundred":
             say(f"{name}_worst_bar", 1.0, "times")
+    both = [item for steps in (1, 1000) for item in ratios.get(("prometheus", steps, "hundred", "cpu"), [])]
+    if both:
+        say("query_own_cpu_x_prometheus", geometric([ratio for ratio, _ in both]), "times")
+        say("query_own_cpu_x_prometheus_bar", 10.0, "times")
+        say("query_own_worst_cpu_x_prometheus", min(both)[0], "times")
+        say("query_own_worst_cpu_x_prometheus_bar", 1.0, "times")
 
 
 def bench_many(side):
@@ -264,6 +270,8 @@ def bench_light(side):
         say(f"query_light_p99_{name}", p99s[name] / 1e3, "ms")
         say(f"query_light_cpu_{name}", (cpu_s(server) - before) / pick(3, 10) / rates[name] * 1e6, "us/request")
     if "prometheus" in rates:
+        say("query_light_rate_x_prometheus", rates["narthex"] / rates["prometheus"], "times")
+        say("query_light_rate_x_prometheus_bar", 5.0, "times")
         say("query_light_rate_bar", 5 * rates["prometheus"], "requests/s")
         say("query_light_p99_bar", p99s["prometheus"] / 1e3, "ms")
 
@@ -287,14 +295,15 @@ class Watch(threading.Thread):
 
 
 def bench_memory(side):
-    """All samples of all counters and buckets, at every minute."""
-    query = "sum(rate(x_total[5m])) + sum(rate(latency_bucket[5m]))"
+    """All samples of all counters and buckets, at every minute, and all again a minute before."""
+    query = " + ".join(f"sum(rate({name}[5m]{when}))" for name in ("x_total", "latency_bucket")
+                       for when in ("", " offset 1m"))
     for name, server in side.running.items():
         watch = Watch(server)
         watch.start()
         ask(server, query, side.end_s - 6 * 3600 + 600, side.end_s, 60)
         say(f"query_memory_{name}", watch.end(), "MiB")
-    say("query_memory_samples", 2 * MANY_SERIES * 1440, "samples")
+    say("query_memory_samples", 4 * MANY_SERIES * 1440, "samples")
     say("query_memory_bar", 64.0, "MiB")
 
 

@@ -4,7 +4,8 @@
     make bench > lines; bench/table.py lines [prefix ...] > table.md
 
 One row for each figure that Narthex has beside a peer or a bar: lines whose names differ only in _narthex, _prometheus,
-_victoria, _bar. A figure over its bar is marked. Lines of the C programs have no peers and no rows.
+_victoria, _bar. A figure over its bar is marked. Lines of the C programs have no peers and no rows. A second table has the
+lines `..._x_<peer> value times`: by how many times Narthex is better, and the least that it is held to.
 """
 import sys
 
@@ -37,6 +38,26 @@ def number(text):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def write_times(lines, prefixes, out):
+    found, bars = {}, {}
+    for line in lines:
+        words = line.split()
+        if len(words) != 3 or words[2] != "times" or "_x_" not in words[0]:
+            continue
+        if words[0].endswith("_bar"):
+            bars[words[0][:-len("_bar")]] = float(words[1])
+        else:
+            found[words[0]] = float(words[1])
+    rows = [name for name in found if name in bars and (not prefixes or name.startswith(tuple(prefixes)))]
+    if not rows:
+        return
+    out.write("\n| times better | found | bar |\n|---|---|---|\n")
+    for name in rows:
+        text = number(str(found[name]))
+        out.write(f"| {name.replace('_', ' ')} | {text if found[name] >= bars[name] else f'**{text}** (under)'} "
+                  f"| >= {number(str(bars[name]))} |\n")
+
+
 def write_table(rows, prefixes, out):
     out.write("| figure | unit | bar | " + " | ".join(TITLES.values()) + " |\n|---|---|---|" + "---|" * len(TITLES) + "\n")
     for figure, row in rows.items():
@@ -53,4 +74,6 @@ def write_table(rows, prefixes, out):
 
 if __name__ == "__main__":
     with open(sys.argv[1], encoding="utf-8") if len(sys.argv) > 1 else sys.stdin as f:
-        write_table(read_rows(f), sys.argv[2:], sys.stdout)
+        all_lines = f.readlines()
+    write_table(read_rows(all_lines), sys.argv[2:], sys.stdout)
+    write_times(all_lines, sys.argv[2:], sys.stdout)
