@@ -73,7 +73,8 @@ static void body_fill(struct buf *body, int lines)
 static void body_run(struct run *run, struct str body)
 {
     static const struct line_cache_ops ops = {0};
-    struct parse_text_sink sink = {on_known, on_sample, on_metadata, run};
+    struct parse_text_sink sink = {
+        .known = on_known, .sample = on_sample, .metadata = on_metadata, .ctx = run};
     struct parse_text parser;
     struct err err;
 
