@@ -8,7 +8,9 @@
 #include "base/arena.h"
 #include "select.h"
 
-#define MEMO_CANDIDATES_MIN 64
+#define MEMO_CANDIDATES_MIN   64
+#define NARROW_CANDIDATES_MIN 256
+#define NARROW_RATIO          8 /* Postings may be so many times the candidates. */
 
 /* How many series a matcher that cannot match the empty value leaves at most; cheap to say. */
 static uint64_t matcher_cost(const struct index *index, const struct matcher *matcher,
@@ -115,6 +117,69 @@ static void questions_prepare(const struct index *index, struct question *questi
     }
 }
 
+/* How many refs a matcher's own postings are; UINT64_MAX: not known without a look at all values. */
+static uint64_t postings_cost(const struct index *index, const struct question *question)
+{
+    const struct matcher *matcher = question->matcher;
+    struct arena arena;
+    struct str *literals;
+    size_t literal_count;
+    uint64_t cost = 0;
+
+    if (question->empty_matches || question->name == INDEX_NONE)
+        return UINT64_MAX;
+    if (matcher->type == MATCH_EQUAL)
+        return matcher_cost(index, matcher, question->name);
+    arena_init(&arena, 0);
+    if (matcher->type != MATCH_REGEX ||
+        !regex_literals(matcher->regex, &arena, &literals, &literal_count)) {
+        literal_count = 0;
+        cost = UINT64_MAX;
+    }
+    for (size_t i = 0; i < literal_count; i++) {
+        uint32_t pair = index_pair_find(index, question->name, literals[i]);
+        cost += pair == INDEX_NONE ? 0 : index_postings_count(index, pair);
+    }
+    arena_deinit(&arena);
+    return cost;
+}
+
+/* Both sorted and unique; what is in both stays. */
+static void refs_intersect(struct ref_vec *refs, const struct ref_vec *with)
+{
+    size_t kept = 0, at = 0;
+
+    for (size_t i = 0; i < refs->count; i++) {
+        while (at < with->count && with->items[at] < refs->items[i])
+            at++;
+        if (at < with->count && with->items[at] == refs->items[i])
+            refs->items[kept++] = refs->items[i];
+    }
+    refs->count = kept;
+}
+
+/* A walk along two lists costs less than a look at each candidate's labels. */
+static size_t narrow_by_postings(const struct index *index, struct question *questions,
+                                 size_t count, struct ref_vec *candidates)
+{
+    struct ref_vec refs = {0};
+
+    for (size_t m = 0; m < count;) {
+        if (candidates->count < NARROW_CANDIDATES_MIN ||
+            postings_cost(index, &questions[m]) / NARROW_RATIO > candidates->count) {
+            m++;
+            continue;
+        }
+        VEC_CLEAR(&refs);
+        matcher_refs(index, questions[m].matcher, questions[m].name, &refs);
+        refs_sort_unique(&refs);
+        refs_intersect(candidates, &refs);
+        questions[m] = questions[--count];
+    }
+    VEC_FREE(&refs);
+    return count;
+}
+
 void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
                 struct ref_vec *out)
 {
@@ -140,7 +205,7 @@ void match_refs(struct storage *storage, const struct matcher *matchers, size_t 
         matcher_refs(index, &matchers[best], questions[best].name, &candidates);
         refs_sort_unique(&candidates);
         questions[best] = questions[count - 1];
-        count--;
+        count = narrow_by_postings(index, questions, count - 1, &candidates);
     } else {
         uint32_t all = segments_count(&storage->series);
         VEC_RESERVE(&candidates, all);
