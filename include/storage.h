@@ -48,6 +48,10 @@ struct storage_options {
     void *submit_ctx;
     job_submit_fn submit_build; /* The build lane: one thread, may take minutes. NULL: the commit lane. */
     void *build_ctx;
+    /* run(arg, 0 .. count - 1), each once, on several threads; returns when all are done. NULL: the start has one thread. */
+    void (*parallel)(void *ctx, unsigned count, void (*run)(void *arg, unsigned index), void *arg);
+    void *parallel_ctx;
+    unsigned parallel_count; /* How many threads work, the one that calls included. */
     void (*wake)(void *ctx);     /* Told on the loop thread when storage_tick is wanted sooner. May be NULL. */
     void *wake_ctx;
 };

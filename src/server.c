@@ -225,6 +225,9 @@ static void storage_begin(struct server *server)
     server->storage_options.submit_ctx = server->commit_lane;
     server->storage_options.submit_build = lane_submit_ctx;
     server->storage_options.build_ctx = server->build_lane;
+    server->storage_options.parallel = lane_share;
+    server->storage_options.parallel_ctx = server->query_lane;
+    server->storage_options.parallel_count = 1 + server->query_threads;
     server->storage_options.wake = storage_wake;
     server->storage_options.wake_ctx = server;
     server->open_job.run = open_run;

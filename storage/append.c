@@ -205,79 +205,6 @@ static void gates_open(struct storage *storage)
     VEC_CLEAR(&storage->touched_groups);
 }
 
-/* --- the last histogram of open runs --- */
-
-struct histogram_last {
-    series_ref ref;
-    struct histogram *histogram;
-    struct arena arena;
-};
-
-static bool histogram_equal(const void *ctx, const void *key, uint32_t index)
-{
-    const struct storage *storage = ctx;
-    return storage->histogram_lasts.items[index]->ref == *(const series_ref *)key;
-}
-
-static struct histogram_last *histogram_find(struct storage *storage, series_ref ref)
-{
-    uint32_t at =
-        map_find(&storage->histograms, hash64_mix(ref, 5), &ref, histogram_equal, storage);
-    return at == MAP_NONE ? NULL : storage->histogram_lasts.items[at];
-}
-
-const struct histogram *head_last_histogram(struct storage *storage, series_ref ref)
-{
-    const struct histogram_last *last = histogram_find(storage, ref);
-    return last ? last->histogram : NULL;
-}
-
-void head_set_histogram(struct storage *storage, series_ref ref, const struct histogram *histogram)
-{
-    struct histogram_last *last = histogram_find(storage, ref);
-    struct arena arena;
-    if (!last) {
-        last = MEM_NEW(struct histogram_last);
-        last->ref = ref;
-        map_insert(&storage->histograms, hash64_mix(ref, 5),
-                   (uint32_t)storage->histogram_lasts.count);
-        VEC_PUSH(&storage->histogram_lasts, last);
-    }
-    arena_init(&arena, 0);
-    last->histogram = histogram_copy(&arena, histogram);
-    arena_deinit(&last->arena);
-    last->arena = arena;
-}
-
-void head_forget_histogram(struct storage *storage, series_ref ref)
-{
-    uint32_t at =
-        map_find(&storage->histograms, hash64_mix(ref, 5), &ref, histogram_equal, storage);
-    if (at == MAP_NONE)
-        return;
-    struct histogram_last *last = storage->histogram_lasts.items[at], *moved;
-    map_remove(&storage->histograms, hash64_mix(ref, 5), at);
-    moved = VEC_POP(&storage->histogram_lasts);
-    if (moved != last) {
-        map_remove(&storage->histograms, hash64_mix(moved->ref, 5),
-                   (uint32_t)storage->histogram_lasts.count);
-        map_insert(&storage->histograms, hash64_mix(moved->ref, 5), at);
-        storage->histogram_lasts.items[at] = moved;
-    }
-    arena_deinit(&last->arena);
-    mem_free(last);
-}
-
-void head_free_histograms(struct storage *storage)
-{
-    VEC_EACH (last, &storage->histogram_lasts) {
-        arena_deinit(&(*last)->arena);
-        mem_free(*last);
-    }
-    VEC_FREE(&storage->histogram_lasts);
-    map_deinit(&storage->histograms);
-}
-
 /* --- storing --- */
 
 void head_note_time(struct storage *storage, int64_t time_ms)
@@ -354,13 +281,14 @@ static void add_histogram(struct storage *storage, struct log_record *record, st
     buf_init(&body, (size_t)64 << 20);
     buf_init(&entry, (size_t)64 << 20);
     codec_histogram_encode(sample->histogram,
-                           joins ? NULL : head_last_histogram(storage, sample->ref), &body);
+                           joins ? NULL : open_histograms_find(&storage->histograms, sample->ref),
+                           &body);
     write_u8(&entry, STREAM_HISTOGRAM);
     write_varint_str(&entry, buf_str(&body));
     run->flags |= RUN_IS_HISTOGRAM;
     run_add(run, row, buf_str(&entry));
     log_entry(storage, record, buf_str(&entry));
-    head_set_histogram(storage, sample->ref, sample->histogram);
+    open_histograms_set(&storage->histograms, sample->ref, sample->histogram);
     buf_deinit(&body);
     buf_deinit(&entry);
 }

@@ -1,34 +1,72 @@
-/* log_replay: the log back into the head at start; the same chunks as before, entry by entry.
+/* log_replay: the log back into the head at start.
  *
- * Two passes over the segments: the first checks every record (a bad one ends its segment, which is cut there when it is the
- * torn tail of the last) and takes the series; the second takes the rows of slots that are not sealed. A record speaks of
- * what the slot's records before it have told; after a hole the rest of that slot is left out. */
+ *     first pass     every record is checked (a bad one ends its segment, which is cut there when it is the torn tail of the
+ *                    last) and the series are taken
+ *     second pass    windows of a segment, one after the other: the rows of slots that are not sealed, group by group, so that
+ *                    what a slot has in memory stays in the processor's cache; the groups of a window on several threads
+ *
+ * A series has samples in memory of one group only, so threads do not meet (log_rows.c). But when head.mdb was lost, slots
+ * that are sealed come back, and a series that has moved since then is in two groups: then the rows are taken as they were
+ * written, by one thread. Segments are read piece by piece: the memory of a start is that of what it finds. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "codec.h"
 #include "log_format.h"
+#include "log_rows.h"
+#include "log_segment.h"
 #include "store.h"
 
-#define SEGMENT_READ_MAX   ((size_t)4 << 30)
 #define SEGMENT_NUMBER_MAX UINT64_C(999999999999)
+
+#define CHECK_WINDOW ((size_t)1 << 20)
+#define ROWS_WINDOW  ((size_t)8 << 20)
+#define THREADS_MAX  64u
+
+/* Where a record of rows is. */
+struct record_place {
+    struct storage_group *group;
+    struct str body; /* Behind kind and group key. */
+};
+
+/* The records of one group in a window. */
+struct batch_of_rows {
+    size_t first, count;
+    uint64_t bytes;
+};
 
 struct replay {
     struct storage *storage;
     uint64_t segment;
-    uint64_t samples;
+    uint64_t late_samples;
     struct kv_read *head; /* For the sealed slots; NULL when there is none. */
     uint64_t late_sealed; /* The newest sealed slot of late samples. */
     VEC(uint64_t) sealed; /* By group index: the newest sealed slot + 1; 0: not asked yet. */
+    bool as_written;
+    /* Of the window: */
+    VEC(struct record_place) places;
+    VEC(struct batch_of_rows) batches;
+    _Atomic uint32_t batch_next;
+    /* Until all rows are in: */
+    unsigned thread_count;
+    struct log_rows threads[THREADS_MAX];
+    VEC(struct slot_cut) cut;
+    struct open_histograms histograms;
 };
+
+static void segment_path(const struct storage *storage, uint64_t segment, char out[4096])
+{
+    snprintf(out, 4096, "%s/log/%08" PRIu64, storage->dir, segment);
+}
 
 /* Our names only: eight digits or more, a plain file, a number that a store can come to. */
 static bool is_segment(DIR *dir, const char *name, uint64_t *number)
@@ -71,184 +109,6 @@ static bool replay_series(struct replay *replay, struct reader *in)
     return true;
 }
 
-/* Rows of one record, as they are read. */
-struct rows {
-    struct replay *replay;
-    struct storage_group *group;
-    struct slot *slot;
-    struct column *column;
-    uint32_t row;
-    uint32_t member;
-    struct slot_walk walk; /* Stands on `member` while walk.left > 0. */
-    int64_t time_ms;
-    uint64_t id_last;
-};
-
-static void rows_go_to(struct rows *rows, uint32_t member)
-{
-    rows->member = member;
-    rows->walk.left = 0;
-    if (member < rows->slot->member_count)
-        slot_walk_to(&rows->walk, rows->slot, member);
-}
-
-static void rows_next(struct rows *rows)
-{
-    rows->member++;
-    if (rows->walk.left > 0)
-        slot_walk_next(&rows->walk, rows->slot);
-}
-
-static bool rows_select(struct rows *rows, struct reader *in)
-{
-    uint64_t number = read_varint(in);
-    int64_t step = read_zigzag(in);
-    if (in->bad || number > UINT16_MAX ||
-        __builtin_add_overflow(rows->time_ms, step, &rows->time_ms) ||
-        rows->time_ms > TIME_MS_MAX || rows->time_ms < -TIME_MS_MAX)
-        return false;
-    rows_go_to(rows, 0);
-    return slot_place_at(rows->slot, &rows->replay->storage->epoch, (uint32_t)number, rows->time_ms,
-                         &rows->column, &rows->row);
-}
-
-/* A member's newest row must be before this one, in the same column. */
-static struct run *rows_member(const struct rows *rows)
-{
-    if (!rows->column || rows->member >= rows->slot->member_count || rows->walk.left == 0)
-        return NULL;
-    struct run *run = rows->walk.run;
-    bool fits = run->column == rows->column &&
-                rows->row > atomic_load_explicit(&run->last_row, memory_order_relaxed);
-    return fits ? run : NULL;
-}
-
-static void rows_stored(struct rows *rows, struct series *series, uint64_t bits)
-{
-    /* The next entry is coded against these bits, even if a file has newer samples already. */
-    series->bits = bits;
-    series->bits_known = rows->time_ms >= series_newest_ms(series);
-    if (series->bits_known)
-        series_set_newest_ms(series, rows->time_ms);
-}
-
-static bool rows_unchanged(struct rows *rows, uint32_t count)
-{
-    struct storage *storage = rows->replay->storage;
-    for (uint32_t i = 0; i < count; i++) {
-        struct run *run = rows_member(rows);
-        if (!run || run->flags & RUN_IS_HISTOGRAM)
-            return false;
-        struct series *series = head_series(storage, *rows->walk.ref);
-        run_repeat(run, (uint16_t)rows->row);
-        rows_stored(rows, series, series->bits);
-        rows_next(rows);
-    }
-    rows->slot->samples += count;
-    rows->replay->samples += count;
-    return true;
-}
-
-static bool rows_histogram(struct rows *rows, struct run *run, series_ref ref, bool joins,
-                           struct reader *in, const uint8_t *begin)
-{
-    struct storage *storage = rows->replay->storage;
-    struct histogram *histogram;
-    struct arena arena;
-    struct reader body = reader_over(read_varint_str(in));
-    arena_init(&arena, 0);
-    bool good = !in->bad &&
-                codec_histogram_decode(&body, joins ? NULL : head_last_histogram(storage, ref),
-                                       &arena, &histogram) &&
-                body.at == body.end;
-    if (good) {
-        struct buf whole;
-        buf_init(&whole, (size_t)64 << 20);
-        codec_histogram_encode(histogram, NULL, &whole);
-        run->flags |= RUN_IS_HISTOGRAM;
-        run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
-        head_set_histogram(storage, ref, histogram);
-        rows_stored(rows, head_series(storage, ref), hash64(buf_str(&whole)));
-        head_series(storage, ref)->is_histogram = true;
-        buf_deinit(&whole);
-    }
-    arena_deinit(&arena);
-    return good;
-}
-
-static bool rows_entry(struct rows *rows, struct run *run, series_ref ref, bool joins, uint8_t code,
-                       struct reader *in)
-{
-    const uint8_t *begin = in->at - 1;
-    struct series *series = head_series(rows->replay->storage, ref);
-    rows->slot->samples++;
-    rows->replay->samples++;
-    if (code == STREAM_HISTOGRAM)
-        return rows_histogram(rows, run, ref, joins, in, begin);
-    struct stream_state state = {.bits = joins ? 0 : series->bits, .exponent = run->exponent};
-    if ((run->flags & RUN_IS_HISTOGRAM) || code == STREAM_ABSENT ||
-        !stream_decode(&state, code, in))
-        return false;
-    run->exponent = state.exponent;
-    run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
-    rows_stored(rows, series, state.bits);
-    series->is_histogram = false;
-    return true;
-}
-
-static bool rows_join(struct rows *rows, struct reader *in)
-{
-    struct storage *storage = rows->replay->storage;
-    rows->id_last += (uint64_t)read_zigzag(in);
-    uint8_t code = read_u8(in);
-    series_ref ref = series_find_id(storage, rows->id_last);
-    if (in->bad || !rows->column || ref == MAP_NONE)
-        return false;
-    struct series *series = head_series(storage, ref);
-    struct run *run = slot_add_run(rows->slot, rows->column, rows->row, ref);
-    bool was_live = series_is_live(series);
-    series->group = rows->group->index;
-    if (!rows_entry(rows, run, ref, true, code, in)) {
-        rows->slot->member_count--; /* Nothing of it may be sealed. */
-        memset(run, 0, sizeof(*run));
-        return false;
-    }
-    atomic_init(&run->older, atomic_load_explicit(&series->newest, memory_order_relaxed));
-    atomic_store_explicit(&series->newest, run, memory_order_release);
-    series_note_live(storage, ref, was_live);
-    rows_go_to(rows, run->member + 1);
-    return true;
-}
-
-static bool rows_token(struct rows *rows, struct reader *in)
-{
-    uint8_t token = read_u8(in);
-    uint64_t number;
-    switch (token) {
-    case LOG_ROW:
-        return rows_select(rows, in);
-    case LOG_JOIN:
-        return rows_join(rows, in);
-    case LOG_SEEK:
-    case LOG_SKIP:
-        number = read_varint(in) + (token == LOG_SKIP ? rows->member : 0);
-        if (in->bad || number >= rows->slot->member_count)
-            return false;
-        rows_go_to(rows, (uint32_t)number);
-        return true;
-    default:
-        break;
-    }
-    if (token > LOG_UNCHANGED)
-        return rows_unchanged(rows, token - LOG_UNCHANGED);
-    struct run *run = rows_member(rows);
-    if (!run)
-        return false;
-    series_ref ref = *rows->walk.ref;
-    rows_next(rows);
-    return rows_entry(rows, run, ref, false, token, in);
-}
-
 static uint64_t sealed_number(const struct replay *replay, uint64_t group_key)
 {
     struct str value;
@@ -269,35 +129,6 @@ static uint64_t sealed_slot(struct replay *replay, const struct storage_group *g
     if (*known == 0)
         *known = sealed_number(replay, group->key) + 1;
     return *known - 1;
-}
-
-static bool replay_rows(struct replay *replay, struct reader *in)
-{
-    struct storage *storage = replay->storage;
-    uint64_t key = read_u64(in), number = read_varint(in), sequence = read_varint(in);
-    if (in->bad || number == 0 || number > NUMBER_MAX)
-        return false;
-    struct storage_group *group = group_for(storage, key);
-    if (number <= sealed_slot(replay, group) || number <= group->broken_slot ||
-        (group->slot && number < group->slot->number))
-        return true;
-    if (group->slot && number != group->slot->number)
-        seal_cut(storage, group);
-    if (!group->slot)
-        group_slot_begin(storage, group, number, clock_mono_ms());
-    struct rows rows = {.replay = replay, .group = group, .slot = group->slot};
-    if (sequence < group->slot->sequence)
-        return true; /* A write that failed behind it was done again in the next segment. */
-    bool good = sequence == group->slot->sequence;
-    group->slot->sequence++;
-    while (good && in->at < in->end)
-        good = rows_token(&rows, in);
-    if (good)
-        return true;
-    group->broken_slot = number;
-    if (group->slot->member_count > 0)
-        seal_cut(storage, group);
-    return false;
 }
 
 /* Groups that have nothing after all. */
@@ -330,133 +161,351 @@ static bool check_head(struct str bytes, uint64_t number, struct err *err)
     return true;
 }
 
-/* Where a record of rows is. */
-struct record_place {
-    uint64_t group_key;
-    struct str payload;
-};
+/* --- first pass --- */
 
-static int compare_place(const void *a, const void *b)
+/* A record that is whole but makes no sense is stepped over. */
+static bool check_record(struct replay *replay, struct str payload, uint32_t crc)
 {
-    const struct record_place *x = a, *y = b;
-    if (x->group_key != y->group_key)
-        return x->group_key < y->group_key ? -1 : 1;
-    return (x->payload.ptr > y->payload.ptr) - (x->payload.ptr < y->payload.ptr);
-}
-
-/* First pass: the records of a segment up to the first torn one; *good_len is where that is. Records that are whole but
- * make no sense are stepped over. */
-static bool check_segment(struct replay *replay, struct str bytes, size_t *good_len)
-{
-    struct reader in = reader_over(str_after(bytes, LOG_SEGMENT_HEAD));
-    *good_len = bytes.len < LOG_SEGMENT_HEAD ? 0 : LOG_SEGMENT_HEAD;
-    if (*good_len == 0)
+    struct reader body = reader_over(payload);
+    if (hash_crc32c(0, payload) != crc)
         return false;
-    while (in.at < in.end) {
-        uint32_t len = read_u32(&in), crc = read_u32(&in);
-        if (in.bad || len == 0 || len > LOG_RECORD_MAX || len > reader_left(&in))
-            return false;
-        struct str payload = read_bytes(&in, len);
-        struct reader body = reader_over(payload);
-        if (hash_crc32c(0, payload) != crc)
-            return false;
-        uint8_t kind = read_u8(&body);
-        if ((kind == LOG_SERIES && !replay_series(replay, &body)) || kind < LOG_SERIES ||
-            kind > LOG_LATE)
-            replay->storage->stats.log_corruptions++;
-        *good_len = LOG_SEGMENT_HEAD + (size_t)(in.at - in.begin);
-    }
+    uint8_t kind = read_u8(&body);
+    if ((kind == LOG_SERIES && !replay_series(replay, &body)) || kind < LOG_SERIES ||
+        kind > LOG_LATE)
+        replay->storage->stats.log_corruptions++;
     return true;
 }
 
-/* Second pass, over what the first has found good. Group by group: what a slot has in memory stays in the processor's
- * cache for all of its rows. When head.mdb was lost slots that are sealed come back too, and a series that has moved may
- * be in two groups: then as they were written. */
-static void replay_samples(struct replay *replay, struct str bytes)
+/* The records up to the first torn one. */
+static bool check_records(struct replay *replay, struct segment_in *in, bool *whole,
+                          struct err *err)
 {
-    struct storage *storage = replay->storage;
-    struct reader in = reader_over(str_after(bytes, LOG_SEGMENT_HEAD));
-    VEC(struct record_place) places = {0};
-    while (in.at < in.end) {
-        uint32_t len = read_u32(&in);
-        (void)read_u32(&in);
-        struct str payload = read_bytes(&in, len);
-        struct reader body = reader_over(payload);
-        uint8_t kind = read_u8(&body);
-        if (in.bad)
-            break;
-        if (kind == LOG_ROWS) {
-            struct record_place place = {.payload = payload, .group_key = read_u64(&body)};
-            VEC_PUSH(&places, place);
-        } else if (kind == LOG_LATE &&
-                   !late_replay(storage, &body, replay->late_sealed, &replay->samples)) {
-            storage->stats.log_corruptions++;
+    *whole = true;
+    for (;;) {
+        struct str payload;
+        uint32_t crc;
+        size_t needed;
+        enum record_found found = record_here(in, &payload, &crc, &needed);
+        if (found == RECORD_END)
+            return true;
+        if (found == RECORD_BEYOND) {
+            if (!segment_fill(in, needed > CHECK_WINDOW ? needed : CHECK_WINDOW, err))
+                return false;
+            if (in->window.len < needed) /* It has become shorter. */
+                in->left = 0;
+            continue;
         }
+        *whole = found == RECORD_FOUND && check_record(replay, payload, crc);
+        if (!*whole)
+            return true;
+        in->at += needed;
+        in->good_len += needed;
     }
-    if (!storage->head_is_new)
-        VEC_SORT(&places, compare_place);
-    VEC_EACH (place, &places) {
-        struct reader body = reader_over(str_after(place->payload, 1));
-        if (!replay_rows(replay, &body))
-            storage->stats.log_corruptions++;
-    }
-    VEC_FREE(&places);
 }
 
 struct segment_file {
     uint64_t number;
     size_t good_len;
-    bool whole;
     bool aside;
 };
 
-static bool replay_pass(struct replay *replay, struct segment_file *files, size_t count,
-                        bool samples, struct err *err)
+static bool set_aside(struct replay *replay, struct segment_file *file, const char *path,
+                      const struct err *why, struct err *err)
+{
+    if (why->code != ERR_CORRUPT)
+        return err_set(err, why->code, "%s has %s", path, why->text);
+    if (!file_set_aside(path, why, err))
+        return false;
+    replay->storage->stats.log_corruptions++;
+    file->aside = true;
+    return true;
+}
+
+static bool check_segment(struct replay *replay, struct segment_in *in, struct segment_file *file,
+                          bool is_last, struct err *err)
+{
+    struct err why = {0};
+    bool whole = false;
+    uint64_t file_len = in->left;
+    if (!segment_fill(in, LOG_SEGMENT_HEAD, err))
+        return false;
+    if (in->window.len >= LOG_SEGMENT_HEAD) {
+        if (!check_head(buf_str(&in->window), file->number, &why))
+            return set_aside(replay, file, in->path, &why, err);
+        in->at = LOG_SEGMENT_HEAD;
+        in->good_len = LOG_SEGMENT_HEAD;
+        if (!check_records(replay, in, &whole, err))
+            return false;
+    }
+    file->good_len = in->good_len;
+    if (whole || file_len == 0)
+        return true;
+    LOG_W("Log segment has a bad record: what follows in it is left out", "segment", in->path,
+          "offset", log_fmt("%zu", file->good_len), "bytes", log_fmt("%" PRIu64, file_len));
+    replay->storage->stats.log_corruptions++;
+    /* Only a tail can be cut: in the middle the file is kept as it is, for a person to look at. */
+    return !is_last || file_truncate(in->path, file->good_len, err);
+}
+
+/* --- second pass --- */
+
+static int compare_place(const void *a, const void *b)
+{
+    const struct record_place *x = a, *y = b;
+    if (x->group->index != y->group->index)
+        return x->group->index < y->group->index ? -1 : 1;
+    return (x->body.ptr > y->body.ptr) - (x->body.ptr < y->body.ptr);
+}
+
+static int compare_batch(const void *a, const void *b)
+{
+    const struct batch_of_rows *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+/* The group of a record of rows that is to be taken; NULL when its slot is sealed. */
+static struct storage_group *place_group(struct replay *replay, struct reader *body, bool *good)
 {
     struct storage *storage = replay->storage;
-    for (size_t i = 0; i < count; i++) {
-        struct buf bytes;
-        char path[4096];
-        size_t good_len;
-        struct err why = {0};
-        if (files[i].aside)
-            continue;
-        buf_init(&bytes, SEGMENT_READ_MAX);
-        snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir, files[i].number);
-        if (!file_read_all(path, &bytes, err)) {
-            buf_deinit(&bytes);
+    uint64_t key = read_u64(body);
+    struct reader ahead = *body;
+    uint64_t number = read_varint(&ahead);
+    *good = !ahead.bad && number > 0 && number <= NUMBER_MAX;
+    if (!*good)
+        return NULL;
+    struct storage_group *group = group_for(storage, key);
+    if (number <= sealed_slot(replay, group))
+        return NULL;
+    if (number >= storage->next_slot)
+        storage->next_slot = number + 1;
+    return group;
+}
+
+static void see_record(struct replay *replay, struct str payload, bool late)
+{
+    struct storage *storage = replay->storage;
+    struct reader body = reader_over(payload);
+    uint8_t kind = read_u8(&body);
+    bool good = true;
+    if (kind == LOG_ROWS) {
+        struct storage_group *group = place_group(replay, &body, &good);
+        struct record_place place = {.group = group,
+                                     .body = str_from((const char *)body.at, reader_left(&body))};
+        if (group)
+            VEC_PUSH(&replay->places, place);
+    } else if (kind == LOG_LATE && late) {
+        good = late_replay(storage, &body, replay->late_sealed, &replay->late_samples);
+    }
+    storage->stats.log_corruptions += !good;
+}
+
+/* Each group's records, large groups first; or all of them as they were written. */
+static void make_batches(struct replay *replay)
+{
+    VEC_CLEAR(&replay->batches);
+    if (!replay->as_written)
+        VEC_SORT(&replay->places, compare_place);
+    for (size_t i = 0; i < replay->places.count; i++) {
+        const struct record_place *place = &replay->places.items[i];
+        struct batch_of_rows *last =
+            replay->batches.count ? &replay->batches.items[replay->batches.count - 1] : NULL;
+        if (!last || (!replay->as_written && place[-1].group != place->group)) {
+            struct batch_of_rows batch = {.first = i};
+            VEC_PUSH(&replay->batches, batch);
+            last = &replay->batches.items[replay->batches.count - 1];
+        }
+        last->count++;
+        last->bytes += place->body.len;
+    }
+    VEC_SORT(&replay->batches, compare_batch);
+}
+
+/* Any thread. */
+static void take_batches(void *arg, unsigned index)
+{
+    struct replay *replay = arg;
+    struct log_rows *rows = &replay->threads[index];
+    rows->as_written = replay->as_written;
+    for (;;) {
+        uint32_t number = atomic_fetch_add_explicit(&replay->batch_next, 1, memory_order_relaxed);
+        if (number >= replay->batches.count)
+            return;
+        const struct batch_of_rows *batch = &replay->batches.items[number];
+        const struct record_place *places = replay->places.items + batch->first;
+        for (size_t i = 0; i < batch->count; i++) {
+            struct reader body = reader_over(places[i].body);
+            rows->corruptions += !log_rows_take(rows, places[i].group, &body);
+        }
+    }
+}
+
+/* The window's records; false when a series turns out to be in two groups. */
+static bool take_window(struct replay *replay)
+{
+    const struct storage_options *options = &replay->storage->options;
+    bool conflict = false;
+    make_batches(replay);
+    atomic_store_explicit(&replay->batch_next, 0, memory_order_relaxed);
+    if (replay->thread_count > 1 && replay->batches.count > 1)
+        options->parallel(options->parallel_ctx, replay->thread_count, take_batches, replay);
+    else
+        take_batches(replay, 0);
+    for (unsigned i = 0; i < replay->thread_count; i++) {
+        struct log_rows *rows = &replay->threads[i];
+        VEC_EACH (cut, &rows->cut) {
+            VEC_PUSH(&replay->cut, *cut);
+        }
+        VEC_CLEAR(&rows->cut);
+        open_histograms_move(&replay->histograms, &rows->histograms);
+        conflict |= rows->conflict;
+    }
+    VEC_CLEAR(&replay->places);
+    return !conflict;
+}
+
+static bool take_segment(struct replay *replay, struct segment_in *in, bool late, bool *conflict,
+                         struct err *err)
+{
+    size_t want = ROWS_WINDOW;
+    *conflict = false;
+    if (!segment_fill(in, LOG_SEGMENT_HEAD, err))
+        return false;
+    in->at = in->window.len;
+    for (;;) {
+        struct str payload;
+        uint32_t crc;
+        size_t needed;
+        enum record_found found;
+        if (!segment_fill(in, want, err))
             return false;
+        while ((found = record_here(in, &payload, &crc, &needed)) == RECORD_FOUND) {
+            see_record(replay, payload, late);
+            in->at += needed;
         }
-        replay->segment = storage->log.segment = files[i].number;
-        struct str text = buf_str(&bytes);
-        if (!samples && text.len >= LOG_SEGMENT_HEAD && !check_head(text, files[i].number, &why)) {
-            buf_deinit(&bytes);
-            if (why.code != ERR_CORRUPT)
-                return err_set(err, why.code, "%s has %s", path, why.text);
-            if (!file_set_aside(path, &why, err))
-                return false;
-            storage->stats.log_corruptions++;
-            files[i].aside = true;
+        *conflict = !take_window(replay);
+        if (*conflict || found != RECORD_BEYOND)
+            return true;
+        want = needed > ROWS_WINDOW ? needed : ROWS_WINDOW;
+    }
+}
+
+static bool take_rows(struct replay *replay, const struct segment_file *files, size_t count,
+                      bool late, bool *conflict, struct err *err)
+{
+    struct storage *storage = replay->storage;
+    *conflict = false;
+    for (size_t i = 0; i < count && !*conflict; i++) {
+        struct segment_in in;
+        char path[4096];
+        if (files[i].aside || files[i].good_len <= LOG_SEGMENT_HEAD)
             continue;
+        segment_path(storage, files[i].number, path);
+        replay->segment = storage->log.segment = files[i].number;
+        bool good = segment_open(&in, path, files[i].good_len, err) &&
+                    take_segment(replay, &in, late, conflict, err);
+        segment_close(&in);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+/* As before the second pass. */
+static void take_back(struct replay *replay)
+{
+    struct storage *storage = replay->storage;
+    for (uint32_t i = 0; i < segments_count(&storage->series); i++)
+        atomic_store_explicit(&head_series(storage, i)->newest, NULL, memory_order_relaxed);
+    VEC_EACH (cut, &replay->cut) {
+        slot_free(cut->slot);
+    }
+    VEC_CLEAR(&replay->cut);
+    VEC_EACH (group, &storage->groups) {
+        if (!*group)
+            continue;
+        slot_free((*group)->slot);
+        (*group)->slot = NULL;
+        (*group)->broken_slot = 0;
+    }
+    for (unsigned i = 0; i < replay->thread_count; i++) {
+        log_rows_deinit(&replay->threads[i]);
+        log_rows_init(&replay->threads[i], storage, &replay->histograms);
+    }
+    open_histograms_deinit(&replay->histograms);
+    open_histograms_init(&replay->histograms);
+}
+
+/* What the threads have found out about the whole store. */
+static void take_in(struct replay *replay)
+{
+    struct storage *storage = replay->storage;
+    open_histograms_move(&storage->histograms, &replay->histograms);
+    for (unsigned i = 0; i < replay->thread_count; i++) {
+        VEC_EACH (ref, &replay->threads[i].born) {
+            if (series_is_live(head_series(storage, *ref)))
+                series_note_live(storage, *ref, false);
         }
-        if (samples)
-            text.len = files[i].good_len < text.len ? files[i].good_len : text.len;
-        bool whole = text.len == 0 || samples || check_segment(replay, text, &good_len);
-        if (samples && text.len > LOG_SEGMENT_HEAD)
-            replay_samples(replay, text);
-        if (!samples) {
-            files[i].whole = whole;
-            files[i].good_len = text.len == 0 ? 0 : good_len;
-            if (!whole) {
-                LOG_W("Log segment has a bad record: what follows in it is left out", "segment",
-                      path, "offset", log_fmt("%zu", good_len), "bytes", log_fmt("%zu", text.len));
-                storage->stats.log_corruptions++;
-            }
-        }
-        buf_deinit(&bytes);
-        /* Only a tail can be cut: in the middle the file is kept as it is, for a person to look at.
-         */
-        if (!samples && !whole && i + 1 == count && !file_truncate(path, good_len, err))
+        storage->stats.replay_samples += replay->threads[i].samples;
+        storage->stats.log_corruptions += replay->threads[i].corruptions;
+    }
+    VEC_EACH (cut, &replay->cut) {
+        struct slot *open = cut->group->slot;
+        log_rows_note_newest(storage, cut->slot);
+        cut->group->slot = cut->slot;
+        seal_cut(storage, cut->group);
+        cut->group->slot = open;
+    }
+    VEC_EACH (group, &storage->groups) {
+        if (*group && (*group)->slot)
+            log_rows_note_newest(storage, (*group)->slot);
+    }
+}
+
+static bool replay_rows(struct replay *replay, const struct segment_file *files, size_t count,
+                        struct err *err)
+{
+    struct storage *storage = replay->storage;
+    const struct storage_options *options = &storage->options;
+    bool conflict;
+    replay->thread_count = options->parallel ? options->parallel_count : 1;
+    replay->thread_count = replay->thread_count < 1             ? 1
+                           : replay->thread_count > THREADS_MAX ? THREADS_MAX
+                                                                : replay->thread_count;
+    replay->as_written = storage->head_is_new;
+    open_histograms_init(&replay->histograms);
+    for (unsigned i = 0; i < replay->thread_count; i++)
+        log_rows_init(&replay->threads[i], storage, &replay->histograms);
+    bool good = take_rows(replay, files, count, true, &conflict, err);
+    if (good && conflict) {
+        LOG_I("Series of two targets in the log: it is read again as it was written");
+        take_back(replay);
+        replay->as_written = true;
+        good = take_rows(replay, files, count, false, &conflict, err);
+    }
+    take_in(replay);
+    for (unsigned i = 0; i < replay->thread_count; i++)
+        log_rows_deinit(&replay->threads[i]);
+    open_histograms_deinit(&replay->histograms);
+    VEC_FREE(&replay->places);
+    VEC_FREE(&replay->batches);
+    VEC_FREE(&replay->cut);
+    return good;
+}
+
+static bool check_all(struct replay *replay, struct segment_file *files, size_t count,
+                      struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct segment_in in;
+        char path[4096];
+        segment_path(replay->storage, files[i].number, path);
+        replay->segment = replay->storage->log.segment = files[i].number;
+        bool good = segment_open(&in, path, UINT64_MAX, err) &&
+                    check_segment(replay, &in, &files[i], i + 1 == count, err);
+        segment_close(&in);
+        if (!good)
             return false;
     }
     return true;
@@ -490,8 +539,8 @@ bool log_replay(struct storage *storage, struct err *err)
     if (storage->head && !kv_read_begin(storage->head, &replay.head, &ignored))
         replay.head = NULL;
     replay.late_sealed = sealed_number(&replay, LATE_GROUP_KEY);
-    bool good = replay_pass(&replay, files.items, files.count, false, err) &&
-                replay_pass(&replay, files.items, files.count, true, err);
+    bool good = check_all(&replay, files.items, files.count, err) &&
+                replay_rows(&replay, files.items, files.count, err);
     kv_read_end(replay.head);
     VEC_FREE(&replay.sealed);
     drop_empty_groups(storage);
@@ -502,7 +551,7 @@ bool log_replay(struct storage *storage, struct err *err)
     storage->log.segment = numbers.count ? numbers.items[numbers.count - 1] + 1 : 1;
     storage->log.segment_since_mono_ms = storage->log.synced_mono_ms = clock_mono_ms();
     storage->stats.replay_seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
-    storage->stats.replay_samples = replay.samples;
+    storage->stats.replay_samples += replay.late_samples;
     VEC_FREE(&files);
     VEC_FREE(&numbers);
     return good;

@@ -87,7 +87,7 @@ void seal_cut(struct storage *storage, struct storage_group *group)
         /* A replay without head.mdb may have a newer run of another group. */
         if ((slot_member(slot, i)->flags & RUN_IS_HISTOGRAM) && newest &&
             newest->column->slot == slot)
-            head_forget_histogram(storage, ref);
+            open_histograms_forget(&storage->histograms, ref);
     }
     group->slot = NULL;
     storage->slot_bytes += slot->bytes;

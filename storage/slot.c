@@ -161,8 +161,10 @@ static void column_add_row(struct column *column, struct epoch *epoch, int64_t t
             memcpy(grown->offset_ms, times->offset_ms, column->rows * sizeof(uint32_t));
         column->slot->bytes += (capacity - (times ? times->capacity : 0)) * sizeof(uint32_t);
         atomic_store_explicit(&column->times, grown, memory_order_release);
-        if (times)
+        if (times && epoch)
             epoch_retire(epoch, mem_free, times);
+        else
+            mem_free(times);
         times = grown;
     }
     times->offset_ms[column->rows++] = (uint32_t)(time_ms - column->base_ms);
@@ -249,8 +251,8 @@ bool slot_place(struct slot *slot, struct epoch *epoch, const struct run *run, i
     return true;
 }
 
-bool slot_place_at(struct slot *slot, struct epoch *epoch, uint32_t number, int64_t time_ms,
-                   struct column **out, uint32_t *row)
+bool slot_place_at(struct slot *slot, uint32_t number, int64_t time_ms, struct column **out,
+                   uint32_t *row)
 {
     if (number > slot->columns.count || number >= UINT16_MAX)
         return false;
@@ -263,7 +265,7 @@ bool slot_place_at(struct slot *slot, struct epoch *epoch, uint32_t number, int6
     if (!column_has_room(*out, time_ms))
         return false;
     *row = (*out)->rows;
-    column_add_row(*out, epoch, time_ms, 0);
+    column_add_row(*out, NULL, time_ms, 0);
     return true;
 }
 
@@ -351,9 +353,14 @@ void run_add(struct run *run, uint32_t row, struct str entry)
 {
     uint32_t len = atomic_load_explicit(&run->len, memory_order_relaxed);
     uint8_t head[8];
-    run_skip_to(run, row, &len);
+    if (row != run->next_row)
+        run_skip_to(run, row, &len);
     if (row == run->next_row) {
-        run_put(run, (const uint8_t *)entry.ptr, entry.len);
+        struct run_block *tail = run->tail;
+        if (entry.len == 1 && run->tail_used < (tail ? tail->capacity : RUN_INLINE))
+            (tail ? tail->bytes : run->bytes)[run->tail_used++] = (uint8_t)entry.ptr[0];
+        else
+            run_put(run, (const uint8_t *)entry.ptr, entry.len);
         len += (uint32_t)entry.len;
     } else {
         size_t put = put_control(head, (uint8_t)entry.ptr[0], row - run->next_row);

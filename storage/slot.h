@@ -109,9 +109,9 @@ series_ref slot_member_ref(const struct slot *slot, uint32_t member);
  * *column is another than run's, the sample begins a new run. False when the slot is full: cut it first. */
 MUST_CHECK bool slot_place(struct slot *slot, struct epoch *epoch, const struct run *run,
                            int64_t time_ms, uint64_t batch, struct column **column, uint32_t *row);
-/* As slot_place, for replay: this column (== count: a new one), this time. */
-MUST_CHECK bool slot_place_at(struct slot *slot, struct epoch *epoch, uint32_t number,
-                              int64_t time_ms, struct column **column, uint32_t *row);
+/* As slot_place, for replay, when there are no readers: this column (== count: a new one), this time. */
+MUST_CHECK bool slot_place_at(struct slot *slot, uint32_t number, int64_t time_ms,
+                              struct column **column, uint32_t *row);
 /* A new member; not yet in its series' chain, without an entry. */
 struct run *slot_add_run(struct slot *slot, struct column *column, uint32_t row, series_ref ref);
 /* The value of the row before goes on. */

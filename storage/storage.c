@@ -89,7 +89,7 @@ struct storage *storage_new(const struct storage_options *options)
     map_init(&storage->by_key);
     budget_init(&storage->budget);
     map_init(&storage->scratch);
-    map_init(&storage->histograms);
+    open_histograms_init(&storage->histograms);
     list_init(&storage->seal_jobs);
     list_init(&storage->snapshots);
     storage->next_id = storage->next_slot = 1;
@@ -133,7 +133,7 @@ void storage_close(struct storage *storage)
     seal_free_all(storage);
     late_free_all(storage);
     group_free_all(storage);
-    head_free_histograms(storage);
+    open_histograms_deinit(&storage->histograms);
     epoch_deinit(&storage->epoch);
     tombstone_free_all(storage);
     VEC_FREE(&storage->cleaners);

@@ -28,6 +28,7 @@
 #include "index_segment.h"
 #include "kv.h"
 #include "late.h"
+#include "open_histograms.h"
 #include "residency.h"
 #include "segments.h"
 #include "series_labels.h"
@@ -242,8 +243,7 @@ struct storage {
     struct map scratch;  /* ref -> its last sample in the batch */
     VEC(uint32_t) order; /* Samples of a batch with several times, by time. */
     VEC(uint32_t) touched_groups;
-    struct map histograms; /* ref -> position below: the last histogram of an open run */
-    VEC(struct histogram_last *) histogram_lasts;
+    struct open_histograms histograms;
     VEC(series_ref) dead;    /* Without runs and pins: to be spilled or dropped. */
     struct spill_job *spill; /* In flight, or NULL. */
     int64_t spill_retry_mono_ms;
@@ -346,11 +346,6 @@ static inline bool slot_touches(const struct slot *slot, int64_t from_ms, int64_
 void head_note_time(struct storage *storage, int64_t time_ms);
 /* Unlinks the runs of a sealed slot from a series' chain. */
 void head_drop_slot(struct storage *storage, series_ref ref, const struct slot *slot);
-/* The last histogram of the open run of a series; NULL. histogram_forget when the run ends. */
-const struct histogram *head_last_histogram(struct storage *storage, series_ref ref);
-void head_set_histogram(struct storage *storage, series_ref ref, const struct histogram *histogram);
-void head_forget_histogram(struct storage *storage, series_ref ref);
-void head_free_histograms(struct storage *storage);
 
 /* log.c */
 size_t log_record_begin(struct storage *storage, uint8_t kind);

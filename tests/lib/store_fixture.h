@@ -3,6 +3,7 @@
 #define TESTS_STORE_FIXTURE_H
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +22,40 @@ struct store_fixture {
     struct storage_options options;
     struct storage *storage;
     struct storage_group *group;
+    bool one_thread; /* The start's. */
 };
+
+/* What a lane's threads do for a start: one helps. */
+struct store_share {
+    void (*run)(void *arg, unsigned index);
+    void *arg;
+};
+
+static inline void *store_share_main(void *ctx)
+{
+    struct store_share *share = ctx;
+    share->run(share->arg, 1);
+    return NULL;
+}
+
+static inline void store_parallel(void *ctx, unsigned count, void (*run)(void *arg, unsigned index),
+                                  void *arg)
+{
+    struct store_share share = {run, arg};
+    pthread_t thread;
+    (void)ctx;
+    if (count != 2 || pthread_create(&thread, NULL, store_share_main, &share) != 0)
+        abort();
+    run(arg, 0);
+    if (pthread_join(thread, NULL) != 0)
+        abort();
+}
 
 static inline bool store_try_open(struct store_fixture *f, struct err *err)
 {
     f->options.path = str_of(f->dir);
+    f->options.parallel = f->one_thread ? NULL : store_parallel;
+    f->options.parallel_count = 2;
     f->options.submit_commit = lane_now_submit;
     f->options.submit_ctx = &f->lane;
     if (!storage_open(&f->storage, &f->options, err))

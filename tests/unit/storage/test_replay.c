@@ -64,6 +64,154 @@ static void append_bytes(const char *path, const void *bytes, size_t len)
     fclose(file);
 }
 
+/* Samples of series in several targets, also histograms, and of one that moves from one target to another. */
+static void add_moving(struct store_fixture *f)
+{
+    struct storage_group *other = storage_group_open(f->storage, 43), *first = f->group;
+    series_ref moving = store_series(f, "moving", 1);
+    for (int i = 0; i < 10; i++)
+        STORE_REQUIRE(store_add(f, moving, T0 + i * 1000, i * 10) == SAMPLE_STORED);
+    store_tick(f, 2 * f->options.slot_ms); /* Sealed: the next target may have it. */
+    f->group = other;
+    for (int i = 10; i < 20; i++)
+        STORE_REQUIRE(store_add(f, moving, T0 + i * 1000, i * 10) == SAMPLE_STORED);
+    f->group = first;
+    series_ref stays = store_series(f, "stays", 1);
+    for (int i = 0; i < 20; i++)
+        STORE_REQUIRE(store_add(f, stays, T0 + i * 1000, i * 3) == SAMPLE_STORED);
+    store_tick(f, 100);
+}
+
+static void do_nothing(struct store_fixture *f)
+{
+    (void)f;
+}
+
+static void check_steps(struct store_fixture *f, const char *name, double step)
+{
+    struct store_samples samples = store_read(f, name, 1, FOREVER);
+    assert_int_equal(samples.count, 20);
+    for (size_t i = 0; i < samples.count; i++) {
+        assert_int_equal(samples.time_ms[i], T0 + (int64_t)i * 1000);
+        assert_true(samples.value[i] == (double)i * step);
+    }
+    store_samples_free(&samples);
+}
+
+/* Sealed slots come back when head.mdb is lost, so a series may be in two targets' slots, at that start and, as nothing is
+ * sealed yet, at the next one too: threads may not meet on it. */
+static void test_log_replay__of_a_series_in_two_targets(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    char path[512];
+    begin(&f);
+    assert_true(store_killed_after(&f, add_moving));
+    store_open(&f);
+    check_steps(&f, "moving", 10);
+    check_steps(&f, "stays", 3);
+    store_close(&f);
+    snprintf(path, sizeof(path), "%s/narthex/head.mdb", f.dir);
+    assert_int_equal(unlink(path), 0);
+    for (int start = 0; start < 2; start++) {
+        assert_true(store_killed_after(&f, do_nothing));
+        store_open(&f);
+        check_steps(&f, "moving", 10);
+        check_steps(&f, "stays", 3);
+        struct storage_stats stats;
+        storage_get_stats(f.storage, &stats);
+        assert_int_equal(stats.log_corruptions, 0);
+        store_close(&f);
+    }
+    store_teardown(&f);
+}
+
+#define MANY_TARGETS 40
+#define MANY_SERIES  30
+#define MANY_ROWS    50
+
+static double many_value(int target, int series, int row)
+{
+    return series % 3 == 0 ? target : series % 3 == 1 ? row * series : row / 7.0 + series;
+}
+
+static void add_many(struct store_fixture *f)
+{
+    struct storage_group *first = f->group;
+    series_ref refs[MANY_TARGETS][MANY_SERIES];
+    for (int row = 0; row < MANY_ROWS; row++) {
+        for (int target = 0; target < MANY_TARGETS; target++) {
+            f->group = storage_group_open(f->storage, 100 + (uint64_t)target);
+            for (int i = 0; i < MANY_SERIES; i++) {
+                if (row == 0)
+                    refs[target][i] = store_series(f, "many", target * MANY_SERIES + i);
+                STORE_REQUIRE(store_add(f, refs[target][i], T0 + row * 1000,
+                                        many_value(target, i, row)) == SAMPLE_STORED);
+            }
+            if (row < MANY_ROWS - 1)
+                storage_group_close(f->group);
+        }
+        store_tick(f, 100);
+    }
+    f->group = first;
+}
+
+/* Targets are replayed by several threads: each has its own samples, and what is counted over the store is right. */
+static void test_log_replay__takes_targets_on_several_threads(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    struct storage_stats stats;
+    begin(&f);
+    assert_true(store_killed_after(&f, add_many));
+    store_open(&f);
+    storage_get_stats(f.storage, &stats);
+    assert_int_equal(stats.series, MANY_TARGETS * MANY_SERIES);
+    assert_int_equal(stats.chunks, MANY_TARGETS * MANY_SERIES);
+    assert_int_equal(stats.replay_samples, MANY_TARGETS * MANY_SERIES * MANY_ROWS);
+    assert_int_equal(stats.log_corruptions, 0);
+    assert_int_equal(stats.time_min_ms, T0);
+    assert_int_equal(stats.time_max_ms, T0 + (MANY_ROWS - 1) * 1000);
+    for (int target = 0; target < MANY_TARGETS; target++) {
+        for (int i = 0; i < MANY_SERIES; i += 7) {
+            struct store_samples samples =
+                store_read(&f, "many", target * MANY_SERIES + i, FOREVER);
+            assert_int_equal(samples.count, MANY_ROWS);
+            for (int row = 0; row < MANY_ROWS; row++)
+                assert_true(samples.value[row] == many_value(target, i, row));
+            store_samples_free(&samples);
+        }
+    }
+    store_teardown(&f);
+}
+
+/* The wall clock goes back an hour, or on by a day: what was stored stays, and a start finds it all. */
+static void test_log_replay__when_the_clock_jumped(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    begin(&f);
+    store_open(&f);
+    series_ref ref = store_series(&f, "a", 1);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(store_add(&f, ref, T0 + i * 1000, i), SAMPLE_STORED);
+    for (int i = 0; i < 10; i++) /* Told as Prometheus does; nothing is overwritten. */
+        assert_int_equal(store_add(&f, ref, T0 - HOUR / 2 + i * 1000, -1), SAMPLE_OUT_OF_ORDER);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(store_add(&f, ref, T0 + 24 * HOUR + i * 1000, i), SAMPLE_STORED);
+    store_tick(&f, 2 * f.options.slot_ms);
+    for (int start = 0; start < 2; start++) {
+        struct store_samples samples = store_read(&f, "a", 1, FOREVER);
+        assert_int_equal(samples.count, 110);
+        assert_int_equal(samples.time_ms[0], T0);
+        assert_int_equal(samples.time_ms[109], T0 + 24 * HOUR + 9000);
+        store_samples_free(&samples);
+        store_close(&f);
+        store_open(&f);
+    }
+    store_teardown(&f);
+}
+
 /* A kill in the middle of a write, a start, another kill: what the second life wrote must outlive
  * the third start. */
 static void test_log_replay__keeps_what_follows_a_cut_tail(void **state)
@@ -298,6 +446,9 @@ static void test_log_replay__takes_several_slots_of_a_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_replay__of_a_series_in_two_targets),
+        cmocka_unit_test(test_log_replay__takes_targets_on_several_threads),
+        cmocka_unit_test(test_log_replay__when_the_clock_jumped),
         cmocka_unit_test(test_log_replay__keeps_what_follows_a_cut_tail),
         cmocka_unit_test(test_log_replay__refuses_another_version),
         cmocka_unit_test(test_log_replay__keeps_a_segment_with_a_bad_head),
