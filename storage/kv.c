@@ -11,8 +11,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "file.h"
 #include "guard.h"
@@ -22,7 +24,9 @@
 #else
 #define MAP_BYTES (UINT64_C(64) << 30)
 #endif
-#define READERS_MAX 512
+#define READERS_MAX   512
+#define ALONE         (INT32_MIN / 2)
+#define ALONE_WAIT_MS 100
 
 struct kv {
     MDB_env *env;
@@ -35,11 +39,14 @@ struct kv {
     struct guard_map guard; /* Of what kv_open has mapped. */
     _Atomic(struct kv *)
         spare; /* To read from once LMDB has given the first env up; made on the lane. */
+    _Atomic int32_t
+        users; /* Who reads now, through the spare too; from ALONE on: the env is made anew. */
 };
 /* Cursors are kept here and not in locals: a fault in the map may end a call by a jump (guard.h). */
 struct kv_read {
     MDB_txn *txn;
-    struct kv *kv;
+    struct kv *kv;                     /* Whose env it is: the spare's maybe. */
+    struct kv *used;                   /* Whose user it is. */
     MDB_cursor *floors[KV_TABLES_MAX]; /* Of kv_floor; NULL: not used yet. */
     MDB_cursor *walk;                  /* Of kv_each. */
 };
@@ -87,6 +94,44 @@ static uint64_t key_decode(const MDB_val *value)
     for (size_t i = 0; i < 8 && value->mv_size == 8; i++)
         key = key << 8 | bytes[i];
     return key;
+}
+
+static void nap(void)
+{
+    struct timespec nap = {.tv_nsec = 1000 * 1000};
+    nanosleep(&nap, NULL);
+}
+
+/* Before the env is looked at, but by the lane that writes. */
+static void users_enter(struct kv *kv)
+{
+    while (atomic_fetch_add_explicit(&kv->users, 1, memory_order_acquire) < 0) {
+        atomic_fetch_sub_explicit(&kv->users, 1, memory_order_relaxed);
+        nap();
+    }
+}
+
+static void users_leave(struct kv *kv)
+{
+    atomic_fetch_sub_explicit(&kv->users, 1, memory_order_release);
+}
+
+/* Until users_end_alone nobody reads. False when somebody does so for longer than a look-up takes. */
+static bool users_begin_alone(struct kv *kv)
+{
+    for (int waited_ms = 0; waited_ms < ALONE_WAIT_MS; waited_ms++) {
+        int32_t none = 0;
+        if (atomic_compare_exchange_strong_explicit(&kv->users, &none, ALONE, memory_order_acq_rel,
+                                                    memory_order_relaxed))
+            return true;
+        nap();
+    }
+    return false;
+}
+
+static void users_end_alone(struct kv *kv)
+{
+    atomic_fetch_sub_explicit(&kv->users, ALONE, memory_order_release);
 }
 
 static int open_tables(struct kv *kv, const char *const *tables)
@@ -329,17 +374,13 @@ bool kv_open_published(struct kv **out, const char *path, const char *const *tab
 
 /* When the write of a meta page fails, LMDB refuses the env for good, to readers as well. What had
  * been committed is still there: a second env, which takes no locks and never writes, shows it
- * until the next start. */
+ * until the first can be made anew (renew). */
 static void open_spare(struct kv *kv)
 {
-    MDB_txn *txn;
-    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
-    if (code == 0)
-        mdb_txn_abort(txn);
-    if (code != MDB_PANIC || atomic_load(&kv->spare))
+    if (atomic_load(&kv->spare))
         return;
     struct kv *spare = kv_new(kv->path, kv->table_names, kv->table_count, kv->map_bytes);
-    code = open_env(spare, MDB_RDONLY | MDB_NOLOCK);
+    int code = open_env(spare, MDB_RDONLY | MDB_NOLOCK);
     if (!code)
         code = open_tables_to_read(spare, kv->table_names);
     if (code)
@@ -348,19 +389,67 @@ static void open_spare(struct kv *kv)
         atomic_store_explicit(&kv->spare, spare, memory_order_release);
 }
 
+static bool is_given_up(struct kv *kv)
+{
+    MDB_txn *txn;
+    int code = kv->env ? mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn) : MDB_PANIC;
+    if (code == 0)
+        mdb_txn_abort(txn);
+    return code == MDB_PANIC;
+}
+
+/* An env that LMDB has given up is closed and opened again, between two readers: nobody may still stand on pages of the old
+ * one or of the spare when the new one writes. False when somebody does, or when the disk does not let it: the
+ * next write tries again. */
+static bool renew(struct kv *kv, struct err *err)
+{
+    int dead;
+    if (!users_begin_alone(kv))
+        return err_set(err, ERR_IO, "write %s: it waits for its readers to be opened anew",
+                       kv->path);
+    kv_close(atomic_exchange(&kv->spare, NULL));
+    guard_map_remove(&kv->guard);
+    if (kv->env)
+        mdb_env_close(kv->env);
+    kv->env = NULL;
+    bool good = check_size(kv->path, err);
+    int code = good ? open_env(kv, 0) : 0;
+    if (good && !code) {
+        guard_begin(kv);
+        code = mdb_reader_check(kv->env, &dead);
+    }
+    if (good && !code)
+        code = open_tables(kv, kv->table_names);
+    if (good && !code) {
+        LOG_I("File is opened anew after an error", "file", kv->path);
+    } else {
+        guard_map_remove(&kv->guard);
+        if (kv->env)
+            mdb_env_close(kv->env);
+        kv->env = NULL;
+        open_spare(kv);
+    }
+    users_end_alone(kv);
+    return code ? kv_err(err, kv, code, "open") : good;
+}
+
 bool kv_read_begin(struct kv *kv, struct kv_read **out, struct err *err)
 {
     MDB_txn *txn;
-    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    users_enter(kv);
+    int code = kv->env ? mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn) : MDB_PANIC;
     struct kv *spare =
         code == MDB_PANIC ? atomic_load_explicit(&kv->spare, memory_order_acquire) : NULL;
     if (spare)
-        return kv_read_begin(spare, out, err);
-    if (code)
+        code = mdb_txn_begin(spare->env, NULL, MDB_RDONLY, &txn);
+    if (code) {
+        users_leave(kv);
         return kv_err(err, kv, code, "read");
+    }
     *out = MEM_NEW(struct kv_read);
     (*out)->txn = txn;
-    (*out)->kv = kv;
+    (*out)->kv = spare ? spare : kv;
+    (*out)->used = kv;
     return true;
 }
 
@@ -375,6 +464,7 @@ void kv_read_end(struct kv_read *read)
     if (read->walk)
         mdb_cursor_close(read->walk);
     mdb_txn_abort(read->txn);
+    users_leave(read->used);
     mem_free(read);
 }
 
@@ -489,7 +579,12 @@ bool kv_each(struct kv_read *read, unsigned table, kv_each_fn fn, void *ctx, str
 bool kv_write_begin(struct kv *kv, struct kv_write **out, struct err *err)
 {
     MDB_txn *txn;
-    int code = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    int code = kv->env ? mdb_txn_begin(kv->env, NULL, 0, &txn) : MDB_PANIC;
+    if (code == MDB_PANIC) {
+        if (!renew(kv, err))
+            return false;
+        code = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    }
     if (code)
         return kv_err(err, kv, code, "write");
     *out = MEM_NEW(struct kv_write);
@@ -565,7 +660,7 @@ bool kv_commit(struct kv_write *write, struct err *err)
     else
         code = mdb_txn_commit(write->txn);
     mem_free(write);
-    if (code)
+    if (code && is_given_up(kv))
         open_spare(kv);
     return code ? kv_err(err, kv, code, "commit") : true;
 }
@@ -581,8 +676,8 @@ void kv_abort(struct kv_write *write)
 void kv_let_go(struct kv *kv)
 {
     if (kv->guard.begin)
-        (void)madvise((void *)(uintptr_t)kv->guard.begin,
-                      (size_t)(kv->guard.end - kv->guard.begin), MADV_DONTNEED);
+        (void)madvise((void *)(uintptr_t)kv->guard.begin, (size_t)(kv->guard.end - kv->guard.begin),
+                      MADV_DONTNEED);
 }
 
 /* LMDB does not tell: but a name of the main table stands in a page that begins with its own number. */
@@ -593,9 +688,12 @@ bool kv_map(struct kv *kv, const void **base, uint64_t *len, struct err *err)
     MDB_cursor *cursor = NULL;
     MDB_stat stat_now;
     MDB_val key, data;
-    int code = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
-    if (code)
+    users_enter(kv);
+    int code = kv->env ? mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn) : MDB_PANIC;
+    if (code) {
+        users_leave(kv);
         return kv_err(err, kv, code, "read");
+    }
     code = mdb_dbi_open(txn, NULL, 0, &names);
     if (!code)
         code = mdb_stat(txn, names, &stat_now);
@@ -614,12 +712,15 @@ bool kv_map(struct kv *kv, const void **base, uint64_t *len, struct err *err)
     if (cursor)
         mdb_cursor_close(cursor);
     mdb_txn_abort(txn);
+    users_leave(kv);
     return code ? kv_err(err, kv, code, "read") : true;
 }
 
 bool kv_copy(struct kv *kv, const char *path, bool compact, struct err *err)
 {
-    int code = mdb_env_copy2(kv->env, path, compact ? MDB_CP_COMPACT : 0);
+    users_enter(kv);
+    int code = kv->env ? mdb_env_copy2(kv->env, path, compact ? MDB_CP_COMPACT : 0) : MDB_PANIC;
+    users_leave(kv);
     int fd = code ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (!code && (fd < 0 || fsync(fd) != 0))
         code = errno;
@@ -647,20 +748,30 @@ static int see_reader(const char *line, void *ctx)
     return 0;
 }
 
-bool kv_watch_readers(struct kv *kv, struct kv_readers *out, struct err *err)
+static int watch_readers(struct kv *kv, struct kv_readers *out, int *dead)
 {
     struct reader_lines lines = {.oldest = UINT64_MAX};
     MDB_envinfo info;
-    int dead = 0;
-    int code = mdb_reader_check(kv->env, &dead);
+    int code = mdb_reader_check(kv->env, dead);
     if (!code)
         code = mdb_env_info(kv->env, &info);
+    if (!code && mdb_reader_list(kv->env, see_reader, &lines) < 0)
+        code = EIO;
     if (code)
-        return kv_err(err, kv, code, "watch");
-    if (mdb_reader_list(kv->env, see_reader, &lines) < 0)
-        return err_set(err, ERR_IO, "watch %s: its readers cannot be listed", kv->path);
-    *out = (struct kv_readers){.count = lines.count, .dead = (uint32_t)dead};
-    if (lines.count > 0 && lines.oldest < info.me_last_txnid)
+        return code;
+    *out = (struct kv_readers){.count = lines.count, .dead = (uint32_t)*dead};
+    if (lines.count > 0 && lines.oldest < info.me_last_txnid) {
         out->commits_behind = info.me_last_txnid - lines.oldest;
-    return true;
+        out->oldest = lines.oldest;
+    }
+    return 0;
+}
+
+bool kv_watch_readers(struct kv *kv, struct kv_readers *out, struct err *err)
+{
+    int dead = 0;
+    users_enter(kv);
+    int code = kv->env ? watch_readers(kv, out, &dead) : MDB_PANIC;
+    users_leave(kv);
+    return code ? kv_err(err, kv, code, "watch") : true;
 }

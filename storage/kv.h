@@ -7,7 +7,8 @@
  * Rules (design: the LMDB part): no WRITEMAP (SIGBUS on a full disk); NOTLS, so that a read
  * transaction belongs to its cursor and not to a thread; NORDAHEAD; keys are u64, big-endian, so
  * that they sort as numbers. A write transaction is begun and ended on one lane. Values are
- * borrowed from the map until the transaction ends. */
+ * borrowed from the map until the transaction ends. A file that LMDB refuses after an error is opened anew by the next
+ * write that finds no reader. */
 #ifndef STORAGE_KV_H
 #define STORAGE_KV_H
 
@@ -86,6 +87,7 @@ struct kv_readers {
     uint32_t count;
     uint32_t dead;           /* Of processes that are gone: removed by this call. */
     uint64_t commits_behind; /* Of the oldest. */
+    uint64_t oldest;         /* Number of the commit that it sees; 0 when none is behind. */
 };
 MUST_CHECK bool kv_watch_readers(struct kv *kv, struct kv_readers *out, struct err *err);
 
