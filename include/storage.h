@@ -289,6 +289,7 @@ struct storage_stats {
     double log_fsync_seconds;
     uint64_t partitions, partition_bytes;
     uint64_t slots_sealed, seal_failures, partitions_retired;
+    uint64_t stuck_readers;       /* Open files with a reader that has not ended for minutes. */
     uint64_t head_bytes;          /* Anonymous memory that storage knows of. */
     double replay_seconds;
     uint64_t replay_samples;

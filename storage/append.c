@@ -438,6 +438,8 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
     *result = (struct append_result){0};
     if (!log_has_room(storage))
         return err_set(err, ERR_NO_SPACE, "the log cannot be written: samples are refused");
+    if (!log_takes_labels(storage, batch, err))
+        return false;
     storage->batch++;
     if (options->all_or_nothing || !one_time) {
         if (!check_all(storage, batch, options->all_or_nothing, &bounds, result, err))

@@ -35,7 +35,7 @@
 #define SEGMENT_MS        (5 * 60 * 1000)
 #define SEGMENT_BYTES_MAX (UINT64_C(128) << 20)
 #define PENDING_BYTES_MAX ((size_t)64 << 20) /* Refuse appends while the disk refuses ours. */
-#define PENDING_CAPACITY  ((size_t)1 << 30)
+#define BATCH_LABELS_MAX  ((size_t)256 << 20)
 #define RETRY_MS          1000
 
 struct log_job {
@@ -167,6 +167,31 @@ void log_entry(struct storage *storage, struct log_record *record, struct str en
     buf_add_str(&storage->log.pending, entry);
     record->member++;
     record->unchanged_at = 0;
+}
+
+/* The labels that the log has to have before the samples of this batch. Bytes are only counted when they may be too many. */
+bool log_takes_labels(const struct storage *storage, const struct batch *batch, struct err *err)
+{
+    size_t bytes = 0;
+    if (batch->samples.count < BATCH_LABELS_MAX / SERIES_BYTES_MAX ||
+        batch->samples.count <= BATCH_LABELS_MAX / (storage->labels_bytes_max + 1))
+        return true;
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        const struct series *series = series_at(&storage->series, batch->samples.items[i].ref);
+        if (i > 0 && batch->samples.items[i].ref == batch->samples.items[i - 1].ref)
+            continue;
+        struct label labels[SERIES_LABELS_MAX];
+        if (series_has_labels(storage, series) || series->logged_segment >= storage->log.segment)
+            continue;
+        uint32_t count = series_labels(storage, series, labels);
+        for (uint32_t l = 0; l < count; l++)
+            bytes += labels[l].name.len + labels[l].value.len;
+        if (bytes > BATCH_LABELS_MAX)
+            return err_set(err, ERR_LIMIT,
+                           "the new series of one request have more than %zu MiB of labels",
+                           BATCH_LABELS_MAX >> 20);
+    }
+    return true;
 }
 
 bool log_has_room(const struct storage *storage)
@@ -334,7 +359,7 @@ static void submit(struct storage *storage, int64_t now_mono_ms)
     job->job.run = log_job_run;
     job->job.done = log_job_done;
     job->storage = storage;
-    buf_init(&job->bytes, PENDING_CAPACITY);
+    buf_init(&job->bytes, LOG_PENDING_MAX);
     buf_swap(&job->bytes, &log->pending);
     job->sequence = log->sequence;
     if (log->failing || now_mono_ms - log->segment_since_mono_ms >= SEGMENT_MS ||

@@ -161,8 +161,13 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     series_ref ref;
     struct series *series = place_take(storage, &ref, &is_fresh);
     uint32_t handle, *units = list_new(storage, (uint32_t)count, &handle);
-    for (size_t i = 0; i < count; i++)
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
         units[1 + i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
+        bytes += labels[i].name.len + labels[i].value.len;
+    }
+    storage->labels_bytes_max =
+        bytes > storage->labels_bytes_max ? bytes : storage->labels_bytes_max;
     if (id == 0)
         id = storage->next_id++;
     else if (id >= storage->next_id)

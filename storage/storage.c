@@ -93,7 +93,7 @@ struct storage *storage_new(const struct storage_options *options)
     list_init(&storage->seal_jobs);
     list_init(&storage->snapshots);
     storage->next_id = storage->next_slot = 1;
-    buf_init(&storage->log.pending, (size_t)1 << 30);
+    buf_init(&storage->log.pending, LOG_PENDING_MAX);
     file_init(&storage->log.file);
     atomic_init(&storage->time_max_ms, INT64_MIN);
     atomic_init(&storage->time_min_ms, INT64_MAX);
@@ -166,6 +166,7 @@ int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
     retention_quarantine(storage);
     budget_tick(storage, now_mono_ms);
     residency_tick(storage, now_mono_ms);
+    watch_tick(storage, now_mono_ms);
     spill_tick(storage);
     snapshot_tick(storage);
     tombstone_clean_tick(storage);

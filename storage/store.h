@@ -39,6 +39,8 @@
 #include "tombstone.h"
 
 #define STORE_VERSION 1 /* Of every file. */
+#define LOG_PENDING_MAX                                                                            \
+    ((size_t)64 << 30) /* The labels of all series may have to go in at once: memory has them. */
 
 /* --- series --- */
 
@@ -122,6 +124,8 @@ struct partition {
     bool frozen;                            /* No seal writes to it any more. Loop. */
     int64_t touched_mono_ms;                /* Last write. Loop. */
     uint64_t payload_bytes;                 /* Loop. */
+    uint64_t reader_oldest;                 /* watch.c: since when its oldest reader is the same. */
+    int64_t reader_since_mono_ms, reader_told_mono_ms;
 };
 
 /* What readers see of the disk, by from_ms; days before the open file or overlay of the same span. */
@@ -222,7 +226,8 @@ struct storage {
     VEC(uint32_t) groups_free;
     struct map by_key; /* group key -> index */
     uint64_t next_id, next_slot;
-    uint64_t batch; /* Number of the append that runs. */
+    size_t labels_bytes_max; /* Of a series, as large as one ever was. */
+    uint64_t batch;          /* Number of the append that runs. */
     struct log log;
     struct kv *head;  /* Lane. */
     bool head_is_new; /* Made at this start: nothing is known of what is sealed. */
@@ -240,6 +245,7 @@ struct storage {
     int64_t seal_retry_mono_ms;
     int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
+    int64_t watched_mono_ms;
     struct map scratch;  /* ref -> its last sample in the batch */
     VEC(uint32_t) order; /* Samples of a batch with several times, by time. */
     VEC(uint32_t) touched_groups;
@@ -359,6 +365,9 @@ void log_unchanged(struct storage *storage, struct log_record *record);
 void log_entry(struct storage *storage, struct log_record *record, struct str entry);
 void log_end(struct storage *storage, struct log_record *record);
 bool log_has_room(const struct storage *storage);
+/* False when the labels of a batch's series are more than the log takes at once. */
+MUST_CHECK bool log_takes_labels(const struct storage *storage, const struct batch *batch,
+                                 struct err *err);
 void log_tick(struct storage *storage, int64_t now_mono_ms);
 int64_t log_next_ms(const struct storage *storage, int64_t now_mono_ms);
 void log_close(struct storage *storage);
@@ -414,6 +423,9 @@ bool publish_uses(const struct storage *storage, const struct store_file *file);
 
 /* spill.c */
 void spill_tick(struct storage *storage);
+
+/* watch.c */
+void watch_tick(struct storage *storage, int64_t now_mono_ms);
 
 /* retention.c */
 /* Where samples are too old; false when there is no such edge. */
