@@ -356,13 +356,22 @@ static void store_sample(struct storage *storage, struct log_record *record,
     group->slot->samples++;
 }
 
-/* Full slots are cut when the batch is whole. */
+/* When slots are cut next. */
+static int64_t next_mono_ms(const struct storage *storage)
+{
+    return group_seal_time(storage, clock_mono_ms() + storage->options.slot_ms / 30);
+}
+
+/* Full slots are cut when the batch is whole, with the others of the minute; very full ones at once. */
 static void cut_full_slots(struct storage *storage)
 {
     for (size_t i = 0; i < storage->touched_groups.count; i++) {
         struct slot *slot = storage->groups.items[storage->touched_groups.items[i]]->slot;
-        if (slot && slot->columns.items[0]->rows >= SLOT_ROWS_AIM)
+        uint32_t rows = slot ? slot->columns.items[0]->rows : 0;
+        if (rows >= SLOT_ROWS_MAX)
             slot->until_mono_ms = 0;
+        else if (rows >= SLOT_ROWS_AIM && slot->until_mono_ms > next_mono_ms(storage))
+            slot->until_mono_ms = next_mono_ms(storage);
     }
 }
 

@@ -57,6 +57,13 @@ void storage_group_close(struct storage_group *group)
     group_drop_unused(group->storage, group);
 }
 
+/* Whole minutes (for slots of half an hour): what is sealed together shares its commits. */
+int64_t group_seal_time(const struct storage *storage, int64_t mono_ms)
+{
+    int64_t grid_ms = storage->options.slot_ms / 30;
+    return grid_ms > 0 ? mono_ms / grid_ms * grid_ms : mono_ms;
+}
+
 void group_slot_begin(struct storage *storage, struct storage_group *group, uint64_t number,
                       int64_t now_mono_ms)
 {
@@ -65,7 +72,8 @@ void group_slot_begin(struct storage *storage, struct storage_group *group, uint
     int64_t early = (int64_t)(hash64_mix(group->key, 3) % (uint64_t)(slot_ms / 2 + 1));
     bool first = number < 1000 || storage->opening;
     struct slot *slot = slot_new(group->index, number);
-    slot->until_mono_ms = now_mono_ms + slot_ms - (first ? early : early / 8);
+    slot->until_mono_ms =
+        group_seal_time(storage, now_mono_ms + slot_ms - (first ? early : early / 8));
     slot->segment = storage->log.segment;
     group->slot = slot;
     if (number >= storage->next_slot)

@@ -283,20 +283,27 @@ static bool write_bundles(struct late_job *job, struct err *err)
         good = seal_series(job, items + from, to - from, err);
     }
     mem_free(items);
-    return good && seal_targets_commit(&job->targets, err);
+    if (good && seal_targets_finish(&job->targets, err))
+        return seal_writes_commit(job->targets.writes, err);
+    seal_writes_abort(job->targets.writes);
+    return false;
 }
 
 static void late_run(struct job *base)
 {
     struct late_job *job = CONTAINER_OF(base, struct late_job, job);
+    struct seal_mark mark = {LATE_GROUP_KEY, job->slot->number};
+    struct seal_writes writes = {0};
     ensure_set_job("seal late samples");
+    job->targets.writes = &writes;
     if (!job->written) {
         job->written = write_bundles(job, &job->err);
         if (!job->written)
             seal_targets_take_back(&job->targets);
     }
-    job->failed = !job->written || !seal_mark(job->storage, LATE_GROUP_KEY, job->slot->number,
-                                              job->next_id, job->next_slot, &job->err);
+    job->failed = !job->written ||
+                  !seal_mark(job->storage, &mark, 1, job->next_id, job->next_slot, &job->err);
+    job->targets.writes = NULL;
     ensure_set_job("commit lane");
 }
 

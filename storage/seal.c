@@ -1,11 +1,13 @@
 /* seal: a slot from memory to a file.
  *
- *     open --due or full: seal_cut--> frozen, in a job
- *     --commit lane: seal_run--> bundles in partition files, then the slot's number in head.mdb
- *     --loop: seal_done--> published, its runs dropped from memory, old log removed
+ *     open --due or full: seal_cut--> frozen, in a job; jobs of the same minute (group.c) are a batch
+ *     --commit lane: batch_run--> bundles in partition files, then the slots' numbers in head.mdb
+ *     --loop: batch_done--> published, their runs dropped from memory, old log removed
  *
+ * A batch shares its transactions: a commit of LMDB writes the way to the root of each table anew, some ten pages, which is
+ * as much again as what a slot of 250 series has to say.
  * A run's bytes go to the file as they are; one that straddles the edge of a partition or of retention is decoded and
- * written anew. Until seal_done memory still shows the runs, from then on the file does; a select takes the
+ * written anew. Until batch_done memory still shows the runs, from then on the file does; a select takes the
  * head first and the files second, so it may see both (equal samples are merged) but never neither.
  * A seal that fails (disk full) is tried again; the log keeps its records until it has worked. */
 #include <stdlib.h>
@@ -17,8 +19,9 @@
 #include "seal_target.h"
 #include "store.h"
 
-#define SEAL_RETRY_MS 5000
-#define SLOT_CHECK_MS 500 /* Ticks come with each append; groups may be thousands. */
+#define SEAL_RETRY_MS   5000
+#define BATCH_BYTES_MAX ((uint64_t)4 << 20) /* The log waits meanwhile. */
+#define SLOT_CHECK_MS   500 /* Ticks come with each append; groups may be thousands. */
 
 struct seal_member {
     const struct series *series;
@@ -28,15 +31,14 @@ struct seal_member {
 };
 
 struct seal_job {
-    struct job job;
     struct list_node node; /* In storage->seal_jobs. */
     struct storage *storage;
     struct storage_group *group;
     struct slot *slot;
     uint64_t group_key;
-    uint64_t next_id, next_slot;
     int64_t cutoff_ms; /* Older samples are past retention. */
     bool submitted;
+    bool alone; /* Its batch failed: others shall not suffer from it, nor it from them. */
     VEC(struct seal_member) members; /* By id, then time. */
     struct seal_targets targets;
     /* Lane scratch: */
@@ -45,6 +47,14 @@ struct seal_job {
     struct samples samples;
     struct buf bytes;
     bool written; /* The bundles are in their files: only the mark is missing. */
+};
+
+struct seal_batch {
+    struct job job;
+    struct storage *storage;
+    VEC(struct seal_job *) jobs;
+    uint64_t bytes; /* Of memory. */
+    uint64_t next_id, next_slot;
     bool failed;
     struct err err;
 };
@@ -57,9 +67,6 @@ static int compare_member(const void *a, const void *b)
     return (x->run->member > y->run->member) - (x->run->member < y->run->member);
 }
 
-static void seal_run(struct job *base);
-static void seal_done(struct job *base);
-
 void seal_cut(struct storage *storage, struct storage_group *group)
 {
     struct slot *slot = group->slot;
@@ -70,8 +77,6 @@ void seal_cut(struct storage *storage, struct storage_group *group)
         return;
     }
     struct seal_job *job = MEM_NEW(struct seal_job);
-    job->job.run = seal_run;
-    job->job.done = seal_done;
     job->storage = storage;
     job->group = group;
     job->group_key = group->key;
@@ -79,7 +84,7 @@ void seal_cut(struct storage *storage, struct storage_group *group)
     samples_init(&job->samples);
     buf_init(&job->bytes, (size_t)1 << 30);
     seal_targets_init(&job->targets, storage, group->key, slot->number, slot->columns.count);
-    group->opens++; /* Until seal_done. */
+    group->opens++; /* Until job_done. */
     for (uint32_t i = 0; i < slot->member_count; i++) {
         series_ref ref = slot_member_ref(slot, i);
         const struct run *newest =
@@ -177,25 +182,60 @@ static bool seal_member(struct seal_job *job, struct seal_member *member, struct
     return seal_target_after_run(&job->targets, target, err);
 }
 
-static void seal_run(struct job *base)
+static bool job_write(struct seal_job *job, struct seal_writes *writes, struct err *err)
 {
-    struct seal_job *job = CONTAINER_OF(base, struct seal_job, job);
-    bool good = true;
-    job->failed = false;
-    ensure_set_job("seal a slot");
-    if (!job->written) {
-        job->times_of = NULL;
-        gather_members(job);
-        for (size_t i = 0; i < job->members.count && good; i++)
-            good = seal_member(job, &job->members.items[i], &job->err);
-        good = good && seal_targets_commit(&job->targets, &job->err);
-        job->written = good;
+    job->times_of = NULL;
+    job->targets.writes = writes;
+    gather_members(job);
+    for (size_t i = 0; i < job->members.count; i++) {
+        if (!seal_member(job, &job->members.items[i], err))
+            return false;
     }
-    /* A commit of the mark that fails may have reached the disk all the same: what it speaks of has to stay. */
-    job->failed = !good || !seal_mark(job->storage, job->group_key, job->slot->number, job->next_id,
-                                      job->next_slot, &job->err);
-    if (!job->written)
-        seal_targets_take_back(&job->targets);
+    return seal_targets_finish(&job->targets, err);
+}
+
+static bool batch_write(struct seal_batch *batch, struct err *err)
+{
+    struct seal_writes writes = {0};
+    bool good = true;
+    for (size_t i = 0; i < batch->jobs.count && good; i++) {
+        struct seal_job *job = batch->jobs.items[i];
+        good = job->written || job_write(job, &writes, err);
+    }
+    if (good)
+        good = seal_writes_commit(&writes, err);
+    else
+        seal_writes_abort(&writes);
+    VEC_EACH (item, &batch->jobs) {
+        struct seal_job *job = *item;
+        if (!good && !job->written)
+            seal_targets_take_back(&job->targets);
+        job->targets.writes = NULL;
+        job->written |= good;
+    }
+    return good;
+}
+
+/* Of what is written. A commit that fails may have reached the disk all the same: what it speaks of has to stay. */
+static bool batch_mark(struct seal_batch *batch, struct err *err)
+{
+    VEC(struct seal_mark) marks = {0};
+    VEC_EACH (item, &batch->jobs) {
+        struct seal_mark mark = {(*item)->group_key, (*item)->slot->number};
+        if ((*item)->written)
+            VEC_PUSH(&marks, mark);
+    }
+    bool good = marks.count == 0 || seal_mark(batch->storage, marks.items, marks.count,
+                                              batch->next_id, batch->next_slot, err);
+    VEC_FREE(&marks);
+    return good;
+}
+
+static void batch_run(struct job *base)
+{
+    struct seal_batch *batch = CONTAINER_OF(base, struct seal_batch, job);
+    ensure_set_job("seal slots");
+    batch->failed = !batch_write(batch, &batch->err) || !batch_mark(batch, &batch->err);
     ensure_set_job("commit lane");
 }
 
@@ -211,20 +251,8 @@ static void seal_free(struct seal_job *job)
     mem_free(job);
 }
 
-static void seal_done(struct job *base)
+static void job_done(struct storage *storage, struct seal_job *job)
 {
-    struct seal_job *job = CONTAINER_OF(base, struct seal_job, job);
-    struct storage *storage = job->storage;
-    job->submitted = false;
-    if (job->failed) {
-        LOG_E("Slot could not be sealed and is tried again", "err", job->err.text);
-        storage->stats.seal_failures++;
-        storage->seal_retry_mono_ms = clock_mono_ms() + SEAL_RETRY_MS;
-        err_clear(&job->err);
-        if (!job->written)
-            seal_targets_clear(&job->targets);
-        return;
-    }
     VEC_EACH (target, &job->targets.items) {
         partition_publish(storage, target->partition, target->entries.items, target->entries.count);
     }
@@ -242,11 +270,42 @@ static void seal_done(struct job *base)
     list_remove(&job->node);
     job->group->seal_front = NULL;
     storage_group_close(job->group);
-    epoch_collect(&storage->epoch);
-    log_drop_sealed_segments(storage);
     seal_free(job);
-    if (storage->options.wake) /* The group's next slot may wait. */
-        storage->options.wake(storage->options.wake_ctx);
+}
+
+static void batch_failed(struct seal_batch *batch)
+{
+    struct storage *storage = batch->storage;
+    LOG_E("Slots could not be sealed and are tried again", "err", batch->err.text, "slots",
+          log_fmt("%zu", batch->jobs.count));
+    storage->stats.seal_failures++;
+    storage->seal_retry_mono_ms = clock_mono_ms() + SEAL_RETRY_MS;
+    VEC_EACH (item, &batch->jobs) {
+        struct seal_job *job = *item;
+        job->submitted = false;
+        job->alone = true;
+        if (!job->written)
+            seal_targets_clear(&job->targets);
+    }
+}
+
+static void batch_done(struct job *base)
+{
+    struct seal_batch *batch = CONTAINER_OF(base, struct seal_batch, job);
+    struct storage *storage = batch->storage;
+    if (batch->failed) {
+        batch_failed(batch);
+    } else {
+        VEC_EACH (job, &batch->jobs) {
+            job_done(storage, *job);
+        }
+        epoch_collect(&storage->epoch);
+        log_drop_sealed_segments(storage);
+        if (storage->options.wake) /* The groups' next slots may wait. */
+            storage->options.wake(storage->options.wake_ctx);
+    }
+    VEC_FREE(&batch->jobs);
+    mem_free(batch);
 }
 
 /* Whole partitions go at once: what shares one with retained samples stays. */
@@ -265,6 +324,26 @@ static bool may_be_sealed(const struct seal_job *job)
     return !job->submitted && (!job->group->seal_front || job->group->seal_front == job);
 }
 
+static struct seal_batch *batch_new(struct storage *storage)
+{
+    struct seal_batch *batch = MEM_NEW(struct seal_batch);
+    batch->job.run = batch_run;
+    batch->job.done = batch_done;
+    batch->storage = storage;
+    batch->next_id = storage->next_id;
+    batch->next_slot = storage->next_slot;
+    return batch;
+}
+
+static void batch_submit(struct seal_batch **batch)
+{
+    if (*batch) {
+        struct storage_options *options = &(*batch)->storage->options;
+        options->submit_commit(options->submit_ctx, &(*batch)->job);
+    }
+    *batch = NULL;
+}
+
 void seal_tick(struct storage *storage, int64_t now_mono_ms)
 {
     bool look = now_mono_ms - storage->slots_checked_mono_ms >= SLOT_CHECK_MS;
@@ -277,6 +356,7 @@ void seal_tick(struct storage *storage, int64_t now_mono_ms)
     }
     if (now_mono_ms < storage->seal_retry_mono_ms)
         return;
+    struct seal_batch *batch = NULL;
     LIST_EACH (node, &storage->seal_jobs) {
         struct seal_job *job = CONTAINER_OF(node, struct seal_job, node);
         if (!may_be_sealed(job))
@@ -284,10 +364,16 @@ void seal_tick(struct storage *storage, int64_t now_mono_ms)
         job->group->seal_front = job;
         job->submitted = true;
         job->cutoff_ms = cutoff(storage);
-        job->next_id = storage->next_id;
-        job->next_slot = storage->next_slot;
-        storage->options.submit_commit(storage->options.submit_ctx, &job->job);
+        if (batch && (job->alone || batch->bytes + job->slot->bytes > BATCH_BYTES_MAX))
+            batch_submit(&batch);
+        if (!batch)
+            batch = batch_new(storage);
+        batch->bytes += job->slot->bytes;
+        VEC_PUSH(&batch->jobs, job);
+        if (job->alone)
+            batch_submit(&batch);
     }
+    batch_submit(&batch);
 }
 
 int64_t seal_next_ms(const struct storage *storage, int64_t now_mono_ms)

@@ -18,7 +18,6 @@ void seal_targets_init(struct seal_targets *targets, struct storage *storage, ui
 void seal_targets_clear(struct seal_targets *targets)
 {
     VEC_EACH (target, &targets->items) {
-        kv_abort(target->write);
         bundle_writer_deinit(&target->bundle);
         VEC_FREE(&target->columns);
         VEC_FREE(&target->entries);
@@ -31,6 +30,59 @@ void seal_targets_deinit(struct seal_targets *targets)
     seal_targets_clear(targets);
     buf_deinit(&targets->value);
 }
+
+/* --- transactions --- */
+
+static struct seal_write *write_of(struct seal_writes *writes, const struct partition *partition)
+{
+    VEC_EACH (write, &writes->items) {
+        if (write->partition == partition)
+            return write;
+    }
+    return NULL;
+}
+
+/* The partition's transaction, begun when there is none. */
+static bool write_for(struct seal_writes *writes, struct partition *partition,
+                      struct kv_write **out, struct err *err)
+{
+    struct seal_write write = {.partition = partition};
+    struct seal_write *open = write_of(writes, partition);
+    if (!open) {
+        if (!kv_write_begin(partition->kv, &write.write, err))
+            return false;
+        VEC_PUSH(&writes->items, write);
+        open = &writes->items.items[writes->items.count - 1];
+    }
+    *out = open->write;
+    return true;
+}
+
+static bool write_commit(struct seal_writes *writes, struct seal_write *write, struct err *err)
+{
+    struct kv_write *ending = write->write;
+    *write = writes->items.items[--writes->items.count];
+    return kv_commit(ending, err);
+}
+
+bool seal_writes_commit(struct seal_writes *writes, struct err *err)
+{
+    bool good = true;
+    while (good && writes->items.count > 0)
+        good = write_commit(writes, &writes->items.items[0], err);
+    seal_writes_abort(writes);
+    return good;
+}
+
+void seal_writes_abort(struct seal_writes *writes)
+{
+    VEC_EACH (write, &writes->items) {
+        kv_abort(write->write);
+    }
+    VEC_FREE(&writes->items);
+}
+
+/* --- targets --- */
 
 static void target_next_bundle(struct seal_targets *targets, struct seal_target *target)
 {
@@ -50,20 +102,19 @@ static bool bundle_flush(struct seal_targets *targets, struct seal_target *targe
     entry.key = target->next_key;
     if (!kv_put(target->write, PARTITION_BUNDLES, entry.key, buf_str(&targets->value), err))
         return false;
-    target->write_bytes += targets->value.len;
+    write_of(targets->writes, target->partition)->bytes += targets->value.len;
     VEC_PUSH(&target->entries, entry);
     target->next_key++;
     target_next_bundle(targets, target);
     return true;
 }
 
-static bool target_begin(struct seal_target *target, struct err *err)
+static bool target_begin(struct seal_targets *targets, struct seal_target *target, struct err *err)
 {
     bool found;
     uint64_t last = 0;
-    if (!kv_write_begin(target->partition->kv, &target->write, err))
+    if (!write_for(targets->writes, target->partition, &target->write, err))
         return false;
-    target->write_bytes = 0;
     if (!kv_last_key(target->write, PARTITION_BUNDLES, &found, &last, err))
         return false;
     target->next_key = found ? last + 1 : 1;
@@ -81,13 +132,12 @@ static bool put_dir(struct seal_targets *targets, struct seal_target *target, st
     return kv_put(target->write, PARTITION_DIR, added->key, buf_str(&targets->value), err);
 }
 
-static bool target_commit(struct seal_targets *targets, struct seal_target *target, struct err *err)
+static bool target_finish(struct seal_targets *targets, struct seal_target *target, struct err *err)
 {
-    struct kv_write *write = target->write;
     if (!bundle_flush(targets, target, err) || !put_dir(targets, target, err))
         return false;
     target->write = NULL;
-    return kv_commit(write, err);
+    return true;
 }
 
 bool seal_target_for(struct seal_targets *targets, int64_t time_ms, struct seal_target **out,
@@ -108,7 +158,7 @@ bool seal_target_for(struct seal_targets *targets, int64_t time_ms, struct seal_
     target_next_bundle(targets, &target);
     VEC_PUSH(&targets->items, target);
     *out = &targets->items.items[targets->items.count - 1];
-    return target_begin(*out, err);
+    return target_begin(targets, *out, err);
 }
 
 uint16_t seal_target_column(struct seal_target *target, uint32_t number,
@@ -136,7 +186,7 @@ bool seal_target_labels(struct seal_targets *targets, struct seal_target *target
     buf_init(&row, (size_t)64 << 20);
     series_labels_encode(labels, series_labels(targets->storage, series, labels), &row);
     bool good = kv_put(target->write, PARTITION_SERIES, series->id, buf_str(&row), err);
-    target->write_bytes += row.len;
+    write_of(targets->writes, target->partition)->bytes += row.len;
     buf_deinit(&row);
     return good;
 }
@@ -148,30 +198,38 @@ bool seal_target_after_run(struct seal_targets *targets, struct seal_target *tar
         return true;
     if (!bundle_flush(targets, target, err))
         return false;
-    if (target->write_bytes < TXN_BYTES_MAX)
+    struct seal_write *write = write_of(targets->writes, target->partition);
+    if (write->bytes < TXN_BYTES_MAX)
         return true;
-    return target_commit(targets, target, err) && target_begin(target, err);
+    return target_finish(targets, target, err) && write_commit(targets->writes, write, err) &&
+           target_begin(targets, target, err);
 }
 
-bool seal_targets_commit(struct seal_targets *targets, struct err *err)
+bool seal_targets_finish(struct seal_targets *targets, struct err *err)
 {
     for (size_t i = 0; i < targets->items.count; i++) {
-        if (!target_commit(targets, &targets->items.items[i], err))
+        if (!target_finish(targets, &targets->items.items[i], err))
             return false;
     }
     return true;
 }
 
-bool seal_mark(struct storage *storage, uint64_t group_key, uint64_t slot, uint64_t next_id,
-               uint64_t next_slot, struct err *err)
+static bool put_mark(struct kv_write *write, const struct seal_mark *mark, struct err *err)
+{
+    return kv_put(write, HEAD_SEALED, mark->group_key, str_from((const char *)&mark->slot, 8), err);
+}
+
+bool seal_mark(struct storage *storage, const struct seal_mark *marks, size_t count,
+               uint64_t next_id, uint64_t next_slot, struct err *err)
 {
     struct kv_write *write;
-    uint64_t numbers[3] = {slot, next_id, next_slot};
+    bool good = true;
     if (!kv_write_begin(storage->head, &write, err))
         return false;
-    if (kv_put(write, HEAD_SEALED, group_key, str_from((const char *)&numbers[0], 8), err) &&
-        kv_put(write, HEAD_META, META_NEXT_ID, str_from((const char *)&numbers[1], 8), err) &&
-        kv_put(write, HEAD_META, META_NEXT_SLOT, str_from((const char *)&numbers[2], 8), err))
+    for (size_t i = 0; i < count && good; i++)
+        good = put_mark(write, &marks[i], err);
+    if (good && kv_put(write, HEAD_META, META_NEXT_ID, str_from((const char *)&next_id, 8), err) &&
+        kv_put(write, HEAD_META, META_NEXT_SLOT, str_from((const char *)&next_slot, 8), err))
         return kv_commit(write, err);
     kv_abort(write);
     return false;
@@ -183,7 +241,6 @@ void seal_targets_take_back(struct seal_targets *targets)
         struct err ignored = {0};
         struct kv_write *write = NULL;
         bool good = true;
-        kv_abort(target->write);
         target->write = NULL;
         if (target->entries.count == 0 || !kv_write_begin(target->partition->kv, &write, &ignored))
             continue;

@@ -22,7 +22,8 @@
 #include "model/batch.h"
 #include "stream.h"
 
-#define SLOT_ROWS_AIM 120 /* A slot that has so many is cut after the batch. */
+#define SLOT_ROWS_AIM 120 /* A slot that has so many is cut soon, */
+#define SLOT_ROWS_MAX 136 /* and with so many after the batch. */
 
 struct slot;
 

@@ -333,6 +333,8 @@ static inline struct series *head_series(struct storage *storage, series_ref ref
 /* group.c */
 struct storage_group *group_for(struct storage *storage, uint64_t key);
 void group_drop_unused(struct storage *storage, struct storage_group *group);
+/* When a slot that is due by then is cut. */
+int64_t group_seal_time(const struct storage *storage, int64_t mono_ms);
 void group_slot_begin(struct storage *storage, struct storage_group *group, uint64_t slot,
                       int64_t now_mono_ms);
 void group_free_all(struct storage *storage);
