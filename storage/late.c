@@ -87,6 +87,11 @@ static void slot_put(struct storage *storage, struct late_slot *slot,
     series->pins++;
     series_note_live(storage, sample->ref, was_live);
     head_note_time(storage, sample->time_ms);
+    /* Too old for the head may still be newer than all that the series has. What comes into the head later is newer yet. */
+    if (series_newest_ms(series) != INT64_MIN && series_newest_ms(series) < sample->time_ms) {
+        series_set_newest_ms(series, sample->time_ms);
+        series->bits_known = false;
+    }
 }
 
 /* --- log: u8 3, varint slot, varint number of the record in it, then for each sample zigzag id - id before, zigzag time -

@@ -238,12 +238,37 @@ static void test_storage_append__names_the_first_bad_sample(void **state)
     store_teardown(&f);
 }
 
+/* A sample that is late for the store and yet the newest of its series: a range that begins after what came in order must
+ * show it, in memory and in a file. */
+static void test_storage_select__shows_late_samples_that_are_newest(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    store_setup(&f);
+    storage_set_out_of_order(f.storage, 10 * HOUR);
+    series_ref a = store_series(&f, "a", 1), b = store_series(&f, "b", 1);
+    assert_int_equal(store_add(&f, a, T0, 1), SAMPLE_STORED);
+    assert_int_equal(store_add(&f, b, T0 + 5 * HOUR, 2), SAMPLE_STORED);
+    assert_int_equal(store_add(&f, a, T0 + 2 * HOUR, 3), SAMPLE_LATE);
+    for (int sealed = 0; sealed < 2; sealed++) {
+        struct store_samples found = store_read(&f, "a", 1, T0 + HOUR, T0 + 3 * HOUR);
+        assert_int_equal(found.count, 1);
+        assert_int_equal(found.time_ms[0], T0 + 2 * HOUR);
+        store_samples_free(&found);
+        store_tick(&f, 2 * HOUR);
+    }
+    storage_series_release(f.storage, a);
+    storage_series_release(f.storage, b);
+    store_teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_storage_select__sees_whole_batches_of_mixed_groups),
         cmocka_unit_test(test_storage_select__takes_more_than_the_epoch_has_pins),
         cmocka_unit_test(test_storage_select__takes_wild_ranges),
+        cmocka_unit_test(test_storage_select__shows_late_samples_that_are_newest),
         cmocka_unit_test(test_storage_series__limits_label_sets),
         cmocka_unit_test(test_storage_append__names_the_first_bad_sample),
     };
