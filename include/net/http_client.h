@@ -1,4 +1,5 @@
-/* http_client: outgoing HTTP(S) on the loop: libcurl's multi interface driven by libuv. Loop thread only.
+/* http_client: outgoing HTTP(S) on the loop: libcurl's multi interface driven by libuv; plain GETs over HTTP/1.1 by a
+ * way of our own. Loop thread only.
  *
  *     http_fetch -> on_head -> on_bytes ... -> on_done   (on_done exactly once, never inside http_fetch)
  */
@@ -19,6 +20,8 @@ struct http_fetch;
 /* Connections kept: as many as targets. Raises RLIMIT_NOFILE's soft limit as far as allowed. */
 MUST_CHECK bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct err *err);
 void http_client_set_connections_max(struct http_client *client, unsigned connections_max);
+/* Whether plain HTTP goes without curl, as it does by default: for tests and comparisons. */
+void http_client_set_direct(struct http_client *client, bool direct);
 /* Cancels what is in flight (each on_done comes, with ERR_CANCELED), then frees. Blocks only for that. */
 void http_client_close(struct http_client *client);
 

@@ -1,4 +1,5 @@
-/* http_client: libcurl's multi interface on libuv's loop.
+/* http_client: libcurl's multi interface on libuv's loop. A fetch that can do without curl is tried by
+ * http_direct.c first; what follows is about the others, and about those that it hands over.
  *
  *   http_fetch -> (deferred) fetch_start -> on_header, on_body ... -> client_reap -> on_done
  *                     ^ ^                                                |
@@ -46,6 +47,8 @@ struct client_socket {
 struct http_client {
     uv_loop_t *loop;
     CURLM *multi;
+    struct direct_pool *direct_pool;
+    bool direct; /* It may be used. */
     uv_timer_t curl_timer; /* When curl wants to be called without a socket event. */
     uv_idle_t deferred;
     bool curl_due; /* Curl asked to be called at once. */
@@ -94,7 +97,9 @@ static void easy_give_back(struct http_client *client, CURL *easy)
 
 static void fetch_free(struct http_fetch *fetch)
 {
-    easy_give_back(fetch->client, fetch->easy);
+    direct_free(fetch->direct);
+    if (fetch->easy)
+        easy_give_back(fetch->client, fetch->easy);
     fetch_hop_free(fetch);
     fetch_options_free(fetch);
     token_unref(fetch->token);
@@ -450,6 +455,9 @@ static void fetch_do_deferred(struct http_fetch *fetch)
 {
     if (fetch->canceled) {
         fetch_finish(fetch);
+    } else if (fetch->direct) {
+        if (!fetch->paused)
+            direct_run(fetch->direct);
     } else if (!fetch->added) {
         fetch_start(fetch);
     } else if (fetch->ended && !fetch->paused) {
@@ -483,6 +491,82 @@ static void client_on_deferred(uv_idle_t *idle)
     }
     client_reap(client);
     client_leave(client);
+}
+
+/* --- without curl --- */
+
+static void fetch_use_curl(struct http_fetch *fetch, const struct http_fetch_options *options)
+{
+    fetch->easy = easy_take(fetch->client);
+    curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(fetch->easy, CURLOPT_HEADERDATA, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(fetch->easy, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETDATA, fetch);
+    fetch_set_options(fetch, options);
+    if (options->oauth2)
+        fetch->token = token_ref(&fetch->client->tokens, fetch->client, options->oauth2);
+}
+
+static void on_direct_enter(void *ctx)
+{
+    client_enter(ctx);
+}
+
+static void on_direct_leave(void *ctx)
+{
+    client_leave(ctx);
+}
+
+static bool on_direct_head(void *ctx, const struct http_fetch_head *head)
+{
+    struct http_fetch *fetch = ctx;
+    struct http_fetch_head told = *head;
+
+    if (told.reason.len == 0)
+        told.reason = str_of(http_status_text(told.status));
+    fetch->head_told = true;
+    if (!fetch->canceled && fetch->on_head && !fetch->on_head(fetch->ctx, &told, &fetch->err)) {
+        ENSURE(fetch->err.code != ERR_NONE);
+        return false;
+    }
+    return !fetch->canceled;
+}
+
+static bool on_direct_bytes(void *ctx, struct str bytes)
+{
+    struct http_fetch *fetch = ctx;
+
+    if (!fetch->canceled && fetch->on_bytes &&
+        !fetch->on_bytes(fetch->ctx, bytes, &fetch->err)) {
+        ENSURE(fetch->err.code != ERR_NONE);
+        return false;
+    }
+    return !fetch->canceled;
+}
+
+static void on_direct_end(void *ctx, enum direct_end end)
+{
+    struct http_fetch *fetch = ctx;
+    struct http_fetch_options options;
+    struct fetch_failure_facts facts;
+
+    if (end == DIRECT_ASK_CURL && !fetch->canceled) {
+        struct str *lines = direct_options(fetch->direct, &options);
+        fetch_use_curl(fetch, &options);
+        mem_free(lines);
+        direct_free(fetch->direct);
+        fetch->direct = NULL;
+        fetch_defer(fetch);
+        return;
+    }
+    if (end == DIRECT_FAILED) {
+        direct_failure(fetch->direct, &facts);
+        fetch_err_set(&fetch->err, &facts);
+    }
+    fetch_finish(fetch);
 }
 
 /* --- the client's life --- */
@@ -524,6 +608,16 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
     curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
+    struct direct_events events = {
+        .enter = on_direct_enter,
+        .leave = on_direct_leave,
+        .pool_ctx = client,
+        .on_head = on_direct_head,
+        .on_bytes = on_direct_bytes,
+        .on_end = on_direct_end,
+    };
+    client->direct_pool = direct_pool_new(loop, &events);
+    client->direct = true;
     http_client_set_connections_max(client, CONNECTIONS_DEFAULT);
     *out = client;
     return true;
@@ -532,6 +626,12 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
 void http_client_set_connections_max(struct http_client *client, unsigned connections_max)
 {
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)connections_max);
+    direct_pool_set_idle_max(client->direct_pool, connections_max);
+}
+
+void http_client_set_direct(struct http_client *client, bool direct)
+{
+    client->direct = direct;
 }
 
 static void on_client_timer_closed(uv_handle_t *handle)
@@ -559,6 +659,7 @@ static void client_tear_down(struct http_client *client)
         curl_easy_cleanup(client->idle[--client->idle_count]);
     ENSURE(curl_multi_cleanup(client->multi) == CURLM_OK);
     curl_global_cleanup();
+    direct_pool_close(client->direct_pool);
     while ((node = list_first(&client->sockets)) != NULL)
         client_socket_close(CONTAINER_OF(node, struct client_socket, node));
     uv_close((uv_handle_t *)&client->curl_timer, on_client_timer_closed);
@@ -594,7 +695,10 @@ void http_client_close(struct http_client *client)
 struct http_fetch *http_fetch(struct http_client *client, const struct http_fetch_options *options)
 {
     ENSURE(!client->closing && options->on_done != NULL);
-    struct http_fetch *fetch = MEM_NEW(struct http_fetch);
+    struct http_fetch *fetch = mem_alloc(sizeof(*fetch));
+    memset(fetch, 0, offsetof(struct http_fetch, err));
+    fetch->err.code = ERR_NONE;
+    fetch->err.text[0] = '\0';
     fetch->client = client;
     fetch->on_head = options->on_head;
     fetch->on_bytes = options->on_bytes;
@@ -605,19 +709,12 @@ struct http_fetch *http_fetch(struct http_client *client, const struct http_fetc
     buf_init(&fetch->content_encoding, HEAD_TEXT_MAX);
     buf_init(&fetch->reason, HEAD_TEXT_MAX);
     buf_init(&fetch->location, HEAD_TEXT_MAX);
-    fetch->easy = easy_take(client);
-    curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(fetch->easy, CURLOPT_HEADERDATA, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(fetch->easy, CURLOPT_WRITEDATA, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETDATA, fetch);
-    fetch_set_options(fetch, options);
-    if (options->oauth2)
-        fetch->token = token_ref(&client->tokens, client, options->oauth2);
     list_push_back(&client->fetches, &fetch->node);
-    fetch_defer(fetch);
+    fetch->direct = client->direct ? direct_new(client->direct_pool, options, fetch) : NULL;
+    if (!fetch->direct)
+        fetch_use_curl(fetch, options);
+    if (!fetch->direct || !direct_start(fetch->direct))
+        fetch_defer(fetch);
     return fetch;
 }
 
@@ -634,6 +731,8 @@ void http_fetch_cancel(struct http_fetch *fetch)
 void http_fetch_pause(struct http_fetch *fetch)
 {
     fetch->paused = true;
+    if (fetch->direct)
+        direct_pause(fetch->direct);
 }
 
 void http_fetch_resume(struct http_fetch *fetch)

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "net_text.h"
@@ -57,6 +58,12 @@ static void add_dial(struct buf *out, const struct fetch_failure_facts *facts)
         buf_addf(out, " %s", facts->address);
 }
 
+/* Where both ends are known (a->b) the text is Go's to the letter. */
+static const char *both_ends_say(const struct fetch_failure_facts *facts, const char *what)
+{
+    return strstr(facts->address, "->") ? what : "";
+}
+
 static void add_errno(struct buf *out, const struct fetch_failure_facts *facts, int fallback)
 {
     char text[NET_ERRNO_TEXT_MAX];
@@ -92,11 +99,11 @@ static void add_what(struct buf *out, const struct fetch_failure_facts *facts)
         BUF_ADD(out, "unexpected EOF");
         break;
     case FETCH_RECEIVE:
-        buf_addf(out, "read tcp %s: ", facts->address);
+        buf_addf(out, "read tcp %s: %s", facts->address, both_ends_say(facts, "read: "));
         add_errno(out, facts, ECONNRESET);
         break;
     case FETCH_SEND:
-        buf_addf(out, "write tcp %s: ", facts->address);
+        buf_addf(out, "write tcp %s: %s", facts->address, both_ends_say(facts, "write: "));
         add_errno(out, facts, EPIPE);
         break;
     case FETCH_REDIRECTS:

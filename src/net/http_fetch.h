@@ -1,6 +1,6 @@
 /* http_fetch: one request with its redirects: what http_client.c (its course), http_fetch_options.c
  * (its options), http_fetch_hop.c (one transfer after the other) and http_fetch_end.c (its errors)
- * share. Inside curl's fence.
+ * share. Inside curl's fence. What can do without curl (http_direct.h) is a `direct` first.
  *
  *   options -> (token) -> hop -> transfer -> redirect? -> hop -> transfer -> end
  *
@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "http_direct.h"
 #include "net/http_client.h"
 #include "net/loop.h"
 #include "net_text.h"
@@ -24,7 +25,8 @@ struct http_fetch {
     struct list_node node;     /* In client->fetches. */
     struct list_node due_node; /* In client->due. */
     struct http_client *client;
-    CURL *easy;
+    struct direct *direct; /* While it goes without curl; what follows is curl's then. */
+    CURL *easy;            /* NULL until curl is needed. */
     struct curl_slist *headers, *private_headers, *proxy_headers; /* Lists of their own. */
     struct curl_slist *host_header, *connect_to;                  /* Of the hop. */
     http_head_fn on_head;
@@ -54,11 +56,11 @@ struct http_fetch {
     bool ended;       /* Well, while paused: on_done is held back. */
     bool done_called;
     bool head_told;
-    struct err err; /* Set by a callback of the owner's, or before the start. */
     int status;
     struct buf content_type, content_encoding, reason;
     char address[NET_ADDRESS_TEXT_MAX]; /* First one dialled. */
     char curl_text[CURL_ERROR_SIZE];
+    struct err err; /* Set by a callback of the owner's, or before the start. Last: it is large. */
 };
 
 /* --- http_fetch_options.c --- */

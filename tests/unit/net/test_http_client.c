@@ -107,6 +107,9 @@ static void fetch_url(struct outcome *outcome, const char *url)
     fetch_with(outcome, &options);
 }
 
+/* Each test runs twice: with curl alone, and with what can do without it. */
+static bool direct;
+
 struct client_world {
     struct world world;
     struct http_client *client;
@@ -119,6 +122,7 @@ static void client_world_open(struct client_world *both)
     struct err err = {0};
     world_open(&both->world, &options);
     assert_true(http_client_open(&both->client, &both->world.loop, &err));
+    http_client_set_direct(both->client, direct);
 }
 
 static void client_world_close(struct client_world *both)
@@ -609,5 +613,7 @@ int main(void)
         cmocka_unit_test(test_http_client_close__cancels_what_is_in_flight),
         cmocka_unit_test(test_http_client_close__works_in_any_callback),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("curl", tests, NULL, NULL);
+    direct = true;
+    return failed + cmocka_run_group_tests_name("direct", tests, NULL, NULL);
 }

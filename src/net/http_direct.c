@@ -1,0 +1,892 @@
+/* http_direct: requests and their connections.
+ *
+ *   connection:  (resolving) -> connecting -> busy <-> idle -> closing -> freed by its last close
+ *   request:     direct_start takes an idle connection, or direct_run dials; then the answer comes
+ *
+ * An idle connection goes on reading, so the server's goodbye ends it at once and a scrape needs no
+ * call but one send and one receive: no poll is set up or taken down. All connections read into one
+ * buffer; what comes while a request is paused waits in `held`, at most that buffer's size, since
+ * reading stops then.
+ *
+ * The struct of a connection lives until libuv has let go of its handles and of its lookup; a
+ * request is let go of before that. A server may close an idle connection just when we use it: a
+ * request that fails on a used connection before a byte of its answer is tried once more on a new
+ * one. */
+#include <netdb.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "http_answer.h"
+#include "http_direct.h"
+#include "net_text.h"
+
+#define READ_BYTES         ((size_t)64 << 10)
+#define CONNECT_TIMEOUT_MS 30000  /* As Go's default dialer. */
+#define ADDRESS_MIN_MS     2000   /* For each of several addresses, as there. */
+#define IDLE_AGE_MAX_MS    300000 /* As Prometheus' transport. */
+#define KEEPALIVE_S        15
+#define ADDRESSES_MAX      8
+#define ODD_MAX            4096
+#define BAD_LINE_SHOWN     256
+
+struct direct_connection {
+    struct list_node node;      /* pool->connections */
+    struct list_node idle_node; /* pool->idle, oldest first */
+    struct direct_pool *pool;
+    struct direct *direct; /* NULL: idle or closing. */
+    uv_tcp_t tcp;
+    uv_timer_t timer; /* The request's deadline. */
+    uv_connect_t dial;
+    uint64_t hash; /* Of authority. */
+    int64_t idle_since_ms;
+    uint32_t slot;  /* In pool->slots while idle. */
+    unsigned holds; /* Handles not closed yet, lookup, dial. */
+    bool connected, writing, closing;
+    size_t authority_len;
+    char authority[];
+};
+
+struct direct_pool {
+    uv_loop_t *loop;
+    struct direct_events events;
+    struct list connections;
+    struct list idle;
+    struct map idle_map; /* Authority to slot. */
+    VEC(struct direct_connection *) slots;
+    VEC(uint32_t) free_slots;
+    unsigned idle_count, idle_max;
+    size_t connection_count; /* Closing ones, too. */
+    bool closing;
+    struct map odd; /* URLs that are curl's, by two halves of their hash. */
+    char read_bytes[READ_BYTES];
+};
+
+struct direct_lookup {
+    uv_getaddrinfo_t request;
+    struct direct_connection *connection;
+};
+
+struct direct_write {
+    uv_write_t request;
+    struct direct_connection *connection;
+    char bytes[];
+};
+
+struct direct {
+    struct direct_pool *pool;
+    void *ctx;
+    struct direct_connection *connection;
+    struct direct_request request;
+    struct http_answer answer;
+    int64_t timeout_ms, deadline_ms; /* 0: none. */
+    bool follow_redirects, insecure_skip_verify, http1_only;
+    bool reused, retried, paused;
+    bool head_told, refused, odd;
+    bool complete; /* All came; the end waits for the pause's. */
+    bool keep;     /* ... and what becomes of the connection then. */
+    struct buf held;
+    struct sockaddr_storage *addresses; /* Owned; of a name. */
+    size_t address_count, address_index;
+    enum fetch_failure failure;
+    int errno_value;
+    char failure_text[BAD_LINE_SHOWN * 4 + 128];
+    char address[2 * NET_ADDRESS_TEXT_MAX + 2]; /* First one dialled, or both ends. */
+};
+
+static void direct_end(struct direct *direct, enum direct_end end);
+static void direct_dial(struct direct *direct);
+
+/* --- connections --- */
+
+static void pool_free_if_done(struct direct_pool *pool)
+{
+    if (!pool->closing || pool->connection_count > 0)
+        return;
+    map_deinit(&pool->idle_map);
+    map_deinit(&pool->odd);
+    VEC_FREE(&pool->slots);
+    VEC_FREE(&pool->free_slots);
+    mem_free(pool);
+}
+
+static void connection_unhold(struct direct_connection *connection)
+{
+    struct direct_pool *pool = connection->pool;
+
+    ENSURE(connection->holds > 0);
+    if (--connection->holds > 0)
+        return;
+    mem_free(connection);
+    pool->connection_count--;
+    pool_free_if_done(pool);
+}
+
+static void on_tcp_closed(uv_handle_t *handle)
+{
+    connection_unhold(CONTAINER_OF((uv_tcp_t *)(void *)handle, struct direct_connection, tcp));
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    connection_unhold(CONTAINER_OF((uv_timer_t *)(void *)handle, struct direct_connection, timer));
+}
+
+static struct direct_connection *connection_new(struct direct_pool *pool, struct str authority,
+                                                uint64_t hash)
+{
+    struct direct_connection *connection = mem_zalloc(sizeof(*connection) + authority.len);
+
+    connection->pool = pool;
+    connection->hash = hash;
+    connection->authority_len = authority.len;
+    memcpy(connection->authority, authority.ptr, authority.len);
+    ENSURE(uv_tcp_init(pool->loop, &connection->tcp) == 0);
+    ENSURE(uv_timer_init(pool->loop, &connection->timer) == 0);
+    connection->holds = 2;
+    pool->connection_count++;
+    list_push_back(&pool->connections, &connection->node);
+    return connection;
+}
+
+static void connection_leave_idle(struct direct_connection *connection)
+{
+    struct direct_pool *pool = connection->pool;
+
+    if (!list_linked(&connection->idle_node))
+        return;
+    list_remove(&connection->idle_node);
+    pool->idle_count--;
+    (void)map_remove(&pool->idle_map, connection->hash, connection->slot);
+    pool->slots.items[connection->slot] = NULL;
+    VEC_PUSH(&pool->free_slots, connection->slot);
+}
+
+static void connection_close(struct direct_connection *connection)
+{
+    if (connection->closing)
+        return;
+    connection->closing = true;
+    connection->direct = NULL;
+    connection_leave_idle(connection);
+    list_remove(&connection->node);
+    uv_close((uv_handle_t *)&connection->tcp, on_tcp_closed);
+    uv_close((uv_handle_t *)&connection->timer, on_timer_closed);
+}
+
+static bool authority_equal(const void *ctx, const void *key, uint32_t value)
+{
+    const struct direct_pool *pool = ctx;
+    const struct direct_connection *connection = pool->slots.items[value];
+
+    return str_eq(str_from(connection->authority, connection->authority_len),
+                  *(const struct str *)key);
+}
+
+static struct direct_connection *pool_take_idle(struct direct_pool *pool, struct str authority,
+                                                uint64_t hash)
+{
+    uint32_t slot = map_find(&pool->idle_map, hash, &authority, authority_equal, pool);
+
+    if (slot == MAP_NONE)
+        return NULL;
+    struct direct_connection *connection = pool->slots.items[slot];
+    connection_leave_idle(connection);
+    return connection;
+}
+
+static void pool_sweep(struct direct_pool *pool, int64_t now_ms)
+{
+    struct list_node *node;
+
+    while ((node = list_first(&pool->idle)) != NULL) {
+        struct direct_connection *oldest = CONTAINER_OF(node, struct direct_connection, idle_node);
+        if (pool->idle_count <= pool->idle_max && now_ms - oldest->idle_since_ms < IDLE_AGE_MAX_MS)
+            return;
+        connection_close(oldest);
+    }
+}
+
+static void connection_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf);
+
+static void connection_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct direct_connection *connection =
+        CONTAINER_OF((uv_tcp_t *)(void *)handle, struct direct_connection, tcp);
+
+    (void)suggested;
+    *buf = uv_buf_init(connection->pool->read_bytes, READ_BYTES);
+}
+
+static bool connection_read(struct direct_connection *connection)
+{
+    int code = uv_read_start((uv_stream_t *)&connection->tcp, connection_alloc, connection_on_read);
+    return code == 0 || code == UV_EALREADY;
+}
+
+/* Its answer is over, all of it read and nothing more: for the next request. */
+static void connection_keep(struct direct_connection *connection)
+{
+    struct direct_pool *pool = connection->pool;
+
+    connection->direct = NULL;
+    uv_timer_stop(&connection->timer);
+    if (pool->closing || !connection_read(connection)) {
+        connection_close(connection);
+        return;
+    }
+    connection->idle_since_ms = clock_mono_ms();
+    if (pool->free_slots.count > 0) {
+        connection->slot = VEC_POP(&pool->free_slots);
+        pool->slots.items[connection->slot] = connection;
+    } else {
+        connection->slot = (uint32_t)pool->slots.count;
+        VEC_PUSH(&pool->slots, connection);
+    }
+    map_insert(&pool->idle_map, connection->hash, connection->slot);
+    list_push_back(&pool->idle, &connection->idle_node);
+    pool->idle_count++;
+    pool_sweep(pool, connection->idle_since_ms);
+}
+
+/* --- ends --- */
+
+static void direct_fail(struct direct *direct, enum fetch_failure failure, int errno_value)
+{
+    direct->failure = failure;
+    direct->errno_value = errno_value;
+    direct_end(direct, DIRECT_FAILED);
+}
+
+/* Both ends, as Go names a connection that breaks. */
+static void note_both_ends(struct direct *direct)
+{
+    struct sockaddr_storage local, remote;
+    int local_len = (int)sizeof(local), remote_len = (int)sizeof(remote);
+    char from[NET_ADDRESS_TEXT_MAX], to[NET_ADDRESS_TEXT_MAX];
+    const uv_tcp_t *tcp = &direct->connection->tcp;
+
+    if (uv_tcp_getsockname(tcp, (struct sockaddr *)&local, &local_len) != 0 ||
+        uv_tcp_getpeername(tcp, (struct sockaddr *)&remote, &remote_len) != 0)
+        return;
+    (void)snprintf(direct->address, sizeof(direct->address), "%s->%s",
+                   net_address_text((struct sockaddr *)&local, from),
+                   net_address_text((struct sockaddr *)&remote, to));
+}
+
+/* The connection is of no use any more. */
+static void direct_drop_connection(struct direct *direct)
+{
+    if (direct->connection)
+        connection_close(direct->connection);
+    direct->connection = NULL;
+}
+
+static void direct_end(struct direct *direct, enum direct_end end)
+{
+    struct direct_pool *pool = direct->pool;
+
+    if (end == DIRECT_WELL && direct->keep)
+        connection_keep(direct->connection);
+    else
+        direct_drop_connection(direct);
+    direct->connection = NULL;
+    if (end == DIRECT_ASK_CURL && direct->odd) {
+        uint64_t hash = hash64(direct->request.url);
+        uint32_t check = (uint32_t)(hash ^ hash >> 32) & 0x7fffffff;
+        if (pool->odd.used >= ODD_MAX)
+            map_clear(&pool->odd);
+        map_insert(&pool->odd, hash, check);
+    }
+    pool->events.on_end(direct->ctx, end);
+}
+
+/* A used connection that was closed meanwhile. False: that is not what has happened. */
+static bool direct_retry(struct direct *direct)
+{
+    if (!direct->reused || direct->answer.any || direct->retried)
+        return false;
+    direct->retried = true;
+    direct->reused = false;
+    direct_drop_connection(direct);
+    direct_dial(direct);
+    return true;
+}
+
+static void direct_break(struct direct *direct, enum fetch_failure failure, int code)
+{
+    if (direct_retry(direct))
+        return;
+    note_both_ends(direct);
+    direct_fail(direct, failure, -code);
+}
+
+/* --- the answer --- */
+
+static bool is_redirect(const struct direct *direct)
+{
+    int status = direct->answer.status;
+    bool leads = (status >= 301 && status <= 303) || status == 307 || status == 308;
+
+    return leads && direct->follow_redirects &&
+           http_answer_get(&direct->answer, HTTP_ANSWER_LOCATION).len > 0;
+}
+
+static bool on_head(void *ctx)
+{
+    struct direct *direct = ctx;
+
+    if (is_redirect(direct)) {
+        direct->odd = true;
+        return false;
+    }
+    struct http_fetch_head head = {
+        .status = direct->answer.status,
+        .content_type = http_answer_get(&direct->answer, HTTP_ANSWER_CONTENT_TYPE),
+        .content_encoding = http_answer_get(&direct->answer, HTTP_ANSWER_CONTENT_ENCODING),
+        .reason = http_answer_get(&direct->answer, HTTP_ANSWER_REASON),
+    };
+    direct->head_told = true;
+    direct->refused = !direct->pool->events.on_head(direct->ctx, &head);
+    return !direct->refused;
+}
+
+static bool on_body(void *ctx, struct str bytes)
+{
+    struct direct *direct = ctx;
+
+    if (direct->paused) {
+        buf_add_str(&direct->held, bytes);
+        return true;
+    }
+    direct->refused = !direct->pool->events.on_bytes(direct->ctx, bytes);
+    return !direct->refused;
+}
+
+/* What the server says is not HTTP: TLS, say. `first` are its first bytes. */
+static bool direct_check_protocol(struct direct *direct, struct str first)
+{
+    struct buf text;
+    struct str rest;
+
+    if (str_starts(first, str_first(STR("HTTP/"), first.len)))
+        return true;
+    struct str line = str_first(str_cut(first, '\n', &rest), BAD_LINE_SHOWN);
+    if (str_ends(line, STR("\r")))
+        line.len--;
+    buf_init(&text, sizeof(direct->failure_text) - 1);
+    BUF_ADD(&text, "net/http: HTTP/1.x transport connection broken: malformed HTTP response ");
+    buf_add_go_quoted(&text, line);
+    memcpy(direct->failure_text, text.ptr, text.len);
+    direct->failure_text[text.len] = '\0';
+    buf_deinit(&text);
+    direct_fail(direct, FETCH_OTHER, 0);
+    return false;
+}
+
+static void direct_go_bad(struct direct *direct)
+{
+    if (direct->refused) {
+        direct_end(direct, DIRECT_REFUSED);
+    } else if (!direct->head_told) {
+        direct->odd = true;
+        direct_end(direct, DIRECT_ASK_CURL);
+    } else {
+        (void)snprintf(direct->failure_text, sizeof(direct->failure_text), "%s",
+                       "malformed chunked encoding");
+        direct_fail(direct, FETCH_OTHER, 0);
+    }
+}
+
+/* After some bytes, or after a pause. */
+static void direct_go_on(struct direct *direct)
+{
+    if (direct->answer.state == HTTP_ANSWER_BAD) {
+        direct_go_bad(direct);
+    } else if (direct->paused) {
+        uv_read_stop((uv_stream_t *)&direct->connection->tcp);
+    } else if (direct->complete) {
+        direct_end(direct, DIRECT_WELL);
+    } else if (!connection_read(direct->connection)) {
+        direct_fail(direct, FETCH_RECEIVE, 0);
+    }
+}
+
+static void direct_take(struct direct *direct, struct str bytes)
+{
+    struct http_answer *answer = &direct->answer;
+
+    if (direct->complete) {
+        direct->keep = false; /* More than it said. */
+        return;
+    }
+    if (!answer->any && !direct_check_protocol(direct, bytes))
+        return;
+    size_t taken = http_answer_feed(answer, bytes);
+    if (answer->state == HTTP_ANSWER_DONE) {
+        direct->complete = true;
+        direct->keep = answer->keep_alive && taken == bytes.len && !direct->connection->writing;
+    }
+    direct_go_on(direct);
+}
+
+static void direct_take_end(struct direct *direct)
+{
+    struct http_answer *answer = &direct->answer;
+
+    if (direct->complete) {
+        direct->keep = false;
+        return;
+    }
+    if (!answer->any) {
+        if (!direct_retry(direct))
+            direct_fail(direct, FETCH_EMPTY_ANSWER, 0);
+        return;
+    }
+    http_answer_finish(answer);
+    if (answer->state == HTTP_ANSWER_DONE) {
+        direct->complete = true;
+        direct_go_on(direct);
+        return;
+    }
+    if (direct->refused) {
+        direct_end(direct, DIRECT_REFUSED);
+        return;
+    }
+    (void)snprintf(direct->failure_text, sizeof(direct->failure_text), "%s",
+                   "net/http: HTTP/1.x transport connection broken: unexpected EOF");
+    direct_fail(direct, direct->head_told ? FETCH_CUT_SHORT : FETCH_OTHER, 0);
+}
+
+static void connection_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
+{
+    struct direct_connection *connection =
+        CONTAINER_OF((uv_tcp_t *)(void *)stream, struct direct_connection, tcp);
+    struct direct_pool *pool = connection->pool;
+    struct direct *direct = connection->direct;
+
+    if (len == 0)
+        return;
+    if (!direct) { /* Idle: it says goodbye, or something that nobody asked for. */
+        connection_close(connection);
+        return;
+    }
+    pool->events.enter(pool->events.pool_ctx);
+    if (len > 0)
+        direct_take(direct, str_from(buf->base, (size_t)len));
+    else if (len == UV_EOF)
+        direct_take_end(direct);
+    else
+        direct_break(direct, FETCH_RECEIVE, (int)len);
+    pool->events.leave(pool->events.pool_ctx);
+}
+
+/* --- the request --- */
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct direct_write *write = CONTAINER_OF(request, struct direct_write, request);
+    struct direct_connection *connection = write->connection;
+    struct direct_pool *pool = connection->pool;
+
+    mem_free(write);
+    connection->writing = false;
+    if (status == 0 || !connection->direct || connection->closing)
+        return;
+    pool->events.enter(pool->events.pool_ctx);
+    direct_break(connection->direct, FETCH_SEND, status);
+    pool->events.leave(pool->events.pool_ctx);
+}
+
+/* False: *code says why the connection takes nothing. */
+static bool connection_send(struct direct_connection *connection, struct str bytes, int *code)
+{
+    uv_buf_t buf = {.base = (char *)(uintptr_t)bytes.ptr, .len = bytes.len};
+    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
+
+    *code = uv_try_write(stream, &buf, 1);
+    if (*code == UV_EAGAIN)
+        *code = 0;
+    if (*code < 0)
+        return false;
+    bytes = str_after(bytes, (size_t)*code);
+    if (bytes.len == 0)
+        return true;
+    struct direct_write *write = mem_alloc(sizeof(*write) + bytes.len);
+    write->connection = connection;
+    memcpy(write->bytes, bytes.ptr, bytes.len);
+    buf = uv_buf_init(write->bytes, (unsigned)bytes.len);
+    *code = uv_write(&write->request, stream, &buf, 1, on_written);
+    connection->writing = *code == 0;
+    if (*code != 0)
+        mem_free(write);
+    return *code == 0;
+}
+
+static int64_t time_left_ms(const struct direct *direct)
+{
+    int64_t left = direct->deadline_ms - clock_mono_ms();
+
+    return direct->deadline_ms == 0 ? INT64_MAX : left > 0 ? left : 0;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* The answer's time, or while connecting this address' share of it. */
+static void direct_arm(struct direct *direct)
+{
+    struct direct_connection *connection = direct->connection;
+    int64_t left = time_left_ms(direct);
+
+    if (!connection->connected) {
+        size_t others = direct->address_count > direct->address_index
+                            ? direct->address_count - direct->address_index
+                            : 1;
+        int64_t share = left < CONNECT_TIMEOUT_MS ? left : CONNECT_TIMEOUT_MS;
+        share /= (int64_t)others;
+        left = share < ADDRESS_MIN_MS && left > ADDRESS_MIN_MS ? ADDRESS_MIN_MS : share;
+    }
+    if (left == INT64_MAX)
+        uv_timer_stop(&connection->timer);
+    else /* The loop's time stands still while callbacks run. */
+        uv_timer_start(&connection->timer, on_timer,
+                       (uint64_t)(left + clock_mono_ms() - (int64_t)uv_now(direct->pool->loop)), 0);
+}
+
+static void direct_time_out(struct direct *direct)
+{
+    bool connecting = !direct->connection->connected;
+
+    if (connecting && direct->address_index + 1 < direct->address_count &&
+        time_left_ms(direct) > 0) {
+        direct->address_index++;
+        direct_drop_connection(direct);
+        direct_dial(direct);
+        return;
+    }
+    bool own_limit = direct->timeout_ms <= 0 || direct->timeout_ms > CONNECT_TIMEOUT_MS;
+    direct_fail(direct, connecting && own_limit ? FETCH_CONNECT_TIMEOUT : FETCH_TIMEOUT, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct direct_connection *connection = CONTAINER_OF(timer, struct direct_connection, timer);
+    struct direct_pool *pool = connection->pool;
+
+    if (!connection->direct)
+        return;
+    pool->events.enter(pool->events.pool_ctx);
+    direct_time_out(connection->direct);
+    pool->events.leave(pool->events.pool_ctx);
+}
+
+/* False: *code, and the request has no connection any more. */
+static bool direct_send(struct direct *direct, int *code)
+{
+    struct direct_connection *connection = direct->connection;
+
+    if (connection_read(connection) && connection_send(connection, direct->request.wire, code)) {
+        direct_arm(direct);
+        return true;
+    }
+    return false;
+}
+
+/* --- dialling --- */
+
+static void on_connected(uv_connect_t *dial, int status)
+{
+    struct direct_connection *connection = CONTAINER_OF(dial, struct direct_connection, dial);
+    struct direct_pool *pool = connection->pool;
+    struct direct *direct = connection->direct;
+    int code = 0;
+
+    if (direct) {
+        pool->events.enter(pool->events.pool_ctx);
+        if (status == 0) {
+            connection->connected = true;
+            if (!direct_send(direct, &code))
+                direct_break(direct, FETCH_SEND, code);
+        } else if (direct->address_index + 1 < direct->address_count) {
+            direct->address_index++;
+            direct_drop_connection(direct);
+            direct_dial(direct);
+        } else {
+            direct_fail(direct, FETCH_CONNECT, -status);
+        }
+        pool->events.leave(pool->events.pool_ctx);
+    }
+    connection_unhold(connection);
+}
+
+static void direct_connect(struct direct *direct, const struct sockaddr *address)
+{
+    struct direct_connection *connection = direct->connection;
+
+    if (direct->address[0] == '\0')
+        net_address_text(address, direct->address);
+    (void)uv_tcp_keepalive(&connection->tcp, 1, KEEPALIVE_S);
+    direct_arm(direct);
+    int code = uv_tcp_connect(&connection->dial, &connection->tcp, address, on_connected);
+    if (code == 0)
+        connection->holds++;
+    else
+        direct_fail(direct, FETCH_CONNECT, -code);
+}
+
+static void addresses_take(struct direct *direct, const struct addrinfo *info)
+{
+    direct->addresses = mem_alloc_array(ADDRESSES_MAX, sizeof(*direct->addresses));
+    for (; info && direct->address_count < ADDRESSES_MAX; info = info->ai_next) {
+        bool known = info->ai_family == AF_INET || info->ai_family == AF_INET6;
+        if (known && info->ai_addrlen <= sizeof(*direct->addresses))
+            memcpy(&direct->addresses[direct->address_count++], info->ai_addr, info->ai_addrlen);
+    }
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *info)
+{
+    struct direct_lookup *lookup = CONTAINER_OF(request, struct direct_lookup, request);
+    struct direct_connection *connection = lookup->connection;
+    struct direct_pool *pool = connection->pool;
+    struct direct *direct = connection->direct;
+
+    if (direct) {
+        pool->events.enter(pool->events.pool_ctx);
+        if (status == 0)
+            addresses_take(direct, info);
+        if (direct->address_count > 0)
+            direct_connect(direct, (const struct sockaddr *)&direct->addresses[0]);
+        else
+            direct_fail(direct, FETCH_RESOLVE, 0);
+        pool->events.leave(pool->events.pool_ctx);
+    }
+    uv_freeaddrinfo(info);
+    mem_free(lookup);
+    connection_unhold(connection);
+}
+
+static void direct_resolve(struct direct *direct)
+{
+    struct direct_connection *connection = direct->connection;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct direct_lookup *lookup = mem_alloc(sizeof(*lookup));
+
+    lookup->connection = connection;
+    direct_arm(direct);
+    int code = uv_getaddrinfo(direct->pool->loop, &lookup->request, on_resolved,
+                              direct->request.host.ptr, direct->request.port.ptr, &hints);
+    if (code == 0) {
+        connection->holds++;
+        return;
+    }
+    mem_free(lookup);
+    direct_fail(direct, FETCH_RESOLVE, 0);
+}
+
+static bool address_parse(struct sockaddr_storage *out, const struct direct_request *request)
+{
+    uint64_t number = 0;
+
+    ENSURE(str_to_u64(request->port, &number) && number < 65536);
+    int port = (int)number;
+    return uv_ip4_addr(request->host.ptr, port, (struct sockaddr_in *)out) == 0 ||
+           uv_ip6_addr(request->host.ptr, port, (struct sockaddr_in6 *)out) == 0;
+}
+
+/* A new connection. From the loop only: it may fail at once. */
+static void direct_dial(struct direct *direct)
+{
+    struct sockaddr_storage address = {0};
+    const struct direct_request *request = &direct->request;
+
+    direct->connection =
+        connection_new(direct->pool, request->authority, hash64(request->authority));
+    direct->connection->direct = direct;
+    direct->address[0] = '\0';
+    if (direct->address_count > 0)
+        address = direct->addresses[direct->address_index];
+    else if (!address_parse(&address, request)) {
+        direct_resolve(direct);
+        return;
+    }
+    direct_connect(direct, (const struct sockaddr *)&address);
+}
+
+/* --- from outside --- */
+
+static bool odd_equal(const void *ctx, const void *key, uint32_t value)
+{
+    (void)ctx;
+    return *(const uint32_t *)key == value;
+}
+
+static bool url_is_odd(const struct direct_pool *pool, struct str url)
+{
+    if (pool->odd.used == 0)
+        return false;
+    uint64_t hash = hash64(url);
+    uint32_t check = (uint32_t)(hash ^ hash >> 32) & 0x7fffffff;
+    return map_find(&pool->odd, hash, &check, odd_equal, NULL) != MAP_NONE;
+}
+
+struct direct_pool *direct_pool_new(struct uv_loop_s *loop, const struct direct_events *events)
+{
+    struct direct_pool *pool = mem_alloc(sizeof(*pool));
+
+    memset(pool, 0, offsetof(struct direct_pool, read_bytes));
+    pool->loop = loop;
+    pool->events = *events;
+    list_init(&pool->connections);
+    list_init(&pool->idle);
+    map_init(&pool->idle_map);
+    map_init(&pool->odd);
+    return pool;
+}
+
+void direct_pool_set_idle_max(struct direct_pool *pool, unsigned idle_max)
+{
+    pool->idle_max = idle_max;
+}
+
+void direct_pool_close(struct direct_pool *pool)
+{
+    struct list_node *node;
+
+    pool->closing = true;
+    while ((node = list_first(&pool->connections)) != NULL)
+        connection_close(CONTAINER_OF(node, struct direct_connection, node));
+    pool_free_if_done(pool);
+}
+
+struct direct *direct_new(struct direct_pool *pool, const struct http_fetch_options *options,
+                          void *ctx)
+{
+    struct direct_request request;
+
+    if (!direct_request_build(&request, options))
+        return NULL;
+    if (url_is_odd(pool, request.url)) {
+        direct_request_deinit(&request);
+        return NULL;
+    }
+    struct direct *direct = mem_alloc(sizeof(*direct));
+    memset(direct, 0, offsetof(struct direct, failure_text));
+    direct->failure_text[0] = direct->address[0] = '\0';
+    direct->pool = pool;
+    direct->ctx = ctx;
+    direct->request = request;
+    direct->timeout_ms = options->timeout_ms;
+    if (options->timeout_ms > 0)
+        direct->deadline_ms = clock_mono_ms() + options->timeout_ms;
+    direct->follow_redirects = options->follow_redirects;
+    direct->insecure_skip_verify = options->insecure_skip_verify;
+    direct->http1_only = options->http1_only;
+    buf_init(&direct->held, READ_BYTES);
+    http_answer_init(&direct->answer);
+    direct->answer.on_head = on_head;
+    direct->answer.on_body = on_body;
+    direct->answer.ctx = direct;
+    return direct;
+}
+
+bool direct_start(struct direct *direct)
+{
+    struct str authority = direct->request.authority;
+    int code = 0;
+
+    struct direct_connection *connection =
+        pool_take_idle(direct->pool, authority, hash64(authority));
+    if (!connection)
+        return false;
+    connection->direct = direct;
+    direct->connection = connection;
+    direct->reused = true;
+    if (direct_send(direct, &code))
+        return true;
+    direct_drop_connection(direct);
+    return false;
+}
+
+void direct_run(struct direct *direct)
+{
+    if (!direct->connection) {
+        direct->reused = false;
+        direct_dial(direct);
+        return;
+    }
+    if (!direct->paused)
+        return;
+    direct->paused = false;
+    if (direct->held.len > 0) {
+        struct buf held = direct->held;
+        buf_init(&direct->held, READ_BYTES);
+        direct->refused = !direct->pool->events.on_bytes(direct->ctx, buf_str(&held));
+        buf_deinit(&held);
+        if (direct->refused) {
+            direct_end(direct, DIRECT_REFUSED);
+            return;
+        }
+    }
+    direct_go_on(direct);
+}
+
+void direct_pause(struct direct *direct)
+{
+    direct->paused = true;
+}
+
+void direct_free(struct direct *direct)
+{
+    if (!direct)
+        return;
+    direct_drop_connection(direct);
+    direct_request_deinit(&direct->request);
+    http_answer_deinit(&direct->answer);
+    buf_deinit(&direct->held);
+    mem_free(direct->addresses);
+    mem_free(direct);
+}
+
+struct str *direct_options(const struct direct *direct, struct http_fetch_options *out)
+{
+    const struct direct_request *request = &direct->request;
+    size_t count = request->public_lines + request->private_lines;
+    struct str *lines = mem_alloc_array(count ? count : 1, sizeof(*lines));
+    int64_t left = time_left_ms(direct);
+
+    direct_request_lines(request, lines);
+    *out = (struct http_fetch_options){
+        .url = request->url,
+        .headers = lines,
+        .header_count = request->public_lines,
+        .private_headers = lines + request->public_lines,
+        .private_header_count = request->private_lines,
+        .timeout_ms = direct->timeout_ms > 0 ? (left > 0 ? left : 1) : 0,
+        .follow_redirects = direct->follow_redirects,
+        .http1_only = direct->http1_only,
+        .insecure_skip_verify = direct->insecure_skip_verify,
+    };
+    return lines;
+}
+
+void direct_failure(const struct direct *direct, struct fetch_failure_facts *out)
+{
+    *out = (struct fetch_failure_facts){
+        .failure = direct->failure,
+        .method = STR("GET"),
+        .url = direct->request.url,
+        .host = direct->request.host,
+        .address = direct->address,
+        .errno_value = direct->errno_value,
+        .text = direct->failure_text,
+        .proxy_reason = "",
+        .head_seen = direct->head_told,
+    };
+}
