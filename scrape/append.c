@@ -162,6 +162,16 @@ static void on_metadata(void *ctx, const struct text_line *line)
     family_list_note(&target->families, &target->scraper->families, line, &append->arena);
 }
 
+static uint32_t on_metadata_place(void *ctx)
+{
+    return family_list_place(&((struct append *)ctx)->target->families);
+}
+
+static void on_metadata_again(void *ctx, uint32_t place)
+{
+    family_list_again(&((struct append *)ctx)->target->families, place);
+}
+
 static void on_exemplar(void *ctx, const struct text_exemplar *exemplar)
 {
     append_exemplar_add(ctx, exemplar);
@@ -171,6 +181,8 @@ const struct parse_text_sink append_sink = {
     .known = on_known,
     .sample = on_sample,
     .metadata = on_metadata,
+    .metadata_place = on_metadata_place,
+    .metadata_again = on_metadata_again,
     .exemplar = on_exemplar,
     .known_histogram = on_known_histogram,
 };
@@ -264,7 +276,8 @@ void append_finish(struct append *append, const struct append_summary *summary)
 
     if (summary->ok) {
         line_cache_end(&target->cache, &ops);
-        family_list_end(&target->families, &target->scraper->families);
+        if (family_list_end(&target->families, &target->scraper->families))
+            line_cache_forget_comments(&target->cache);
         target->cache_good_count = target->cache.entries.count;
         target->last_good_ms = clock_mono_ms();
     } else {

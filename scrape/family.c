@@ -143,7 +143,9 @@ void family_list_note(struct family_list *list, struct family_table *table,
         .metric = name, .type = METRIC_UNKNOWN, .help = STR_EMPTY, .unit = STR_EMPTY};
 
     struct family_item *item = list_find(list, table, name);
+    list->noted = UINT32_MAX;
     if (item) {
+        list->noted = (uint32_t)(item - list->items.items);
         metadata = *family_table_get(table, item->id);
         item->round = list->round;
     } else if (list->items.count >= FAMILY_TARGET_MAX || list->searched > SEARCH_BUDGET) {
@@ -158,11 +160,12 @@ void family_list_note(struct family_list *list, struct family_table *table,
         return;
     }
     struct family_item added = {.id = id, .round = list->round};
+    list->noted = (uint32_t)list->items.count;
     VEC_PUSH(&list->items, added);
     list->cursor = (uint32_t)list->items.count;
 }
 
-void family_list_end(struct family_list *list, struct family_table *table)
+bool family_list_end(struct family_list *list, struct family_table *table)
 {
     size_t kept = 0;
 
@@ -173,7 +176,9 @@ void family_list_end(struct family_list *list, struct family_table *table)
         else
             list->items.items[kept++] = item;
     }
+    bool moved = kept < list->items.count;
     list->items.count = kept;
     list->round++;
     list->cursor = list->searched = 0;
+    return moved;
 }

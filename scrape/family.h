@@ -45,13 +45,26 @@ struct family_list {
     uint32_t round;
     uint32_t cursor;   /* The family that the next line should name. */
     uint32_t searched; /* Comparisons of the scrape in work. */
+    uint32_t noted;    /* Where the last line's family is; UINT32_MAX: it is not kept. */
 };
 
 void family_list_deinit(struct family_list *list, struct family_table *table);
 /* One HELP, TYPE or UNIT line. */
 void family_list_note(struct family_list *list, struct family_table *table,
                       const struct text_line *line, struct arena *arena);
-/* After a good scrape. */
-void family_list_end(struct family_list *list, struct family_table *table);
+/* Where the family that was noted last stands; UINT32_MAX: it is not kept. */
+static inline uint32_t family_list_place(const struct family_list *list)
+{
+    return list->noted;
+}
+/* A line that was noted before, in the same place, says the same again. */
+static inline void family_list_again(struct family_list *list, uint32_t place)
+{
+    ENSURE(place < list->items.count);
+    list->items.items[place].round = list->round;
+    list->cursor = place + 1;
+}
+/* After a good scrape. True: places have changed. */
+bool family_list_end(struct family_list *list, struct family_table *table);
 
 #endif

@@ -32,10 +32,31 @@ void line_cache_deinit(struct line_cache *cache)
     map_forget(cache);
     VEC_FREE(&cache->entries);
     VEC_FREE(&cache->order);
+    VEC_FREE(&cache->comments);
+}
+
+void line_cache_add_comment(struct line_cache *cache, struct str line, struct line_comment comment)
+{
+    if (line.len > LINE_LEN_MAX)
+        return;
+    if (!cache->comments_changed)
+        cache->comments.count = cache->comment_cursor;
+    cache->comments_changed = true;
+    comment.len = (uint32_t)line.len & LINE_LEN_MAX;
+    comment.hash = hash64_seed(line, cache->seed);
+    VEC_PUSH(&cache->comments, comment);
+}
+
+void line_cache_forget_comments(struct line_cache *cache)
+{
+    VEC_FREE(&cache->comments);
+    cache->comment_cursor = 0;
 }
 
 void line_cache_begin(struct line_cache *cache)
 {
+    cache->comment_cursor = 0;
+    cache->comments_changed = false;
     cache->cursor = cache->expected = cache->prefix = 0;
     cache->map_used = false;
     VEC_CLEAR(&cache->order);
@@ -199,6 +220,11 @@ void line_cache_end(struct line_cache *cache, const struct line_cache_ops *ops)
     }
     VEC_EACH (entry, &cache->entries)
         *entry = entry_settled(*entry);
+    if (cache->comments.capacity > cache->comments.count + cache->comments.count / 8) {
+        cache->comments.capacity = cache->comments.count ? cache->comments.count : 1;
+        cache->comments.items = mem_realloc(cache->comments.items,
+                                            cache->comments.capacity * sizeof(struct line_comment));
+    }
     VEC_FREE(&cache->order);
     cache->map_idle = cache->map_used ? 0 : cache->map_idle + 1;
     if (cache->map_idle >= MAP_IDLE_MAX)
@@ -239,6 +265,7 @@ void line_cache_invalidate(struct line_cache *cache, const struct line_cache_ops
         cache->entries.items[kept++] = entry;
     }
     cache->entries.count = kept;
+    line_cache_forget_comments(cache);
     map_forget(cache);
 }
 
@@ -249,6 +276,7 @@ void line_cache_drain(struct line_cache *cache, const struct line_cache_ops *ops
         entry_release(entry, ops);
     VEC_FREE(&cache->entries);
     VEC_FREE(&cache->order);
+    line_cache_forget_comments(cache);
     map_forget(cache);
     line_cache_begin(cache);
 }

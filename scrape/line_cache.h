@@ -8,6 +8,9 @@
  * an entry, no text is kept. Only when the order changes is a hash map built over the entries; it
  * goes again once the order has settled.
  *
+ * Comments that say something of a family stand in a list of their own, in order, too: one that is
+ * where it was last time needs no lexer either.
+ *
  * The hash is seeded per process, and the length is compared, too: a target cannot aim for a
  * collision. */
 #ifndef SCRAPE_LINE_CACHE_H
@@ -44,6 +47,15 @@ struct line_entry {
 };
 _Static_assert(sizeof(struct line_entry) == 16, "the cache is per series");
 
+/* A HELP, TYPE or UNIT line, or a plain comment: the hash is over all of it. */
+struct line_comment {
+    uint64_t hash;
+    uint32_t len : 24;
+    uint32_t type : 8; /* What a TYPE line says, plus 1. */
+    uint32_t place;    /* Of the family at the owner's; LINE_NONE: none. */
+};
+_Static_assert(sizeof(struct line_comment) == 16, "the cache is per series");
+
 struct line_cache {
     VEC(struct line_entry) entries;
     uint64_t seed;
@@ -57,6 +69,9 @@ struct line_cache {
     uint32_t map_idle; /* Scrapes in a row that did not need it. */
     bool map_used;
     uint64_t missed_hash; /* What line_cache_find looked for last. */
+    VEC(struct line_comment) comments;
+    uint32_t comment_cursor;
+    bool comments_changed; /* In the scrape in work: the rest of the list is new. */
 };
 
 void line_cache_init(struct line_cache *cache, uint64_t seed);
@@ -114,6 +129,23 @@ static inline uint32_t line_cache_predict(const struct line_cache *cache, const 
     }
     return LINE_NONE;
 }
+
+/* The comment at the beginning of these bytes, if it is the one that was here last time. */
+static inline const struct line_comment *line_cache_comment(struct line_cache *cache,
+                                                            const char *at, size_t available)
+{
+    if (cache->comments_changed || cache->comment_cursor >= cache->comments.count)
+        return NULL;
+    const struct line_comment *comment = &cache->comments.items[cache->comment_cursor];
+    if (comment->len > available || at[comment->len - 1] != '\n' ||
+        hash64_seed(str_from(at, comment->len), cache->seed) != comment->hash)
+        return NULL;
+    cache->comment_cursor++;
+    return comment;
+}
+/* One that was not: it and what follows take the place of the list's rest. */
+void line_cache_add_comment(struct line_cache *cache, struct str line, struct line_comment comment);
+void line_cache_forget_comments(struct line_cache *cache); /* Places mean something else now. */
 
 void line_cache_deviate(struct line_cache *cache, uint32_t index);
 

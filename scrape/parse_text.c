@@ -221,6 +221,41 @@ static const char *parse_known_openmetrics(struct parse_text *parser, const char
     return end + 1;
 }
 
+/* A comment that stood here last time. */
+static const char *parse_known_comment(struct parse_text *parser, const char *at, const char *limit)
+{
+    const struct line_comment *comment =
+        line_cache_comment(parser->cache, at, (size_t)(limit - at));
+
+    if (!comment)
+        return NULL;
+    parser->line_number++;
+    if (comment->type > 0)
+        parser->type = (enum metric_type)(comment->type - 1);
+    if (comment->place != LINE_NONE)
+        parser->sink->metadata_again(parser->sink->ctx, comment->place);
+    return at + comment->len;
+}
+
+/* For next time, unless nobody keeps what it says. */
+static void keep_comment(struct parse_text *parser, struct str bytes)
+{
+    const struct text_line *line = &parser->line;
+    struct line_comment comment = {.place = LINE_NONE};
+
+    if (parser->uncached || !parser->sink->metadata_again || line->kind == TEXT_EOF ||
+        line->kind == TEXT_SAMPLE || line->kind == TEXT_BLANK)
+        return;
+    if (line->kind != TEXT_COMMENT) {
+        comment.place = parser->sink->metadata_place(parser->sink->ctx);
+        if (comment.place == LINE_NONE)
+            return;
+    }
+    if (line->kind == TEXT_TYPE)
+        comment.type = ((uint32_t)line->type + 1) & 0xff;
+    line_cache_add_comment(parser->cache, bytes, comment);
+}
+
 static enum text_result lex(struct parse_text *parser, struct str bytes, bool last, struct err *err)
 {
     return parser->format == TEXT_OPENMETRICS ? openmetrics_lex(&parser->line, bytes, last, err)
@@ -294,6 +329,7 @@ static const char *parse_lines(struct parse_text *parser, const char *at, const 
 
     while (at < limit && parser->phase == PHASE_LINES) {
         const char *next = parser->uncached ? NULL
+                           : *at == '#'     ? parse_known_comment(parser, at, limit)
                            : openmetrics    ? parse_known_openmetrics(parser, at, limit)
                                             : parse_known(parser, at, limit);
         if (LIKELY(next != NULL)) {
@@ -314,6 +350,8 @@ static const char *parse_lines(struct parse_text *parser, const char *at, const 
         }
         if (!take_line(parser, result, err))
             return NULL;
+        if (result == TEXT_OK && *bytes.ptr == '#')
+            keep_comment(parser, bytes);
         at = next;
     }
     return at;

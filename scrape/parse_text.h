@@ -37,6 +37,10 @@ struct parse_text_sink {
     bool (*sample)(void *ctx, const struct text_line *line, enum metric_type type, struct err *err);
     /* HELP, TYPE or UNIT. */
     void (*metadata)(void *ctx, const struct text_line *line);
+    /* Both or none: what the last metadata is called (LINE_NONE: not kept), and that the line which
+     * said so has come again. Without them every line is told in full. */
+    uint32_t (*metadata_place)(void *ctx);
+    void (*metadata_again)(void *ctx, uint32_t place);
     /* Of the sample before; NULL: nobody wants them. Valid for the call. */
     void (*exemplar)(void *ctx, const struct text_exemplar *exemplar);
     /* Like known, of a sample that is a histogram. NULL where there are none. */

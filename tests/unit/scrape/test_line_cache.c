@@ -191,6 +191,38 @@ static void test_line_cache__aborts(void **state)
     close_cache(&cache);
 }
 
+/* Comments are known while they come as before; the first other one starts the rest anew. */
+static void test_line_cache__knows_comments_in_order(void **state)
+{
+    static const char *const first[] = {"# a\n", "# b\n", "# c\n"};
+    static const char *const second[] = {"# a\n", "# x\n", "# c\n"};
+    struct line_cache cache;
+
+    (void)state;
+    line_cache_init(&cache, 1);
+    for (int round = 0; round < 4; round++) {
+        const char *const *lines = round < 2 ? first : second;
+        int known = 0;
+        line_cache_begin(&cache);
+        for (uint32_t i = 0; i < 3; i++) {
+            struct str line = str_of(lines[i]);
+            const struct line_comment *found = line_cache_comment(&cache, line.ptr, line.len);
+            if (found)
+                assert_int_equal(found->place, i);
+            else
+                line_cache_add_comment(&cache, line, (struct line_comment){.place = i});
+            known += found != NULL;
+        }
+        assert_int_equal(known, round == 0 ? 0 : round == 2 ? 1 : 3);
+        assert_int_equal(cache.comments.count, 3);
+    }
+    line_cache_begin(&cache);
+    assert_null(line_cache_comment(&cache, "# a", 3)); /* Cut short. */
+    line_cache_forget_comments(&cache);
+    assert_null(line_cache_comment(&cache, "# a\n", 4));
+    line_cache_deinit(&cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_line_cache__fails_once),
         cmocka_unit_test(test_line_cache__invalidates_without_losing_series),
         cmocka_unit_test(test_line_cache__aborts),
+        cmocka_unit_test(test_line_cache__knows_comments_in_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
