@@ -197,9 +197,44 @@ static bool lex_label_value(struct lexer *lexer, enum token token, struct text_l
     return true;
 }
 
+/* The usual labels, name="value", with nothing in them that needs a second look, without a token
+ * each. Stops before the first other one, or before the closing brace. */
+static void lex_plain_labels(struct lexer *lexer, struct text_line *line)
+{
+    const char *bytes = lexer->bytes;
+    const uint8_t *class_of = lex_name_class;
+    size_t at = lexer->at, len = lexer->len;
+
+    for (;;) { /* The last byte, a newline, is in no class. */
+        size_t name_at = at;
+        unsigned char seen = 0;
+        if (!(class_of[(uint8_t)bytes[at]] & LEX_LABEL_NAME))
+            return;
+        while (class_of[(uint8_t)bytes[at]] & (LEX_LABEL_NAME | LEX_DIGIT))
+            at++;
+        size_t name_len = at - name_at, value_at = at + 2;
+        if (value_at >= len || bytes[at] != '=' || bytes[at + 1] != '"')
+            return;
+        at = skip_plain(bytes, value_at, len, &seen);
+        while (at < len && bytes[at] != '"' && bytes[at] != '\\')
+            seen |= (unsigned char)bytes[at++];
+        if (at + 1 >= len || bytes[at] != '"' || (seen & 0x80) ||
+            (bytes[at + 1] != ',' && bytes[at + 1] != '}'))
+            return;
+        struct text_label label = {.name = str_from(bytes + name_at, name_len),
+                                   .value = str_from(bytes + value_at, at - value_at)};
+        VEC_PUSH(&line->labels, label);
+        lexer->at = bytes[at + 1] == ',' ? at + 2 : at + 1;
+        at += 2;
+        if (bytes[lexer->at] == '}')
+            return;
+    }
+}
+
 /* Behind the opening brace, up to the closing one. A quoted string alone is the metric's name. */
 static bool lex_labels(struct lexer *lexer, struct text_line *line, struct err *err)
 {
+    lex_plain_labels(lexer, line);
     enum token token = lex_next(lexer);
 
     while (token != TOKEN_CLOSE) {
