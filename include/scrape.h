@@ -86,6 +86,9 @@ struct scraper_stats {
     uint64_t sync_failed, pools, targets, cache_entries, metadata_entries;
     uint64_t interval_count; /* Of all scrapes: actual time between two scrapes of a target. */
     double interval_seconds_sum;
+    double loop_turn_seconds_max;     /* The longest that the loop has been away from its sockets. */
+    double loop_turn_cpu_seconds_max; /* ... and was running: the rest of the other waited for a CPU or a disk. */
+    uint64_t loop_turns_slow;     /* Longer than 20 ms. */
 };
 void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out);
 

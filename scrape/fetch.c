@@ -37,7 +37,7 @@ struct fetch {
     uint64_t body_bytes;
     int64_t start_ns;
     bool paused, transferred, failed, over_body_limit;
-    struct err err; /* Valid when failed. */
+    struct err err; /* Valid when failed. Last: it is large, and left as it is until then. */
 };
 
 static void add_line(const struct fetch *fetch, struct err *err)
@@ -96,6 +96,24 @@ static void fail(struct fetch *fetch, const struct err *err)
     fetch->err = *err;
 }
 
+/* Tens of kilobytes that are dear to set up. */
+static struct inflate_stream *take_inflate(struct scraper *scraper)
+{
+    if (scraper->spare_inflate_count == 0)
+        return inflate_new(DEFLATE_GZIP);
+    struct inflate_stream *inflate = scraper->spare_inflates[--scraper->spare_inflate_count];
+    inflate_restart(inflate);
+    return inflate;
+}
+
+static void spare_inflate(struct scraper *scraper, struct inflate_stream *inflate)
+{
+    if (inflate && scraper->spare_inflate_count < SPARE_INFLATE_MAX)
+        scraper->spare_inflates[scraper->spare_inflate_count++] = inflate;
+    else
+        inflate_free(inflate);
+}
+
 static void fetch_free(struct fetch *fetch)
 {
     list_remove(&fetch->node);
@@ -104,7 +122,7 @@ static void fetch_free(struct fetch *fetch)
     parse_protobuf_deinit(&fetch->protobuf);
     nhcb_deinit(&fetch->nhcb);
     append_deinit(&fetch->append);
-    inflate_free(fetch->inflate);
+    spare_inflate(fetch->scraper, fetch->inflate);
     buf_deinit(&fetch->pending);
     config_unref(fetch->config);
     struct scraper *scraper = fetch->scraper;
@@ -229,7 +247,7 @@ static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *e
         return false;
     set_format(fetch, format);
     if (str_eq_nocase(head->content_encoding, STR("gzip")) && !fetch->inflate)
-        fetch->inflate = inflate_new(DEFLATE_GZIP);
+        fetch->inflate = take_inflate(fetch->scraper);
     return true;
 }
 
@@ -330,10 +348,11 @@ void fetch_drain_waiting(struct scraper *scraper)
 
 static struct fetch *fetch_new(struct target *target)
 {
-    struct fetch *fetch = MEM_NEW(struct fetch);
+    struct fetch *fetch = mem_alloc(sizeof(*fetch));
     struct scraper *scraper = target->scraper;
     int64_t now_ns = clock_mono_ns();
 
+    memset(fetch, 0, offsetof(struct fetch, err));
     fetch->scraper = scraper;
     fetch->target = target;
     fetch->config = config_ref(target->pool->config);
@@ -367,8 +386,8 @@ void fetch_start(struct target *target)
         fetch_finish(fetch);
         return;
     }
-    if (!request_build(&options, fetch->options, str_of(scraper->user_agent), target->timeout_ms,
-                       &fetch->append.arena, &err)) {
+    if (!request_build(&options, fetch->options, str_of(target->pool->request_lines),
+                       target->timeout_ms, &fetch->append.arena, &err)) {
         (void)err_wrap(&err, "Get \"%s\"", target->url);
         fail(fetch, &err);
         fetch_finish(fetch);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "request.h"
 #include "scraper.h"
 
 struct pool *pool_new(struct scraper *scraper, struct config *config,
@@ -15,6 +16,7 @@ struct pool *pool_new(struct scraper *scraper, struct config *config,
     pool->config = config_ref(config);
     pool->options = options;
     pool->name = str_dup(options->job_name);
+    pool->request_lines = request_lines(options, str_of(scraper->user_agent));
     return pool;
 }
 
@@ -211,6 +213,8 @@ void pool_set_config(struct pool *pool, struct config *config, const struct conf
 
     pool->config = config_ref(config);
     pool->options = options;
+    mem_free(pool->request_lines);
+    pool->request_lines = request_lines(options, str_of(pool->scraper->user_agent));
     if (!same) {
         VEC_EACH (target, &pool->targets) {
             struct line_cache_ops ops;
@@ -241,6 +245,7 @@ void pool_free(struct pool *pool)
     groups_clear(pool);
     config_unref(pool->config);
     mem_free(pool->forced_error);
+    mem_free(pool->request_lines);
     mem_free(pool->name);
     mem_free(pool);
 }

@@ -3,7 +3,9 @@
 
 #include "base/number.h"
 
-struct str request_accept(const struct config_scrape *options, struct arena *arena)
+#define REQUEST_LINES 3 /* Of request_lines. */
+
+static struct str request_accept(const struct config_scrape *options, struct arena *arena)
 {
     static const struct {
         struct str protocol;
@@ -36,22 +38,36 @@ struct str request_accept(const struct config_scrape *options, struct arena *are
     return arena_strf(arena, STR_FMT "*/*;q=0.%d", STR_ARG(accept), weight);
 }
 
-bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
-                   struct str user_agent, int64_t timeout_ms, struct arena *arena, struct err *err)
+char *request_lines(const struct config_scrape *options, struct str user_agent)
 {
-    struct str *headers = arena_alloc_array(arena, 4, sizeof(*headers));
-    char seconds[NUMBER_TEXT_MAX];
-    size_t seconds_len = number_format(seconds, (double)timeout_ms / 1000, NUMBER_F);
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    struct str accept = request_accept(options, &arena);
+    const char *encoding = options->enable_compression ? "gzip" : "identity";
+    struct str lines =
+        arena_strf(&arena, "Accept: " STR_FMT "\nAccept-Encoding: %s\nUser-Agent: " STR_FMT,
+                   STR_ARG(accept), encoding, STR_ARG(user_agent));
+    char *copy = str_dup(lines);
+    arena_deinit(&arena);
+    return copy;
+}
+
+bool request_build(struct http_fetch_options *out, const struct config_scrape *options,
+                   struct str lines, int64_t timeout_ms, struct arena *arena, struct err *err)
+{
+    static const char timeout_name[] = "X-Prometheus-Scrape-Timeout-Seconds: ";
+    struct str *headers = arena_alloc_array(arena, REQUEST_LINES + 1, sizeof(*headers));
+    char *timeout = arena_alloc(arena, sizeof(timeout_name) - 1 + NUMBER_TEXT_MAX);
 
     *out = (struct http_fetch_options){.timeout_ms = timeout_ms, .headers = headers};
-    struct str accept = request_accept(options, arena);
-    headers[0] = arena_strf(arena, "Accept: " STR_FMT, STR_ARG(accept));
-    headers[1] = options->enable_compression ? STR("Accept-Encoding: gzip")
-                                             : STR("Accept-Encoding: identity");
-    headers[2] = arena_strf(arena, "User-Agent: " STR_FMT, STR_ARG(user_agent));
-    headers[3] = arena_strf(arena, "X-Prometheus-Scrape-Timeout-Seconds: " STR_FMT,
-                            (int)seconds_len, seconds);
-    out->header_count = 4;
+    for (size_t i = 0; i < REQUEST_LINES; i++)
+        headers[i] = str_cut(lines, '\n', &lines);
+    memcpy(timeout, timeout_name, sizeof(timeout_name) - 1);
+    size_t timeout_len = sizeof(timeout_name) - 1;
+    timeout_len += number_format(timeout + timeout_len, (double)timeout_ms / 1000, NUMBER_F);
+    headers[REQUEST_LINES] = str_from(timeout, timeout_len);
+    out->header_count = REQUEST_LINES + 1;
     return config_http_fill(out, &options->http, arena, err);
 }
 

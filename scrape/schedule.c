@@ -5,6 +5,8 @@
  * after a restart, load is spread, and two servers of a pair do not scrape together. The next point
  * is computed anew from the wall clock each time: a clock that jumps moves the schedule with it,
  * and nothing drifts. A scrape that still runs when the next is due costs that tick. */
+#include <time.h>
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "scraper.h"
@@ -83,7 +85,8 @@ static void timer_arm(struct scraper *scraper)
         return;
     }
     const struct target *first = scraper->schedule.items[0];
-    int64_t delay = first->due_ms - clock_mono_ms();
+    /* The loop's time stands still while callbacks run: counted from there it would come early. */
+    int64_t delay = first->due_ms - (int64_t)uv_now(scraper->loop);
     /* At least 1, and by the loop's own time: else libuv would run it again in the same pass for as long as
      * targets are overdue, and sockets and signals would wait. */
     uv_timer_start(&scraper->due_timer, on_due, delay > 1 ? (uint64_t)delay : 1, 0);
@@ -153,13 +156,50 @@ void schedule_tell_stopped(struct scraper *scraper)
     uv_timer_start(&scraper->due_timer, on_stopped_turn, 0, 0);
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void note_max(double *max, double value)
+{
+    if (value > *max)
+        *max = value;
+}
+
+/* Once a turn: all of it but the time asleep was spent in somebody's callbacks. */
+static void note_turn(struct scraper *scraper)
+{
+    uint64_t now_ns = uv_hrtime(), idle_ns = uv_metrics_idle_time(scraper->loop);
+    uint64_t slept_ns = idle_ns - scraper->turn_idle_ns;
+    uint64_t passed_ns = now_ns - scraper->turn_from_ns, cpu_ns = thread_cpu_ns();
+
+    if (scraper->turn_from_ns > 0 && passed_ns > slept_ns) {
+        uint64_t busy_ns = passed_ns - slept_ns;
+        note_max(&scraper->stats.loop_turn_seconds_max, (double)busy_ns / 1e9);
+        note_max(&scraper->stats.loop_turn_cpu_seconds_max,
+                 (double)(cpu_ns - scraper->turn_cpu_ns) / 1e9);
+        scraper->stats.loop_turns_slow += busy_ns > TURN_SLOW_NS;
+    }
+    scraper->turn_from_ns = now_ns;
+    scraper->turn_cpu_ns = cpu_ns;
+    scraper->turn_idle_ns = idle_ns;
+}
+
 static void on_turn(uv_check_t *check)
 {
-    CONTAINER_OF(check, struct scraper, turn_check)->turn_left_ns = TURN_BUDGET_NS;
+    struct scraper *scraper = CONTAINER_OF(check, struct scraper, turn_check);
+
+    scraper->turn_left_ns = TURN_BUDGET_NS;
+    note_turn(scraper);
 }
 
 void schedule_open(struct scraper *scraper)
 {
+    (void)uv_loop_configure(scraper->loop, UV_METRICS_IDLE_TIME);
     heap_init(&scraper->schedule, due_before);
     uv_timer_init(scraper->loop, &scraper->due_timer);
     uv_idle_init(scraper->loop, &scraper->drain_idle);

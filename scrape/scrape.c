@@ -141,6 +141,8 @@ void scraper_free(struct scraper *scraper)
         target_free(*target);
     VEC_FREE(&scraper->retiring);
     family_table_deinit(&scraper->families);
+    while (scraper->spare_inflate_count > 0)
+        inflate_free(scraper->spare_inflates[--scraper->spare_inflate_count]);
     mem_free(scraper->user_agent);
     schedule_close(scraper);
 }

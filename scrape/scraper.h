@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/arena.h"
+#include "base/compress.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "family.h"
@@ -23,10 +24,12 @@
 #include "scrape.h"
 
 #define TURN_BUDGET_NS         (2 * 1000 * 1000) /* Parsing per turn of the loop. */
+#define TURN_SLOW_NS           (20 * 1000 * 1000)
 #define TIMESTAMP_TOLERANCE_MS 2
 #define CACHE_KEEP_FAILED_MS                                                                       \
     (10 * 60 * 1000) /* A target that is down longer gives its series back. */
 #define REPORT_SERIES_MAX 8
+#define SPARE_INFLATE_MAX 4
 
 struct pool;
 struct fetch;
@@ -78,6 +81,7 @@ struct pool {
     VEC(struct target *) targets; /* Sorted by labels. Owned. */
     VEC(struct labels *) dropped; /* As discovered; at most keep_dropped_targets. */
     size_t dropped_count;
+    char *request_lines;
     char *forced_error; /* target_limit: every scrape fails with it. */
 };
 
@@ -98,7 +102,10 @@ struct scraper {
     uv_idle_t drain_idle; /* Runs while somebody waits. */
     uv_check_t turn_check;
     int64_t turn_left_ns;
+    uint64_t turn_from_ns, turn_cpu_ns, turn_idle_ns; /* As the turn before ended. */
     int open_handles;
+    struct inflate_stream *spare_inflates[SPARE_INFLATE_MAX];
+    unsigned spare_inflate_count;
     bool stopping, freeing;
     void (*on_stopped)(void *ctx);
     void *stopped_ctx;
