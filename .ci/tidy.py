@@ -42,7 +42,7 @@ arpa/inet.h assert.h cpuid.h ctype.h dirent.h dlfcn.h endian.h errno.h execinfo.
 getopt.h glob.h grp.h ifaddrs.h immintrin.h inttypes.h langinfo.h libgen.h limits.h linux/fs.h linux/ioprio.h
 linux/magic.h locale.h malloc.h math.h net/if.h netdb.h netinet/in.h netinet/ip.h netinet/tcp.h nmmintrin.h poll.h
 pthread.h pwd.h regex.h sched.h semaphore.h setjmp.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h
-stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h sys/eventfd.h sys/file.h sys/inotify.h sys/ioctl.h
+stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h sys/epoll.h sys/eventfd.h sys/file.h sys/inotify.h sys/ioctl.h
 sys/mman.h sys/prctl.h sys/random.h sys/resource.h sys/select.h sys/sendfile.h sys/socket.h sys/stat.h sys/statfs.h sys/sysmacros.h
 sys/statvfs.h sys/syscall.h sys/time.h sys/times.h sys/types.h sys/uio.h sys/un.h sys/utsname.h sys/vfs.h sys/wait.h
 sysexits.h termios.h tgmath.h time.h ucontext.h unistd.h utime.h wchar.h x86intrin.h

@@ -16,8 +16,8 @@ import load_target
 import side
 from side import cpu_s, drop, harness, memory_mib, say, scrape_config, servers
 
-TARGETS = int(os.environ.get("TARGETS", "100"))
-INTERVAL_S = 1
+TARGETS = int(os.environ.get("TARGETS", "200"))
+INTERVAL_S = int(os.environ.get("INTERVAL_S", "5"))
 WARM_S = 8
 MEASURE_S = float(os.environ.get("MEASURE_SECONDS", str(side.pick(10, 20))))
 
@@ -52,7 +52,8 @@ def measure_scrape(name, start, encoding):
     time.sleep(MEASURE_S)
     cpu, served, wall = cpu_s(server) - cpu, targets.served.value - served, time.monotonic() - begin
     samples = served * load_target.SERIES
-    say(f"scrape_{encoding}_cpu_{name}", cpu / samples * 1e6, "us/sample")
+    used = cpu / samples * 1e6
+    say(f"scrape_{encoding}_cpu_{name}", used, "us/sample")
     say(f"scrape_{encoding}_rate_{name}", samples / wall, "samples/s")
     say(f"scrape_{encoding}_rss_{name}", memory_mib(server, "VmRSS"), "MiB")
     say(f"scrape_{encoding}_anon_{name}", memory_mib(server, "RssAnon"), "MiB")
@@ -60,12 +61,13 @@ def measure_scrape(name, start, encoding):
     say(f"scrape_{encoding}_series_{name}", series, "series")
     drop(server)
     targets.stop()
+    return used
 
 
 def bench_scrape():
-    for encoding in ("identity", "gzip"):
-        for name, start in servers().items():
-            measure_scrape(name, start, encoding)
+    for encoding, absolute in (("identity", 0.5), ("gzip", 0.9)):
+        found = {name: measure_scrape(name, start, encoding) for name, start in servers().items()}
+        side.say_bar(f"scrape_{encoding}_cpu", found, "us/sample", absolute, 1 / 5, 1 / 8)
 
 
 # ---- queries ----

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Very many targets: the schedule, the loop and memory.
+
+    NARTHEX=build/release/narthex bench/bench_targets.py [targets faults]
+
+targets   10,000 addresses with 100 series each, every 15 s: scrapes that were missed, how late scrapes start, the longest turn
+          of the event loop, CPU and memory (after MEASURE_SECONDS; FULL=1 takes three minutes). On a machine with other work the
+          times are that work's: what the loop itself needs is the CPU time of its turns, and `chrt -r 1` helps
+faults    half of them refuse connections, and some targets each hang, trickle, send without end or send a gzip bomb: what that
+          does to the schedule of the rest
+"""
+import gzip
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import side
+from side import harness, say
+
+TARGETS = int(os.environ.get("TARGETS", "10000"))
+SERIES = int(os.environ.get("SERIES", "100"))
+INTERVAL_S = int(os.environ.get("INTERVAL_S", "15"))
+MEASURE_S = int(os.environ.get("MEASURE_SECONDS", str(side.pick(60, 180))))
+BAD_OF_A_KIND = 20
+LOAD = os.environ.get("LOAD_TARGETS") or os.path.join(os.path.dirname(harness.NARTHEX), "bench/load_targets")
+
+
+class Targets:
+    def __init__(self):
+        self.process = subprocess.Popen([LOAD, str(SERIES), str(INTERVAL_S * 1000)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, preexec_fn=harness.end_with_parent)
+        self.port = int(self.process.stdout.readline())
+
+    def ask(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().split()
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def address(number):
+    return f"127.{1 + number // 65536}.{number // 256 % 256}.{number % 256}"
+
+
+def job(name, addresses, extra=""):
+    groups = "".join(f"""
+      - targets: ["{one}"]
+        labels: {{namespace: "namespace-{i % 20}", pod: "workload-{i}"}}""" for i, one in enumerate(addresses))
+    return f"  - job_name: {name}\n{extra}    static_configs:{groups}\n"
+
+
+def config(*jobs):
+    return f"global: {{scrape_interval: {INTERVAL_S}s, scrape_timeout: {min(10, INTERVAL_S)}s}}\nscrape_configs:\n" + "".join(jobs)
+
+
+def run(prefix, text, targets, healthy, measure_s=MEASURE_S):
+    server = side.start_narthex(text)
+    harness.wait_for("every target is scraped", lambda: int(targets.ask("report")[1]) >= healthy, 300, 1)
+    time.sleep(INTERVAL_S)
+    targets.ask("reset")
+    say(f"{prefix}_start_turn_max_cpu", side.metric(server, "narthex_event_loop_turn_max_cpu_seconds") * 1e3, "ms")
+    slow, cpu, begin = side.metric(server, "narthex_event_loop_slow_turns_total"), side.cpu_s(server), time.monotonic()
+    time.sleep(measure_s)
+    cpu, wall = side.cpu_s(server) - cpu, time.monotonic() - begin
+    requests, seen, missed, median, p99, longest = targets.ask("report")
+    say(f"{prefix}_scrapes", int(requests), "scrapes")
+    say(f"{prefix}_targets_seen", int(seen), "targets")
+    say(f"{prefix}_missed_scrapes_narthex", int(missed), "scrapes")
+    say(f"{prefix}_missed_scrapes_bar", 0, "scrapes")
+    say(f"{prefix}_late_median", float(median), "ms")
+    say(f"{prefix}_late_p99_narthex", float(p99), "ms")
+    say(f"{prefix}_late_p99_bar", 50.0, "ms")
+    say(f"{prefix}_late_max", float(longest), "ms")
+    say(f"{prefix}_loop_turn_max", side.metric(server, "narthex_event_loop_turn_max_seconds") * 1e3, "ms")
+    say(f"{prefix}_loop_turn_max_cpu", side.metric(server, "narthex_event_loop_turn_max_cpu_seconds") * 1e3, "ms")
+    say(f"{prefix}_loop_turns_over_20ms", side.metric(server, "narthex_event_loop_slow_turns_total") - slow, "turns")
+    say(f"{prefix}_cpu", cpu / wall * 100, "percent_of_a_core")
+    say(f"{prefix}_cpu_sample", cpu / (int(requests) * SERIES) * 1e6, "us/sample")
+    say(f"{prefix}_rss", side.memory_mib(server, "VmRSS"), "MiB")
+    return server
+
+
+def bench_targets():
+    targets = Targets()
+    text = config(job("pods", [f"{address(i)}:{targets.port}" for i in range(TARGETS)]))
+    server = run("targets", text, targets, TARGETS)
+    say("targets_series", side.metric(server, "prometheus_tsdb_head_series"), "series")
+    anon = side.memory_mib(server, "RssAnon")
+    say("targets_anon_narthex", anon, "MiB")
+    say("targets_anon_bar", 450.0, "MiB")
+    side.drop(server)
+    targets.stop()
+
+
+# ---- faults ----
+
+def bad_server(kind):
+    """Accepts for ever and does one bad thing to each that comes."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+    bomb = gzip.compress(b"a" * (64 << 20))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+
+    def serve(client):
+        try:
+            client.recv(65536)
+            if kind == "hang":
+                time.sleep(3600)
+            elif kind == "bomb":
+                client.sendall(head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
+            elif kind == "endless":
+                client.sendall(head + b"\r\n")
+                while True:
+                    client.sendall(b"endless_total 1\n" * 4096)
+            else:
+                for byte in head + b"\r\nslow_total 1\n" * 1000:
+                    client.sendall(bytes([byte]))
+                    time.sleep(1)
+        except OSError:
+            pass
+        client.close()
+
+    def accept():
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def bench_faults():
+    targets = Targets()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        refusing = closed.getsockname()[1]
+    half = TARGETS // 2
+    jobs = [job("good", [f"{address(i)}:{targets.port}" for i in range(half)]),
+            job("refusing", [f"{address(i)}:{refusing}" for i in range(half)])]
+    for kind in ("hang", "trickle", "bomb", "endless"):
+        port = bad_server(kind)
+        jobs.append(job(kind, [f"127.0.0.1:{port}"] * BAD_OF_A_KIND,
+                        "    body_size_limit: 10MB\n" if kind in ("bomb", "endless") else ""))
+    server = run("faults", config(*jobs), targets, half)
+    say("faults_anon", side.memory_mib(server, "RssAnon"), "MiB")
+    say("faults_anon_peak", side.memory_mib(server, "VmHWM"), "MiB")
+    side.drop(server)
+    targets.stop()
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or ["targets", "faults"]
+    if "targets" in wanted:
+        bench_targets()
+    if "faults" in wanted:
+        bench_faults()
