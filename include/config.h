@@ -128,6 +128,7 @@ struct config_scrape {
     bool native_histograms, always_classic_histograms, classic_to_native; /* Unless labels differ. */
     bool legacy_names;                   /* metric_name_validation_scheme: legacy */
     struct str fallback_scrape_protocol; /* Empty: none. */
+    struct str failure_log_file;         /* The same. */
     struct str_list scrape_protocols;
     struct str escaping_scheme; /* allow-utf-8 */
     struct config_param *params;

@@ -37,7 +37,8 @@ struct fetch {
     uint64_t body_bytes;
     int64_t start_ns;
     bool paused, transferred, failed, over_body_limit;
-    struct err err; /* Valid when failed. Last: it is large, and left as it is until then. */
+    bool unreadable; /* It failed for what the answer says: not one for the failure log. */
+    struct err err;  /* Valid when failed. Last: it is large, and left as it is until then. */
 };
 
 static void add_line(const struct fetch *fetch, struct err *err)
@@ -58,11 +59,11 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
         fetch->over_body_limit = true;
         return err_set(err, ERR_LIMIT, "body size limit exceeded");
     }
-    if (fetch->format == PROTOBUF_DELIMITED)
-        return parse_protobuf_feed(&fetch->protobuf, bytes, err);
-    if (parse_text_feed(&fetch->parser, bytes, err))
+    if (fetch->format == PROTOBUF_DELIMITED ? parse_protobuf_feed(&fetch->protobuf, bytes, err)
+                                            : parse_text_feed(&fetch->parser, bytes, err))
         return true;
-    if (!fetch->append.label_limit_exceeded)
+    fetch->unreadable = true;
+    if (fetch->format != PROTOBUF_DELIMITED && !fetch->append.label_limit_exceeded)
         add_line(fetch, err);
     return false;
 }
@@ -153,6 +154,7 @@ static void check_complete(struct fetch *fetch)
         fail(fetch, &err);
         return;
     }
+    fetch->unreadable = true;
     if (!parse_end(fetch, &err)) {
         fail(fetch, &err);
         return;
@@ -200,6 +202,9 @@ static void fetch_finish(struct fetch *fetch)
         if (!summary.ok)
             LOG_D("Scrape failed", "scrape_pool", target->pool->name, "target", target->url, "err",
                   fetch->err.text);
+        if (!summary.ok && !fetch->unreadable)
+            failure_logs_write(&fetch->scraper->failure_logs, fetch->options, target->url,
+                               fetch->err.text);
         append_finish(&fetch->append, &summary);
     }
     fetch_free(fetch);
@@ -243,8 +248,10 @@ static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *e
 
     if (!fetch->target)
         return err_set(err, ERR_CANCELED, "canceled");
-    if (!request_check_head(head, fetch->options->fallback_scrape_protocol, &format, err))
+    if (!request_check_head(head, fetch->options->fallback_scrape_protocol, &format, err)) {
+        fetch->unreadable = head->status == 200;
         return false;
+    }
     set_format(fetch, format);
     if (str_eq_nocase(head->content_encoding, STR("gzip")) && !fetch->inflate)
         fetch->inflate = take_inflate(fetch->scraper);
@@ -382,6 +389,7 @@ void fetch_start(struct target *target)
 
     if (target->pool->forced_error) {
         (void)err_set_str(&err, ERR_LIMIT, str_of(target->pool->forced_error));
+        fetch->unreadable = true;
         fail(fetch, &err);
         fetch_finish(fetch);
         return;

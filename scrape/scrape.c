@@ -77,6 +77,7 @@ void scraper_apply(struct scraper *scraper, struct config *config)
     size_t kept = 0;
 
     scraper->offset_seed = offset_seed(config);
+    failure_logs_apply(&scraper->failure_logs, config);
     for (size_t i = 0; i < scraper->pools.count; i++) {
         struct pool *pool = scraper->pools.items[i];
         if (options_find(config, str_of(pool->name)))
@@ -143,6 +144,7 @@ void scraper_free(struct scraper *scraper)
     family_table_deinit(&scraper->families);
     while (scraper->spare_inflate_count > 0)
         inflate_free(scraper->spare_inflates[--scraper->spare_inflate_count]);
+    failure_logs_deinit(&scraper->failure_logs);
     mem_free(scraper->user_agent);
     schedule_close(scraper);
 }

@@ -15,6 +15,7 @@
 #include "base/compress.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "failure_log.h"
 #include "family.h"
 #include "line_cache.h"
 #include "nhcb.h"
@@ -90,6 +91,7 @@ struct scraper {
     struct http_client *client;
     struct storage *storage;
     char *user_agent;
+    struct failure_logs failure_logs;
     uint64_t hash_seed;       /* Of the line caches. */
     uint64_t offset_seed;     /* Of the schedule: host name and external labels. */
     VEC(struct pool *) pools; /* Sorted by name. */

@@ -191,6 +191,7 @@ void scrape_build(struct arena *arena, struct config_scrape *out, const struct s
         .classic_to_native = v[SCRAPE_convert_classic_histograms_to_nhcb].as.boolean,
         .legacy_names = str_eq(v[SCRAPE_metric_name_validation_scheme].as.text, STR("legacy")),
         .fallback_scrape_protocol = v[SCRAPE_fallback_scrape_protocol].as.text,
+        .failure_log_file = v[SCRAPE_scrape_failure_log_file].as.text,
         .scrape_protocols = v[SCRAPE_scrape_protocols].as.texts,
         .escaping_scheme = v[SCRAPE_metric_name_escaping_scheme].as.text,
         .limits =

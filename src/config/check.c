@@ -266,6 +266,8 @@ static bool scrape_protocols_inherit(struct decoder *decoder, struct value *v,
 {
     struct value *own = &v[SCRAPE_scrape_protocols];
     struct str job = v[SCRAPE_job_name].as.text;
+    if (v[SCRAPE_fallback_scrape_protocol].as.text.len == 0)
+        v[SCRAPE_fallback_scrape_protocol].as.text = g[GLOBAL_fallback_scrape_protocol].as.text;
     struct str fallback = v[SCRAPE_fallback_scrape_protocol].as.text;
     size_t skip = v[SCRAPE_scrape_native_histograms].as.boolean ? 0 : 1;
 

@@ -43,11 +43,6 @@ static const struct row global_rows[] = {
     {GLOBAL_evaluation_interval, "global.evaluation_interval: rules are not evaluated yet"},
     {GLOBAL_rule_query_offset, "global.rule_query_offset: rules are not evaluated yet"},
     {GLOBAL_query_log_file, "global.query_log_file: not active yet"},
-    {GLOBAL_scrape_failure_log_file, "global.scrape_failure_log_file: not active yet"},
-};
-
-static const struct row scrape_rows[] = {
-    {SCRAPE_scrape_failure_log_file, "scrape_failure_log_file: not active yet"},
 };
 
 /* There is no store of secrets, here as in Prometheus' own server. */
@@ -131,7 +126,6 @@ void inactive_collect(struct arena *arena, struct str_list *out, const struct se
     storage_collect(&notes, config->values[CONFIG_storage].as.section);
     for (size_t i = 0; i < scrapes->as.sections.count; i++) {
         const struct section *scrape = scrapes->as.sections.items[i];
-        rows_collect(&notes, scrape, ROWS(scrape_rows));
         http_collect(&notes, &scrape->values[SCRAPE_basic_auth]);
         const struct value *http_sd = &scrape->values[SCRAPE_http_sd_configs];
         for (size_t k = 0; k < http_sd->as.sections.count; k++)

@@ -389,5 +389,47 @@ def test_reload__keeps_unchanged_targets_and_adds_new_ones():
     wait_for("more is stale", lambda: server.instant("more") == [])
 
 
+def read_lines(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def test_scrape_failure_log__has_what_brought_no_answer():
+    """Only requests that failed are in there, not pages that cannot be read; a reload opens the file anew."""
+    folder = harness.new_folder("failures")
+    path, own = os.path.join(folder, "all.log"), os.path.join(folder, "own.log")
+    port = harness.free_port()
+    exporter = Exporter({"/metrics": "m 1\nbad line\n"})
+    text = config(exporter.address, "", f"  scrape_failure_log_file: {path}") + f"""
+  - job_name: gone
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+  - job_name: own
+    scrape_failure_log_file: {own}
+    metrics_path: /missing
+    static_configs: [{{targets: ["{exporter.address}"]}}]
+"""
+    server = Server(text)
+    wait_for("both files have lines", lambda: read_lines(path) and read_lines(own))
+    wait_for("the bad page was read", lambda: server.value("up{job=\"fake\"}") == 0)
+    line = read_lines(path)[0]
+    assert list(line) == ["time", "level", "source", "msg", "job_name", "target"], line
+    url = f"http://127.0.0.1:{port}/metrics"
+    assert (line["level"], line["job_name"], line["target"]) == ("ERROR", "gone", url), line
+    assert line["msg"] == f'Get "{url}": dial tcp 127.0.0.1:{port}: connect: connection refused', line
+    assert {one["job_name"] for one in read_lines(path)} == {"gone"}
+    assert read_lines(own)[0]["msg"] == "server returned HTTP status 404 Not Found"
+    os.rename(path, path + ".1")
+    assert server.post("/-/reload").status == 200
+    wait_for("the new file has lines", lambda: read_lines(path))
+
+
+def test_fallback_protocol__may_stand_in_global():
+    exporter = Exporter({"/metrics": lambda handler: (200, {"Content-Type": "application/json"}, b"m 1\n")})
+    server = Server(config(exporter.address, "", "  fallback_scrape_protocol: PrometheusText0.0.4"))
+    wait_for("m", lambda: server.value("m") == 1)
+
+
 if __name__ == "__main__":
     harness.main(globals())
