@@ -1,17 +1,12 @@
-/* http_direct: requests and their connections.
+/* http_direct: requests over the connections of http_direct_pool.c.
  *
- *   connection:  (resolving) -> connecting -> busy <-> idle -> closing -> freed by its last close
- *   request:     direct_start takes an idle connection, or direct_run dials; then the answer comes
+ *   direct_start takes an idle connection, or direct_run dials one; then the answer comes
  *
- * An idle connection goes on reading, so the server's goodbye ends it at once and a scrape needs no
- * call but one send and one receive: no poll is set up or taken down. All connections read into one
- * buffer; what comes while a request is paused waits in `held`, at most that buffer's size, since
- * reading stops then.
+ * No call is needed but one send and one receive: no poll is set up or taken down. What comes while
+ * a request is paused waits in `held`, at most what one read brings, since reading stops then.
  *
- * The struct of a connection lives until libuv has let go of its handles and of its lookup; a
- * request is let go of before that. A server may close an idle connection just when we use it: a
- * request that fails on a used connection before a byte of its answer is tried once more on a new
- * one. */
+ * A server may close an idle connection just when we use it: a request that fails on a used
+ * connection before a byte of its answer is tried once more on a new one. */
 #include <netdb.h>
 #include <string.h>
 #include <uv.h>
@@ -19,54 +14,16 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "base/vec.h"
 #include "http_answer.h"
-#include "http_direct.h"
+#include "http_direct_pool.h"
 #include "net_text.h"
 
-#define READ_BYTES         ((size_t)64 << 10)
-#define CONNECT_TIMEOUT_MS 30000  /* As Go's default dialer. */
-#define ADDRESS_MIN_MS     2000   /* For each of several addresses, as there. */
-#define IDLE_AGE_MAX_MS    300000 /* As Prometheus' transport. */
+#define CONNECT_TIMEOUT_MS 30000 /* As Go's default dialer. */
+#define ADDRESS_MIN_MS     2000  /* For each of several addresses, as there. */
 #define KEEPALIVE_S        15
 #define ADDRESSES_MAX      8
-#define ODD_MAX            4096
 #define BAD_LINE_SHOWN     256
-
-struct direct_connection {
-    struct list_node node;      /* pool->connections */
-    struct list_node idle_node; /* pool->idle, oldest first */
-    struct direct_pool *pool;
-    struct direct *direct; /* NULL: idle or closing. */
-    uv_tcp_t tcp;
-    uv_timer_t timer; /* The request's deadline. */
-    uv_connect_t dial;
-    uint64_t hash; /* Of authority. */
-    int64_t idle_since_ms;
-    uint32_t slot;  /* In pool->slots while idle. */
-    unsigned holds; /* Handles not closed yet, lookup, dial. */
-    bool connected, writing, closing;
-    size_t authority_len;
-    char authority[];
-};
-
-struct direct_pool {
-    uv_loop_t *loop;
-    struct direct_events events;
-    struct list connections;
-    struct list idle;
-    struct map idle_map; /* Authority to slot. */
-    VEC(struct direct_connection *) slots;
-    VEC(uint32_t) free_slots;
-    unsigned idle_count, idle_max;
-    size_t connection_count; /* Closing ones, too. */
-    bool closing;
-    struct map odd; /* URLs that are curl's, by two halves of their hash. */
-    char read_bytes[READ_BYTES];
-};
 
 struct direct_lookup {
     uv_getaddrinfo_t request;
@@ -102,158 +59,6 @@ struct direct {
 
 static void direct_end(struct direct *direct, enum direct_end end);
 static void direct_dial(struct direct *direct);
-
-/* --- connections --- */
-
-static void pool_free_if_done(struct direct_pool *pool)
-{
-    if (!pool->closing || pool->connection_count > 0)
-        return;
-    map_deinit(&pool->idle_map);
-    map_deinit(&pool->odd);
-    VEC_FREE(&pool->slots);
-    VEC_FREE(&pool->free_slots);
-    mem_free(pool);
-}
-
-static void connection_unhold(struct direct_connection *connection)
-{
-    struct direct_pool *pool = connection->pool;
-
-    ENSURE(connection->holds > 0);
-    if (--connection->holds > 0)
-        return;
-    mem_free(connection);
-    pool->connection_count--;
-    pool_free_if_done(pool);
-}
-
-static void on_tcp_closed(uv_handle_t *handle)
-{
-    connection_unhold(CONTAINER_OF((uv_tcp_t *)(void *)handle, struct direct_connection, tcp));
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    connection_unhold(CONTAINER_OF((uv_timer_t *)(void *)handle, struct direct_connection, timer));
-}
-
-static struct direct_connection *connection_new(struct direct_pool *pool, struct str authority,
-                                                uint64_t hash)
-{
-    struct direct_connection *connection = mem_zalloc(sizeof(*connection) + authority.len);
-
-    connection->pool = pool;
-    connection->hash = hash;
-    connection->authority_len = authority.len;
-    memcpy(connection->authority, authority.ptr, authority.len);
-    ENSURE(uv_tcp_init(pool->loop, &connection->tcp) == 0);
-    ENSURE(uv_timer_init(pool->loop, &connection->timer) == 0);
-    connection->holds = 2;
-    pool->connection_count++;
-    list_push_back(&pool->connections, &connection->node);
-    return connection;
-}
-
-static void connection_leave_idle(struct direct_connection *connection)
-{
-    struct direct_pool *pool = connection->pool;
-
-    if (!list_linked(&connection->idle_node))
-        return;
-    list_remove(&connection->idle_node);
-    pool->idle_count--;
-    (void)map_remove(&pool->idle_map, connection->hash, connection->slot);
-    pool->slots.items[connection->slot] = NULL;
-    VEC_PUSH(&pool->free_slots, connection->slot);
-}
-
-static void connection_close(struct direct_connection *connection)
-{
-    if (connection->closing)
-        return;
-    connection->closing = true;
-    connection->direct = NULL;
-    connection_leave_idle(connection);
-    list_remove(&connection->node);
-    uv_close((uv_handle_t *)&connection->tcp, on_tcp_closed);
-    uv_close((uv_handle_t *)&connection->timer, on_timer_closed);
-}
-
-static bool authority_equal(const void *ctx, const void *key, uint32_t value)
-{
-    const struct direct_pool *pool = ctx;
-    const struct direct_connection *connection = pool->slots.items[value];
-
-    return str_eq(str_from(connection->authority, connection->authority_len),
-                  *(const struct str *)key);
-}
-
-static struct direct_connection *pool_take_idle(struct direct_pool *pool, struct str authority,
-                                                uint64_t hash)
-{
-    uint32_t slot = map_find(&pool->idle_map, hash, &authority, authority_equal, pool);
-
-    if (slot == MAP_NONE)
-        return NULL;
-    struct direct_connection *connection = pool->slots.items[slot];
-    connection_leave_idle(connection);
-    return connection;
-}
-
-static void pool_sweep(struct direct_pool *pool, int64_t now_ms)
-{
-    struct list_node *node;
-
-    while ((node = list_first(&pool->idle)) != NULL) {
-        struct direct_connection *oldest = CONTAINER_OF(node, struct direct_connection, idle_node);
-        if (pool->idle_count <= pool->idle_max && now_ms - oldest->idle_since_ms < IDLE_AGE_MAX_MS)
-            return;
-        connection_close(oldest);
-    }
-}
-
-static void connection_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf);
-
-static void connection_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    struct direct_connection *connection =
-        CONTAINER_OF((uv_tcp_t *)(void *)handle, struct direct_connection, tcp);
-
-    (void)suggested;
-    *buf = uv_buf_init(connection->pool->read_bytes, READ_BYTES);
-}
-
-static bool connection_read(struct direct_connection *connection)
-{
-    int code = uv_read_start((uv_stream_t *)&connection->tcp, connection_alloc, connection_on_read);
-    return code == 0 || code == UV_EALREADY;
-}
-
-/* Its answer is over, all of it read and nothing more: for the next request. */
-static void connection_keep(struct direct_connection *connection)
-{
-    struct direct_pool *pool = connection->pool;
-
-    connection->direct = NULL;
-    uv_timer_stop(&connection->timer);
-    if (pool->closing || !connection_read(connection)) {
-        connection_close(connection);
-        return;
-    }
-    connection->idle_since_ms = clock_mono_ms();
-    if (pool->free_slots.count > 0) {
-        connection->slot = VEC_POP(&pool->free_slots);
-        pool->slots.items[connection->slot] = connection;
-    } else {
-        connection->slot = (uint32_t)pool->slots.count;
-        VEC_PUSH(&pool->slots, connection);
-    }
-    map_insert(&pool->idle_map, connection->hash, connection->slot);
-    list_push_back(&pool->idle, &connection->idle_node);
-    pool->idle_count++;
-    pool_sweep(pool, connection->idle_since_ms);
-}
 
 /* --- ends --- */
 
@@ -297,13 +102,8 @@ static void direct_end(struct direct *direct, enum direct_end end)
     else
         direct_drop_connection(direct);
     direct->connection = NULL;
-    if (end == DIRECT_ASK_CURL && direct->odd) {
-        uint64_t hash = hash64(direct->request.url);
-        uint32_t check = (uint32_t)(hash ^ hash >> 32) & 0x7fffffff;
-        if (pool->odd.used >= ODD_MAX)
-            map_clear(&pool->odd);
-        map_insert(&pool->odd, hash, check);
-    }
+    if (end == DIRECT_ASK_CURL && direct->odd)
+        direct_pool_note_odd(pool, direct->request.url);
     pool->events.on_end(direct->ctx, end);
 }
 
@@ -464,7 +264,7 @@ static void direct_take_end(struct direct *direct)
     direct_fail(direct, direct->head_told ? FETCH_CUT_SHORT : FETCH_OTHER, 0);
 }
 
-static void connection_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
+void connection_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
     struct direct_connection *connection =
         CONTAINER_OF((uv_tcp_t *)(void *)stream, struct direct_connection, tcp);
@@ -721,50 +521,6 @@ static void direct_dial(struct direct *direct)
 
 /* --- from outside --- */
 
-static bool odd_equal(const void *ctx, const void *key, uint32_t value)
-{
-    (void)ctx;
-    return *(const uint32_t *)key == value;
-}
-
-static bool url_is_odd(const struct direct_pool *pool, struct str url)
-{
-    if (pool->odd.used == 0)
-        return false;
-    uint64_t hash = hash64(url);
-    uint32_t check = (uint32_t)(hash ^ hash >> 32) & 0x7fffffff;
-    return map_find(&pool->odd, hash, &check, odd_equal, NULL) != MAP_NONE;
-}
-
-struct direct_pool *direct_pool_new(struct uv_loop_s *loop, const struct direct_events *events)
-{
-    struct direct_pool *pool = mem_alloc(sizeof(*pool));
-
-    memset(pool, 0, offsetof(struct direct_pool, read_bytes));
-    pool->loop = loop;
-    pool->events = *events;
-    list_init(&pool->connections);
-    list_init(&pool->idle);
-    map_init(&pool->idle_map);
-    map_init(&pool->odd);
-    return pool;
-}
-
-void direct_pool_set_idle_max(struct direct_pool *pool, unsigned idle_max)
-{
-    pool->idle_max = idle_max;
-}
-
-void direct_pool_close(struct direct_pool *pool)
-{
-    struct list_node *node;
-
-    pool->closing = true;
-    while ((node = list_first(&pool->connections)) != NULL)
-        connection_close(CONTAINER_OF(node, struct direct_connection, node));
-    pool_free_if_done(pool);
-}
-
 struct direct *direct_new(struct direct_pool *pool, const struct http_fetch_options *options,
                           void *ctx)
 {
@@ -772,7 +528,7 @@ struct direct *direct_new(struct direct_pool *pool, const struct http_fetch_opti
 
     if (!direct_request_build(&request, options))
         return NULL;
-    if (url_is_odd(pool, request.url)) {
+    if (direct_pool_is_odd(pool, request.url)) {
         direct_request_deinit(&request);
         return NULL;
     }
@@ -788,7 +544,7 @@ struct direct *direct_new(struct direct_pool *pool, const struct http_fetch_opti
     direct->follow_redirects = options->follow_redirects;
     direct->insecure_skip_verify = options->insecure_skip_verify;
     direct->http1_only = options->http1_only;
-    buf_init(&direct->held, READ_BYTES);
+    buf_init(&direct->held, DIRECT_READ_BYTES);
     http_answer_init(&direct->answer);
     direct->answer.on_head = on_head;
     direct->answer.on_body = on_body;
@@ -826,7 +582,7 @@ void direct_run(struct direct *direct)
     direct->paused = false;
     if (direct->held.len > 0) {
         struct buf held = direct->held;
-        buf_init(&direct->held, READ_BYTES);
+        buf_init(&direct->held, DIRECT_READ_BYTES);
         direct->refused = !direct->pool->events.on_bytes(direct->ctx, buf_str(&held));
         buf_deinit(&held);
         if (direct->refused) {
