@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/job.h"
 #include "base/str.h"
 #include "model/batch.h"
@@ -110,6 +111,11 @@ void storage_group_close(struct storage_group *group); /* Its series live on unt
 series_ref storage_series(struct storage *storage, struct storage_group *group, const struct label *labels,
                           size_t label_count, uint64_t labels_hash, struct err *err);
 void storage_series_release(struct storage *storage, series_ref ref);
+/* The way past the labels, for a writer that can hash what it was sent as a label set: the key, with a seed that nobody
+ * can guess, stands for the labels of a series that storage_series gave. It is remembered as long as there is room. */
+void storage_series_know(struct storage *storage, struct hash128 key, series_ref ref);
+/* That series, or SERIES_REF_NONE when storage_series must be asked. Not pinned: for an append in the same turn. */
+series_ref storage_series_known(struct storage *storage, struct hash128 key);
 /* The label set of a pinned series, as a new reference: the caller unrefs. */
 struct labels *storage_series_labels(struct storage *storage, series_ref ref);
 
@@ -123,7 +129,8 @@ struct append_result {
     size_t bad_index; /* First sample that was refused; valid when one was. */
 };
 
-/* Takes the batch: each sample's outcome is filled in. False only when nothing could be stored: all_or_nothing with a
+/* Takes the batch (group NULL: each series goes to the group that storage_series was asked with last, while it had no
+ * samples in memory): each sample's outcome is filled in. False only when nothing could be stored: all_or_nothing with a
  * bad sample (ERR_BAD_DATA, the text of that sample's outcome as Prometheus gives it: `out of order sample`,
  * `duplicate sample for timestamp %d; overrides not allowed: existing %g, new value %g`, `out of bounds`), or no room
  * for the log (ERR_NO_SPACE). All refs must be pinned. */

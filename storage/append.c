@@ -152,15 +152,39 @@ static void outcome_text(const struct batch_sample *sample, double existing,
     UNREACHABLE();
 }
 
+/* Whether a series has several samples in the batch. */
+static bool refs_repeat(struct storage *storage, const struct batch *batch)
+{
+    size_t words = segments_count(&storage->series) / 64 + 1, marked = 0;
+    if (storage->seen.count < words) {
+        VEC_RESERVE(&storage->seen, words - storage->seen.count);
+        memset(storage->seen.items + storage->seen.count, 0,
+               (storage->seen.capacity - storage->seen.count) * sizeof(uint64_t));
+        storage->seen.count = storage->seen.capacity;
+    }
+    uint64_t *seen = storage->seen.items;
+    for (; marked < batch->samples.count; marked++) {
+        series_ref ref = batch->samples.items[marked].ref;
+        if (seen[ref / 64] >> ref % 64 & 1)
+            break;
+        seen[ref / 64] |= UINT64_C(1) << ref % 64;
+    }
+    for (size_t i = 0; i < marked; i++)
+        seen[batch->samples.items[i].ref / 64] = 0;
+    return marked < batch->samples.count;
+}
+
 /* Outcomes as they will be, in the order of the batch; nothing is stored yet. False at the first bad one when all
  * must be good. */
 static bool check_all(struct storage *storage, struct batch *batch, bool all_or_nothing,
                       const struct bounds *bounds, struct append_result *result, struct err *err)
 {
+    bool repeat = refs_repeat(storage, batch);
     map_clear(&storage->scratch);
     for (size_t i = 0; i < batch->samples.count; i++) {
         struct batch_sample *sample = &batch->samples.items[i];
-        struct last_sample last = last_in_batch(storage, batch, sample->ref);
+        struct last_sample last = repeat ? last_in_batch(storage, batch, sample->ref)
+                                         : last_in_head(head_series(storage, sample->ref));
         sample->outcome = (uint8_t)decide(bounds, &last, sample->time_ms, identity_bits(sample));
         if (!outcome_is_good(sample->outcome)) {
             if (!all_or_nothing)
@@ -171,7 +195,7 @@ static bool check_all(struct storage *storage, struct batch *batch, bool all_or_
             outcome_text(sample, sample_from_bits(last.bits), bounds, err);
             return false;
         }
-        if (sample->outcome != SAMPLE_STORED)
+        if (sample->outcome != SAMPLE_STORED || !repeat)
             continue;
         uint32_t before = map_find(&storage->scratch, hash64_mix(sample->ref, 4), &sample->ref,
                                    scratch_equal, batch);
@@ -233,14 +257,15 @@ void head_drop_slot(struct storage *storage, series_ref ref, const struct slot *
     series_note_live(storage, ref, was_live);
 }
 
-/* The group whose slot the sample goes to: that of the series' runs in memory; the batch's when it has none. */
+/* The group whose slot the sample goes to: that of the series' runs in memory; the batch's, if it is of one, when there are
+ * none. */
 static struct storage_group *sample_group(struct storage *storage, struct series *series,
                                           struct storage_group *batch_group)
 {
-    if (!atomic_load_explicit(&series->newest, memory_order_relaxed))
+    if (batch_group && !atomic_load_explicit(&series->newest, memory_order_relaxed))
         series->group = batch_group->index;
     struct storage_group *group = storage->groups.items[series->group];
-    ENSURE_SLOW(group != NULL);
+    ENSURE(group != NULL);
     return group;
 }
 

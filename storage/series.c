@@ -237,6 +237,7 @@ void series_sweep(struct storage *storage, const series_ref *refs, size_t count)
         bool removed = map_remove(&storage->by_labels, series_hash(storage, series), refs[i]);
         ENSURE(removed);
     }
+    series_cache_sweep(&storage->known, is_gone, storage);
     index_sweep(storage->index, is_gone, storage);
     storage->series_used -= count;
     storage->stats.series_removed += count;
@@ -251,6 +252,7 @@ void series_free_all(struct storage *storage)
     VEC_FREE(&storage->dead);
     map_deinit(&storage->by_id);
     map_deinit(&storage->by_labels);
+    series_cache_deinit(&storage->known);
     segments_deinit(&storage->series);
     segments_deinit(&storage->pair_units);
 }
@@ -300,6 +302,13 @@ static bool check_new_series(struct storage *storage, const struct label *labels
     return budget_take(storage, labels, count, err);
 }
 
+/* Whether the next sample's group is settled: there are samples in memory, and their group is open. */
+static bool series_has_group(const struct storage *storage, const struct series *series)
+{
+    return atomic_load_explicit(&series->newest, memory_order_relaxed) &&
+           storage->groups.items[series->group];
+}
+
 series_ref storage_series(struct storage *storage, struct storage_group *group,
                           const struct label *labels, size_t label_count, uint64_t labels_hash,
                           struct err *err)
@@ -318,12 +327,26 @@ series_ref storage_series(struct storage *storage, struct storage_group *group,
         storage->stats.series_created++;
     }
     struct series *series = head_series(storage, ref);
-    if (!atomic_load_explicit(&series->newest, memory_order_relaxed))
+    if (!series_has_group(storage, series))
         series->group = group->index;
     bool was_live = series_is_live(series);
     series->pins++;
     series_note_live(storage, ref, was_live);
     return ref;
+}
+
+void storage_series_know(struct storage *storage, struct hash128 key, series_ref ref)
+{
+    series_cache_put(&storage->known, key, ref, storage->series_used);
+}
+
+series_ref storage_series_known(struct storage *storage, struct hash128 key)
+{
+    series_ref ref = series_cache_find(&storage->known, key);
+    if (ref == SERIES_CACHE_NONE)
+        return SERIES_REF_NONE;
+    const struct series *series = head_series(storage, ref);
+    return series_has_group(storage, series) ? ref : SERIES_REF_NONE;
 }
 
 void storage_series_release(struct storage *storage, series_ref ref)

@@ -143,6 +143,7 @@ void storage_close(struct storage *storage)
     index_free(storage->index);
     exemplar_ring_free(storage->exemplars);
     map_deinit(&storage->scratch);
+    VEC_FREE(&storage->seen);
     VEC_FREE(&storage->order);
     budget_deinit(&storage->budget);
     VEC_FREE(&storage->touched_groups);

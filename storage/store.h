@@ -31,6 +31,7 @@
 #include "open_histograms.h"
 #include "residency.h"
 #include "segments.h"
+#include "series_cache.h"
 #include "series_labels.h"
 #include "slot.h"
 #include "snapshot.h"
@@ -220,6 +221,7 @@ struct storage {
     uint64_t series_used;         /* Places taken in `series`. */
     _Atomic uint64_t series_made; /* So many were ever put there. */
     struct map by_labels;         /* labels hash -> ref */
+    struct series_cache known;    /* storage_series_know */
     struct map by_id;             /* id -> ref, while the store is opened: later nobody asks. */
     bool opening, stopping;
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
@@ -247,6 +249,7 @@ struct storage {
     int64_t retention_checked_mono_ms;
     int64_t watched_mono_ms;
     struct map scratch;  /* ref -> its last sample in the batch */
+    VEC(uint64_t) seen;  /* A bit for each ref, all clear between batches. */
     VEC(uint32_t) order; /* Samples of a batch with several times, by time. */
     VEC(uint32_t) touched_groups;
     struct open_histograms histograms;

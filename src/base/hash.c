@@ -26,6 +26,12 @@ uint64_t hash_xxh64(struct str bytes)
     return XXH64(bytes.ptr, bytes.len, 0);
 }
 
+struct hash128 hash128_seed(struct str bytes, uint64_t seed)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.ptr, bytes.len, seed);
+    return (struct hash128){.low = hash.low64, .high = hash.high64};
+}
+
 /* The finalizer of splitmix64: each input bit moves each output bit. */
 static uint64_t bits_spread(uint64_t x)
 {

@@ -338,6 +338,51 @@ static void test_storage__stays_small_under_churn(void **state)
     store_teardown(&f);
 }
 
+static struct hash128 key_of(int number)
+{
+    return hash128_seed(str_from((const char *)&number, sizeof(number)), 1);
+}
+
+/* A ref is used again for another series: the bytes of the one before must not lead there. */
+static void test_storage_series_known__forgets_what_left_memory(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    struct storage_stats stats;
+    series_ref refs[1000];
+    store_setup(&f);
+    store_close(&f);
+    f.options.spill_min = 100;
+    store_open(&f);
+    for (int round = 0; round < 6; round++) {
+        struct batch batch = {0};
+        for (int i = 0; i < 1000; i++) {
+            int number = round * 1000 + i;
+            assert_int_equal(storage_series_known(f.storage, key_of(number)), SERIES_REF_NONE);
+            refs[i] = store_series(&f, "x", number);
+            storage_series_know(f.storage, key_of(number), refs[i]);
+            assert_int_equal(storage_series_known(f.storage, key_of(number)), SERIES_REF_NONE);
+            batch_add(&batch, refs[i], T0 + round * (HOUR / 2), i);
+        }
+        append(&f, &batch, 1000);
+        size_t known = 0;
+        for (int i = 0; i < 1000; i++) {
+            series_ref ref = storage_series_known(f.storage, key_of(round * 1000 + i));
+            assert_true(ref == refs[i] || ref == SERIES_REF_NONE);
+            known += ref == refs[i];
+            storage_series_release(f.storage, refs[i]);
+        }
+        assert_true(known > 0);
+        for (int k = 0; k < 3; k++)
+            store_tick(&f, (int64_t)(round + 1) * HOUR + k * 2000);
+        for (int number = 0; number < round * 1000; number++)
+            assert_int_equal(storage_series_known(f.storage, key_of(number)), SERIES_REF_NONE);
+    }
+    storage_get_stats(f.storage, &stats);
+    assert_true(stats.series_removed >= 3000);
+    store_teardown(&f);
+}
+
 static void put_file(const struct store_fixture *f, const char *name, const char *bytes)
 {
     char path[256];
@@ -422,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         /* First: what the others leave to the allocator is not counted. */
         cmocka_unit_test(test_storage__stays_small_under_churn),
+        cmocka_unit_test(test_storage_series_known__forgets_what_left_memory),
         cmocka_unit_test(test_append__takes_more_columns_than_a_slot_has),
         cmocka_unit_test(test_append__takes_more_rows_than_a_column_has),
         cmocka_unit_test(test_append__takes_times_far_apart),
