@@ -10,6 +10,8 @@
  * Fields that are not named here are skipped whatever they hold. */
 #include "proto.h"
 
+#include <string.h>
+
 static bool count_sample(struct proto_write *write, struct err *err)
 {
     return ++write->sample_count <= PROTO_SAMPLES_MAX ||
@@ -90,19 +92,110 @@ static bool read_series_field(struct proto_write *write, struct reader *in, stru
     UNREACHABLE();
 }
 
-static bool read_series(struct proto_write *write, struct reader in, struct err *err)
+/* The labels that a series begins with, as senders write them: the bytes from the first tag to the
+ * last text. Lengths of two bytes and more are seldom; then it ends before them. */
+static struct str leading_labels(const struct reader *in)
+{
+    const uint8_t *at = in->at;
+
+    while (in->end - at > 2 && at[0] == (1 << 3 | WIRE_BYTES)) {
+        size_t len = at[1], head = 2;
+        if (len > 127) {
+            len = (len & 127) | (size_t)at[2] << 7;
+            head = 3;
+        }
+        if ((head == 3 && at[2] > 127) || len > (size_t)(in->end - at) - head)
+            break;
+        at += head + len;
+    }
+    return str_from((const char *)in->at, (size_t)(at - in->at));
+}
+
+static void series_clear(struct proto_write *write)
 {
     VEC_CLEAR(&write->labels);
     VEC_CLEAR(&write->samples);
     VEC_CLEAR(&write->histograms);
     VEC_CLEAR(&write->exemplars);
     VEC_CLEAR(&write->exemplar_labels);
-    write->wrong_labels = STR_EMPTY;
-    while (reader_left(&in) > 0) {
+    write->wrong_labels = write->label_bytes = STR_EMPTY;
+    write->is_known = false;
+}
+
+/* A sample as senders write it: value, then time, zeroes left out. False: it is read the long way. */
+static bool take_sample(struct proto_write *write, struct reader *in)
+{
+    struct sample sample = {0};
+    const uint8_t *at = in->at;
+
+    if (in->end - at < 2 || at[0] != (2 << 3 | WIRE_BYTES) || at[1] > in->end - at - 2 ||
+        write->sample_count >= PROTO_SAMPLES_MAX)
+        return false;
+    const uint8_t *end = at + 2 + at[1];
+    at += 2;
+    if (end - at >= 9 && at[0] == (1 << 3 | WIRE_FIXED64)) {
+        memcpy(&sample.value, at + 1, sizeof(sample.value));
+        at += 9;
+    }
+    if (at < end && *at == (2 << 3 | WIRE_VARINT)) {
+        uint64_t time = 0;
+        unsigned shift = 0;
+        do {
+            if (++at == end || shift > 56)
+                return false;
+            time |= (uint64_t)(*at & 127) << shift;
+            shift += 7;
+        } while (*at > 127);
+        sample.time_ms = (int64_t)time;
+        at++;
+    }
+    if (at != end)
+        return false;
+    write->sample_count++;
+    VEC_PUSH(&write->samples, sample);
+    in->at = end;
+    return true;
+}
+
+static bool read_fields(struct proto_write *write, struct reader *in, struct err *err)
+{
+    while (reader_left(in) > 0) {
         struct wire_field field;
-        if (!wire_next(&in, &field, err) || !read_series_field(write, &in, field, err))
+        if (take_sample(write, in))
+            continue;
+        if (!wire_next(in, &field, err) || !read_series_field(write, in, field, err))
             return false;
     }
+    return true;
+}
+
+static bool read_series(struct proto_write *write, struct reader in, struct err *err)
+{
+    struct reader whole = in;
+    size_t sample_count = write->sample_count;
+
+    series_clear(write);
+    if (!write->known || write->is_v2)
+        return read_fields(write, &in, err);
+    struct str label_bytes = leading_labels(&in);
+    struct reader labels = reader_over(label_bytes);
+    bool known = label_bytes.len > 0 && write->known(write->known_ctx, label_bytes);
+    if (!known && !read_fields(write, &labels, err))
+        return false;
+    size_t label_count = write->labels.count;
+    in.at += label_bytes.len;
+    if (!read_fields(write, &in, err))
+        return false;
+    if (write->labels.count != label_count) {
+        /* More labels after other fields: the bytes do not tell which series it is. */
+        if (!known)
+            return true;
+        write->sample_count = sample_count;
+        series_clear(write);
+        return read_fields(write, &whole, err);
+    }
+    write->is_known = known;
+    write->label_bytes = label_bytes;
     return true;
 }
 

@@ -39,9 +39,14 @@ struct proto_exemplar {
     size_t first_label, label_count; /* In exemplar_labels. */
 };
 
+/* Whether the bytes of a series' labels as they stand, one field after the other, are known: then nobody looks inside. */
+typedef bool (*proto_known_fn)(void *ctx, struct str label_bytes);
+
 struct proto_write {
     struct reader in;
     bool is_v2;
+    proto_known_fn known; /* Version 1; NULL: none are. Set after proto_write_init. */
+    void *known_ctx;
     VEC(struct str) symbols;
     size_t sample_count;   /* So far, for the maximum. */
     size_t metadata_count; /* So far. */
@@ -49,6 +54,8 @@ struct proto_write {
     struct histogram_parts parts;
     VEC(struct label)
     labels; /* As sent: any order, empty and repeated ones too. Texts borrowed from the bytes. */
+    struct str label_bytes;  /* Version 1: what `known` was asked; empty when labels stand apart. */
+    bool is_known;           /* Then `labels` is empty. */
     struct str wrong_labels; /* Version 2: references that lead nowhere. Else empty. */
     VEC(struct sample) samples;
     VEC(struct proto_histogram) histograms;

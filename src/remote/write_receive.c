@@ -13,17 +13,21 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/compress.h"
 #include "base/hash.h"
 #include "base/log.h"
 
-#define GROUPS_MAX        16384
-#define DECODED_BYTES_MAX (32u << 20)
-#define GROUP_KEY_SALT    UINT64_C(0x72656d6f74652077) /* Apart from the keys of scrape targets. */
-#define MEDIA_TYPE        "application/x-protobuf"
-#define MESSAGE_V1        "prometheus.WriteRequest"
-#define MESSAGE_V2        "io.prometheus.write.v2.Request"
+#define GROUPS_MAX         16384
+#define DECODED_BYTES_MAX  (32u << 20)
+#define DECODED_BYTES_KEPT (1u << 20)
+#define GROUP_KEY_SALT     UINT64_C(0x72656d6f74652077) /* Apart from the keys of scrape targets. */
+#define MEDIA_TYPE         "application/x-protobuf"
+#define MESSAGE_V1         "prometheus.WriteRequest"
+#define MESSAGE_V2         "io.prometheus.write.v2.Request"
 
 struct write_group {
     struct list_node node; /* In `recent`: the last used first. */
@@ -257,21 +261,22 @@ void write_receive(struct write_receiver *receiver, const struct write_headers *
 {
     struct write_request request;
     struct err err = {0};
-    struct buf decoded;
+    struct buf *decoded = &receiver->decoded;
     bool is_v2 = false;
 
     receiver->stats.requests++;
-    buf_init(&decoded, DECODED_BYTES_MAX);
     bool ok = check_headers(headers, &is_v2, &err);
-    if (ok && !snappy_decode(body, &decoded, &err)) {
+    if (ok && !snappy_decode(body, decoded, &err)) {
         err.code = ERR_BAD_DATA; /* Whatever is wrong with it, it is the sender's doing. */
         ok = false;
     }
     write_request_init(&request, receiver, is_v2, now_ms);
-    ok = ok && write_request_append(&request, buf_str(&decoded), &err);
+    ok = ok && write_request_append(&request, buf_str(decoded), &err);
     write_request_release(&request);
     groups_trim(receiver);
-    buf_deinit(&decoded);
+    buf_clear(decoded);
+    if (decoded->capacity > DECODED_BYTES_KEPT)
+        buf_deinit(decoded);
     add_counted(&receiver->stats, &request.counted);
     if (ok)
         write_finish(receiver, &request, done, ctx);
@@ -293,6 +298,9 @@ struct write_receiver *write_receiver_open(struct storage *storage)
     map_init(&receiver->group_of_key);
     list_init(&receiver->recent);
     list_init(&receiver->pending);
+    buf_init(&receiver->decoded, DECODED_BYTES_MAX);
+    if (getrandom(&receiver->seed, sizeof(receiver->seed), 0) != (ssize_t)sizeof(receiver->seed))
+        receiver->seed = hash64_mix((uint64_t)clock_mono_ns(), (uint64_t)getpid());
     return receiver;
 }
 
@@ -310,5 +318,6 @@ void write_receiver_close(struct write_receiver *receiver)
     VEC_FREE(&receiver->groups);
     VEC_FREE(&receiver->groups_free);
     map_deinit(&receiver->group_of_key);
+    buf_deinit(&receiver->decoded);
     mem_free(receiver);
 }

@@ -3,6 +3,7 @@
  * fail a request. */
 #include "write_request.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,15 @@ void write_request_init(struct write_request *request, struct write_receiver *re
 {
     *request = (struct write_request){.receiver = receiver, .is_v2 = is_v2, .now_ms = now_ms};
     buf_init(&request->errors, ERRORS_BYTES_MAX);
+}
+
+static bool series_is_known(void *ctx, struct str label_bytes)
+{
+    struct write_request *request = ctx;
+
+    request->key = hash128_seed(label_bytes, request->receiver->seed);
+    request->known = storage_series_known(request->receiver->storage, request->key);
+    return request->known != SERIES_REF_NONE;
 }
 
 /* --- labels --- */
@@ -83,7 +93,7 @@ static struct str label_value(const struct label *labels, size_t count, struct s
     return STR_EMPTY;
 }
 
-/* --- what version 2 tells --- */
+/* --- what was refused --- */
 
 /* "<what><labels><after>" as one more line. */
 static void refuse(struct write_request *request, const char *what, const struct labels *labels,
@@ -225,11 +235,52 @@ static void add_exemplars(struct write_request *request, series_ref ref)
     }
 }
 
-static bool add_series(struct write_request *request, struct err *err)
+static bool add_of_series(struct write_request *request, series_ref ref, struct err *err)
+{
+    if (!add_samples(request, ref, err))
+        return false;
+    if (request->proto.exemplars.count > 0)
+        add_exemplars(request, ref);
+    return true;
+}
+
+/* The series of the labels, pinned until the append is done. SERIES_REF_NONE: it was refused, and the rest goes on, or
+ * (err set) the request fails. */
+static series_ref series_of_labels(struct write_request *request, struct err *err)
 {
     struct proto_write *proto = &request->proto;
     struct label *labels = proto->labels.items;
+    struct err why = {0};
+    size_t count = proto->labels.count = drop_empty(labels, proto->labels.count);
+    struct storage_group *group =
+        write_group_of(request->receiver, label_value(labels, count, LABEL_JOB),
+                       label_value(labels, count, LABEL_INSTANCE));
+    series_ref ref = storage_series(request->receiver->storage, group, labels, count,
+                                    labels_hash(labels, count), &why);
 
+    if (ref != SERIES_REF_NONE) {
+        VEC_PUSH(&request->pins, ref);
+        if (proto->label_bytes.len > 0)
+            storage_series_know(request->receiver->storage, request->key, ref);
+        return ref;
+    }
+    if (why.code != ERR_LIMIT && !(request->is_v2 && why.code == ERR_BAD_DATA)) {
+        *err = why;
+        return SERIES_REF_NONE;
+    }
+    request->refused += why.code == ERR_LIMIT;
+    if (why.code != ERR_LIMIT || request->refused == 1)
+        refuse_series(request, "", ": ", str_of(why.text));
+    return SERIES_REF_NONE;
+}
+
+static bool add_series(struct write_request *request, struct err *err)
+{
+    struct proto_write *proto = &request->proto;
+    series_ref ref = request->known;
+
+    if (proto->is_known)
+        return add_of_series(request, ref, err);
     if (!labels_check(request, err))
         return err->code == ERR_NONE;
     bool empty = proto->samples.count + proto->histograms.count == 0;
@@ -239,21 +290,10 @@ static bool add_series(struct write_request *request, struct err *err)
                       STR_EMPTY);
     if (empty && (request->is_v2 || proto->exemplars.count == 0))
         return true;
-    size_t count = proto->labels.count = drop_empty(labels, proto->labels.count);
-    struct storage_group *group =
-        write_group_of(request->receiver, label_value(labels, count, LABEL_JOB),
-                       label_value(labels, count, LABEL_INSTANCE));
-    if (!request->group)
-        request->group = group;
-    series_ref ref = storage_series(request->receiver->storage, group, labels, count,
-                                    labels_hash(labels, count), err);
+    ref = series_of_labels(request, err);
     if (ref == SERIES_REF_NONE)
-        return false;
-    VEC_PUSH(&request->pins, ref);
-    if (!add_samples(request, ref, err))
-        return false;
-    add_exemplars(request, ref);
-    return true;
+        return err->code == ERR_NONE;
+    return add_of_series(request, ref, err);
 }
 
 /* --- the whole --- */
@@ -336,6 +376,8 @@ static bool read_all(struct write_request *request, struct str bytes, struct err
         return false;
     if (!request->is_v2)
         proto_write_init(&request->proto, bytes);
+    request->proto.known = series_is_known;
+    request->proto.known_ctx = request;
     while (proto_write_next(&request->proto, err)) {
         if (!add_series(request, err))
             return false;
@@ -350,9 +392,11 @@ bool write_request_append(struct write_request *request, struct str bytes, struc
 
     if (!read_all(request, bytes, err))
         return false;
+    if (request->refused > 1 && !request->errors.overflow)
+        buf_addf(&request->errors, "\nand %" PRIu64 " more new series", request->refused - 1);
     if (request->batch.samples.count > 0) {
-        if (!storage_append(request->receiver->storage, request->group, &request->batch, &options,
-                            &result, err))
+        if (!storage_append(request->receiver->storage, NULL, &request->batch, &options, &result,
+                            err))
             return false;
         count_outcomes(request);
     }

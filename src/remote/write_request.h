@@ -20,6 +20,8 @@ struct write_receiver {
     struct list recent; /* struct write_group: the last used first. */
     size_t group_count;
     struct list pending; /* struct write_pending */
+    struct buf decoded;  /* Empty between requests, with its memory if that is little. */
+    uint64_t seed;       /* Of the hash of label bytes. */
     struct write_stats stats;
 };
 
@@ -42,9 +44,11 @@ struct write_request {
     VEC(series_ref) pins;
     VEC(struct write_exemplar) exemplars;
     VEC(struct label) exemplar_labels; /* Texts borrowed from the bytes. */
-    struct storage_group *group;       /* Of the first series: the record's home. */
+    struct hash128 key;                /* Of the label bytes of the series in work. */
+    series_ref known;                  /* Its series, or SERIES_REF_NONE. */
     int64_t now_ms;
-    struct buf errors; /* Version 2: what was refused, a line each. */
+    struct buf errors; /* What was refused, a line each: version 2; new series beyond a limit. */
+    uint64_t refused;  /* So many series are beyond a limit. */
     struct write_written written;
     struct write_stats counted; /* Added to the receiver's. */
 };

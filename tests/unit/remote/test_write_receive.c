@@ -35,6 +35,10 @@ static struct fake {
     bool all_or_nothing;
     struct storage_group *append_group;
     struct err append_err, series_err;
+    struct str refuse;       /* Series with this text in their labels get series_err. Empty: all. */
+    struct hash128 keys[16]; /* Of known series. */
+    series_ref known[16];
+    size_t known_count, known_hits;
     uint8_t outcomes[4]; /* Of the first samples. */
     struct buf histograms, exemplars;
     enum exemplar_outcome exemplar_outcome;
@@ -66,18 +70,39 @@ series_ref storage_series(struct storage *storage, struct storage_group *group,
     (void)storage;
     assert_non_null(group);
     assert_true(hash == labels_hash(labels, label_count));
-    if (fake.series_err.code != ERR_NONE) {
-        *err = fake.series_err;
-        return SERIES_REF_NONE;
-    }
     assert_true(fake.series_count < 16);
     struct buf *text = &fake.labels[fake.series_count];
     buf_init(text, 1 << 16);
     struct labels *built = labels_new(labels, label_count);
     labels_print(text, built);
     labels_unref(built);
+    if (fake.series_err.code != ERR_NONE &&
+        (!fake.refuse.ptr || str_find(buf_str(text), fake.refuse) < text->len)) {
+        *err = fake.series_err;
+        buf_deinit(text);
+        return SERIES_REF_NONE;
+    }
     fake.pins++;
     return (series_ref)fake.series_count++;
+}
+
+void storage_series_know(struct storage *storage, struct hash128 key, series_ref ref)
+{
+    (void)storage;
+    fake.keys[fake.known_count] = key;
+    fake.known[fake.known_count++] = ref;
+}
+
+series_ref storage_series_known(struct storage *storage, struct hash128 key)
+{
+    (void)storage;
+    for (size_t i = 0; i < fake.known_count; i++) {
+        if (fake.keys[i].low == key.low && fake.keys[i].high == key.high) {
+            fake.known_hits++;
+            return fake.known[i];
+        }
+    }
+    return SERIES_REF_NONE;
 }
 
 void storage_series_release(struct storage *storage, series_ref ref)
@@ -93,7 +118,7 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
 {
     (void)storage;
     (void)result;
-    assert_true(fake.pins > 0);
+    assert_true(fake.pins + (int)fake.known_hits > 0);
     fake.append_calls++;
     fake.append_group = group;
     fake.all_or_nothing = options->all_or_nothing;
@@ -124,7 +149,7 @@ enum exemplar_outcome storage_exemplar_add(struct storage *storage, series_ref r
                                            const struct exemplar *exemplar)
 {
     (void)storage;
-    assert_true(ref < fake.series_count && fake.pins > 0);
+    assert_true(ref < fake.series_count && fake.pins + (int)fake.known_hits > 0);
     struct labels *labels = labels_new(exemplar->labels, exemplar->label_count);
     labels_print(&fake.exemplars, labels);
     labels_unref(labels);
@@ -444,7 +469,7 @@ static void test_write_receive__appends_several_groups_as_one_batch(void **state
     assert_int_equal(fake.append_calls, 1);
     assert_int_equal(fake.appended_count, 3);
     assert_int_equal(fake.group_count, 2);
-    assert_ptr_equal(fake.append_group, &fake.groups[0]);
+    assert_null(fake.append_group);
     assert_true(fake.groups[0].key != fake.groups[1].key);
 
     receive(USUAL); /* The groups are open still. */
@@ -514,11 +539,125 @@ static void test_write_receive__passes_on_the_texts_of_storage(void **state)
     assert_int_equal(answer.status, 500);
     assert_string_equal(answer.text, "the log is full");
 
-    err_set(&fake.series_err, ERR_LIMIT, "too many series");
+    fake.known_count = 0;
+    err_set(&fake.series_err, ERR_NO_SPACE, "the log cannot be written");
     receive(USUAL);
     assert_int_equal(answer.status, 500);
-    assert_string_equal(answer.text, "too many series");
+    assert_string_equal(answer.text, "the log cannot be written");
     assert_int_equal(stats_now().requests_failed, 3);
+}
+
+/* Old series must go on while new ones are refused, and the sender must not come again with them. */
+static void test_write_receive__stores_the_rest_when_new_series_are_refused(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "new"), LABEL("job", "x"));
+    ADD_SERIES(&request, 1, 2, LABEL("__name__", "old"));
+    ADD_SERIES(&request, 1, 3, LABEL("__name__", "new"), LABEL("job", "y"));
+    ADD_SERIES(&request, 1, 4, LABEL("__name__", "new"), LABEL("job", "z"));
+    err_set(&fake.series_err, ERR_LIMIT, "series limit of 1 is reached");
+    fake.refuse = STR("new");
+    receive(USUAL);
+    assert_int_equal(fake.appended_count, 1);
+    assert_true(fake.appended[0].value == 2);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "{__name__=\"new\", job=\"x\"}: series limit of 1 is reached\n"
+                                     "and 2 more new series");
+    assert_int_equal(stats_now().samples, 1);
+    assert_int_equal(stats_now().requests_failed, 1);
+}
+
+static void test_write_receive__answers_at_once_when_all_series_are_refused(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "new"));
+    err_set(&fake.series_err, ERR_LIMIT, "no more");
+    receive(USUAL);
+    assert_int_equal(fake.append_calls, 0);
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "{__name__=\"new\"}: no more");
+}
+
+/* What version 2 has stored is told beside the refusal; a series that is itself wrong fails alone. */
+static void test_write_receive__version_2_tells_what_was_stored_beside_refusals(void **state)
+{
+    (void)state;
+    proto_text_encode(&request,
+                      STR("{ 5 { 1 pu 1 2 ; 2 { 1 d 1 2 u 5 } } "
+                          "5 { 1 pu 1 2 3 4 ; 2 { 1 d 1 2 u 5 } } " V2_SYMBOLS "}"),
+                      true);
+    err_set(&fake.series_err, ERR_LIMIT, "no more");
+    fake.refuse = STR("job");
+    receive(VERSION_2);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "{__name__=\"up\", job=\"j\"}: no more");
+    assert_int_equal(answer.written.samples, 1);
+
+    err_set(&fake.series_err, ERR_BAD_DATA, "too long");
+    receive(VERSION_2);
+    commit((struct err){0});
+    assert_int_equal(answer.status, 400);
+    assert_string_equal(answer.text, "{__name__=\"up\", job=\"j\"}: too long");
+    assert_int_equal(answer.written.samples, 1);
+}
+
+/* The second time the bytes are enough: same series, same samples, exemplars too. */
+static void test_write_receive__knows_series_by_their_bytes(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "a"), LABEL("job", "x"));
+    ADD_SERIES(&request, 1, 2, LABEL("__name__", "b"), LABEL("job", "x"));
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(fake.known_count, 2);
+    assert_int_equal(fake.known_hits, 0);
+    buf_clear(&request);
+    ADD_SERIES(&request, 2, 0, LABEL("__name__", "b"), LABEL("job", "x"));
+    ADD_SERIES(&request, 0, 4, LABEL("__name__", "a"), LABEL("job", "x"));
+    ADD_SERIES(&request, 2, 5, LABEL("__name__", "c"), LABEL("job", "x"));
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(fake.known_hits, 2);
+    assert_int_equal(fake.series_count, 3);
+    assert_int_equal(fake.appended_count, 5);
+    assert_int_equal(fake.appended[2].ref, 1);
+    assert_int_equal(fake.appended[2].time_ms, 2);
+    assert_true(fake.appended[2].value == 0);
+    assert_int_equal(fake.appended[3].ref, 0);
+    assert_int_equal(fake.appended[3].time_ms, 0);
+    assert_int_equal(fake.appended[4].ref, 2);
+}
+
+/* Labels behind the samples are labels too: the bytes before them are another series' name. */
+static void test_write_receive__looks_at_labels_that_stand_apart(void **state)
+{
+    (void)state;
+    ADD_SERIES(&request, 1, 1, LABEL("__name__", "a"));
+    receive(USUAL);
+    commit((struct err){0});
+    for (int i = 0; i < 2; i++) {
+        buf_clear(&request);
+        proto_text_encode(&request,
+                          STR("{ 1 { 1 { 1 \"__name__\" 2 \"a\" } 2 { 1 d 1 2 u 2 } "
+                              "1 { 1 \"job\" 2 \"late\" } } }"),
+                          true);
+        receive(USUAL);
+        commit((struct err){0});
+        assert_int_equal(fake.known_count, 1);
+        expect_text(&fake.labels[1 + i], "{__name__=\"a\", job=\"late\"}");
+        assert_int_equal(fake.appended[1 + i].ref, 1 + i);
+    }
+    assert_int_equal(fake.appended_count, 3);
+    buf_clear(&request);
+    proto_text_encode(&request,
+                      STR("{ 1 { 1 { 1 \"__name__\" 2 \"b\" } 2 { 1 d 1 2 u 2 } "
+                          "1 { 1 \"job\" 2 \"late\" } } }"),
+                      true);
+    receive(USUAL);
+    commit((struct err){0});
+    assert_int_equal(fake.known_count, 1);
 }
 
 static void test_write_receive__checks_the_headers(void **state)
@@ -605,6 +744,11 @@ int main(void)
         TEST(test_write_receive__refuses_repeated_label_names),
         TEST(test_write_receive__refuses_the_far_future),
         TEST(test_write_receive__passes_on_the_texts_of_storage),
+        TEST(test_write_receive__stores_the_rest_when_new_series_are_refused),
+        TEST(test_write_receive__answers_at_once_when_all_series_are_refused),
+        TEST(test_write_receive__version_2_tells_what_was_stored_beside_refusals),
+        TEST(test_write_receive__knows_series_by_their_bytes),
+        TEST(test_write_receive__looks_at_labels_that_stand_apart),
         TEST(test_write_receive__checks_the_headers),
         TEST(test_write_receive__refuses_bad_compression),
         TEST(test_write_receiver_close__leaves_writes_in_flight_to_answer),
