@@ -263,7 +263,7 @@ static struct storage_group *sample_group(struct storage *storage, struct series
                                           struct storage_group *batch_group)
 {
     if (batch_group && !atomic_load_explicit(&series->newest, memory_order_relaxed))
-        series->group = batch_group->index;
+        series_set_group(series, batch_group->index);
     struct storage_group *group = storage->groups.items[series->group];
     ENSURE(group != NULL);
     return group;

@@ -23,6 +23,7 @@ struct storage_group *group_for(struct storage *storage, uint64_t key)
         storage->groups.items[group->index] = group;
     } else {
         group->index = (uint32_t)storage->groups.count;
+        ENSURE(group->index <= SERIES_GROUP_MAX);
         VEC_PUSH(&storage->groups, group);
         (void)segments_next(&storage->gates);
         segments_publish(&storage->gates);
@@ -68,12 +69,14 @@ void group_slot_begin(struct storage *storage, struct storage_group *group, uint
                       int64_t now_mono_ms)
 {
     int64_t slot_ms = storage->options.slot_ms;
-    /* The first slots end early by a part that the key decides, so that seals are spread evenly. */
-    int64_t early = (int64_t)(hash64_mix(group->key, 3) % (uint64_t)(slot_ms / 2 + 1));
-    bool first = number < 1000 || storage->opening;
+    /* A group's first slot ends early by a part that its key decides: so seals are spread evenly, and of all slots together
+     * half is full at any time. */
+    int64_t early = (int64_t)(hash64_mix(group->key, 3) % (uint64_t)(slot_ms - slot_ms / 16 + 1));
+    bool first = !group->had_slot || storage->opening;
     struct slot *slot = slot_new(group->index, number);
     slot->until_mono_ms =
-        group_seal_time(storage, now_mono_ms + slot_ms - (first ? early : early / 8));
+        group_seal_time(storage, now_mono_ms + slot_ms - (first ? early : early / 16));
+    group->had_slot = true;
     slot->segment = storage->log.segment;
     group->slot = slot;
     if (number >= storage->next_slot)

@@ -84,7 +84,7 @@ static void slot_put(struct storage *storage, struct late_slot *slot,
     if (sample->histogram)
         place->histogram = histogram_copy(&slot->histograms, sample->histogram);
     segments_publish(&slot->samples);
-    series->pins++;
+    series_pin(series);
     series_note_live(storage, sample->ref, was_live);
     head_note_time(storage, sample->time_ms);
     /* Too old for the head may still be newer than all that the series has. What comes into the head later is newer yet. */

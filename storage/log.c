@@ -93,7 +93,7 @@ void log_add_series(struct storage *storage, series_ref ref, uint64_t group_key)
     write_u64(out, group_key);
     series_labels_encode(labels, series_labels(storage, series, labels), out);
     log_record_finish(storage, start);
-    series->logged_segment = (uint32_t)storage->log.segment;
+    series_set_logged(series, storage->log.segment);
 }
 
 void log_end(struct storage *storage, struct log_record *record)

@@ -105,7 +105,7 @@ static bool replay_series(struct replay *replay, struct reader *in)
     } else if (series_hash(storage, head_series(storage, ref)) != hash) {
         return false; /* Of another store. */
     }
-    head_series(storage, ref)->logged_segment = (uint32_t)replay->segment;
+    series_set_logged(head_series(storage, ref), replay->segment);
     return true;
 }
 

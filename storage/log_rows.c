@@ -175,7 +175,7 @@ static bool rows_join(struct rows *rows, struct reader *in)
             ->member_count--; /* Nothing of it may be sealed. Others may be looking at it: it stays as it is. */
         return false;
     }
-    series->group = rows->group->index;
+    series_set_group(series, rows->group->index);
     if (!was_live)
         VEC_PUSH(&rows->to->born, ref);
     rows_go_to(rows, run->member + 1);

@@ -121,7 +121,7 @@ static void note_registered(struct load *load)
     VEC_EACH (ref, &load->refs) {
         struct series *series = head_series(load->storage, *ref);
         if (!load->partition->is_overlay && number > series->registered)
-            series->registered = number;
+            series_set_registered(series, number);
     }
 }
 

@@ -261,7 +261,7 @@ static void job_done(struct storage *storage, struct seal_job *job)
         const struct partition *newest =
             member->target ? job->targets.items.items[member->target - 1].partition : NULL;
         if (newest && !newest->retired && partition_number(newest->to_ms) > series->registered)
-            series->registered = partition_number(newest->to_ms);
+            series_set_registered(series, partition_number(newest->to_ms));
         head_drop_slot(storage, member->ref, job->slot);
     }
     storage->slot_bytes -= job->slot->bytes;

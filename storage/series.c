@@ -178,7 +178,8 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     series_set_newest_ms(series, INT64_MIN);
     series->pairs = handle;
     series->group = 0;
-    series->registered = series->logged_segment = series->pins = 0;
+    series->registered = series->logged_segment = 0;
+    series->pins = 0;
     series->bits_known = series->is_spilling = series->is_histogram = false;
     atomic_store_explicit(&series->gone, false, memory_order_release);
     if (is_fresh)
@@ -328,9 +329,9 @@ series_ref storage_series(struct storage *storage, struct storage_group *group,
     }
     struct series *series = head_series(storage, ref);
     if (!series_has_group(storage, series))
-        series->group = group->index;
+        series_set_group(series, group->index);
     bool was_live = series_is_live(series);
-    series->pins++;
+    series_pin(series);
     series_note_live(storage, ref, was_live);
     return ref;
 }
@@ -352,8 +353,7 @@ series_ref storage_series_known(struct storage *storage, struct hash128 key)
 void storage_series_release(struct storage *storage, series_ref ref)
 {
     struct series *series = head_series(storage, ref);
-    ENSURE(series->pins > 0);
-    series->pins--;
+    series_unpin(series);
     series_note_live(storage, ref, true);
 }
 

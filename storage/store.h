@@ -52,15 +52,20 @@ struct series {
     uint64_t bits;                /* Of its newest sample (of a histogram: a hash). */
     _Atomic int64_t newest_ms;    /* Its newest sample's time; INT64_MIN: not known. */
     uint32_t pairs;               /* Its label set: series_pairs(). Immutable. */
-    uint32_t group;               /* Whose slot it is in. */
-    uint32_t registered;     /* The newest partition with its labels: partition_number; 0: none. */
-    uint32_t logged_segment; /* The newest log segment with its labels; 0: none. */
-    uint32_t pins;
-    _Atomic bool gone; /* Not to be shown to new readers. */
-    bool bits_known;
-    bool is_histogram; /* Its newest sample. */
-    bool is_spilling;
+    uint16_t pins;                /* series_pin; SERIES_PINS_MAX: for ever. */
+    _Atomic bool gone;            /* Not to be shown to new readers. */
+    bool bits_known : 1;
+    bool is_histogram : 1; /* Its newest sample. */
+    bool is_spilling : 1;
+    uint64_t group : 24; /* Whose slot it is in. */
+    /* These two stop at SERIES_NUMBER_MAX, which is low: its labels are then written once more than is needed. */
+    uint64_t registered : 20; /* The newest partition with its labels: partition_number; 0: none. */
+    uint64_t logged_segment : 20; /* The newest log segment with its labels; 0: none. */
 };
+_Static_assert(sizeof(struct series) == 48, "memory is per series");
+#define SERIES_PINS_MAX   UINT16_MAX
+#define SERIES_NUMBER_MAX ((UINT32_C(1) << 20) - 1)
+#define SERIES_GROUP_MAX  ((UINT32_C(1) << 24) - 1)
 
 /* A scrape target or (job, instance): its series are sealed together. */
 struct storage_group {
@@ -70,6 +75,7 @@ struct storage_group {
     uint32_t opens;
     struct slot *slot; /* The open one, or NULL. */
     bool touched;      /* In the append that runs now. */
+    bool had_slot;
     struct seal_job
         *seal_front; /* The one that is being sealed, or is tried again before any later one. */
     uint64_t broken_slot; /* Replay: what is left of it in the log makes no sense. */
@@ -320,6 +326,30 @@ static inline int64_t series_newest_ms(const struct series *series)
 static inline void series_set_newest_ms(struct series *series, int64_t time_ms)
 {
     atomic_store_explicit(&series->newest_ms, time_ms, memory_order_relaxed);
+}
+static inline void series_set_registered(struct series *series, uint32_t number)
+{
+    series->registered =
+        (number < SERIES_NUMBER_MAX ? number : SERIES_NUMBER_MAX) & SERIES_NUMBER_MAX;
+}
+static inline void series_set_logged(struct series *series, uint64_t segment)
+{
+    series->logged_segment =
+        (segment < SERIES_NUMBER_MAX ? segment : SERIES_NUMBER_MAX) & SERIES_NUMBER_MAX;
+}
+static inline void series_set_group(struct series *series, uint32_t group)
+{
+    ENSURE_SLOW(group <= SERIES_GROUP_MAX);
+    series->group = group & SERIES_GROUP_MAX;
+}
+static inline void series_pin(struct series *series)
+{
+    series->pins = (uint16_t)(series->pins + (series->pins < SERIES_PINS_MAX));
+}
+static inline void series_unpin(struct series *series)
+{
+    ENSURE(series->pins > 0);
+    series->pins = (uint16_t)(series->pins - (series->pins < SERIES_PINS_MAX));
 }
 /* False when all of its samples are known to be older. */
 static inline bool series_may_have(const struct series *series, int64_t from_ms)
