@@ -12,7 +12,7 @@
 static unsigned from_env(const char *name, unsigned otherwise)
 {
     const char *text = getenv(name);
-    return text ? (unsigned)atoi(text) : otherwise;
+    return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
 static double status_bytes(const char *key)

@@ -92,7 +92,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 static unsigned from_env(const char *name, unsigned otherwise)
 {
     const char *text = getenv(name);
-    return text ? (unsigned)atoi(text) : otherwise;
+    return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
 static void tick(struct bench_store *store)
