@@ -4,7 +4,8 @@
     NARTHEX=build/release/narthex PEERS=build/peers bench/bench_churn.py [hourly tenth]      DAYS=15 SERIES=2000
 
 Pods of 500 series, 15 s, by remote write (20 rows of a series a request); a pod that goes says so with stale markers and
-another with the same metrics takes its place. Told: anonymous memory at the end of each day, how much more the last days'
+another with the same metrics takes its place. After each virtual hour there is a pause: without it days of series
+wait to be sealed at once, and memory keeps the most that there were. Told: anonymous memory at the end of each day, how much more the last days'
 is than the third's, and what the index takes for each sample: Narthex' day files less what the same samples take without
 churn; the others' index files.
 """
@@ -20,6 +21,7 @@ from side import harness
 DAYS = int(os.environ.get("DAYS", "15"))
 SERIES = int(os.environ.get("SERIES", str(side.pick(1000, 5000))))
 PEER_DAYS = int(os.environ.get("PEER_DAYS", str(side.pick(3, 15))))
+PAUSE_S = float(os.environ.get("PAUSE_S", "0.3"))  # After each hour: seals and spills run in real time.
 KINDS = {"hourly": (240, 0.2), "tenth": (2400, 0.03), "none": (0, None)}
 ROWS = side.DAY_MS // side.STEP_MS
 
@@ -52,8 +54,9 @@ def run(name, start, kind, days):
     stream = side.Stream(server, SERIES, first_ms, rows=20, per_request=10000, life_rows=KINDS[kind][0])
     memory, begin = [], time.monotonic()
     for _ in range(days):
-        stream.send(ROWS)
-        time.sleep(0.5)
+        for _ in range(24):
+            stream.send(ROWS // 24)
+            time.sleep(PAUSE_S)
         memory.append(side.memory(server))
     took = time.monotonic() - begin
     stream.close()

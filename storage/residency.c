@@ -17,7 +17,7 @@
 #define LOOK_MS        5000
 #define TRIM_MS        30000
 #define FILE_BYTES_MAX ((uint64_t)16 << 20) /* Of mapped files, beyond the program's own pages. */
-/* Of holes, and an eighth of what is used; or half of it, then it does not wait for its time. */
+/* Of holes, and a sixteenth of what is used; or half of it, then it does not wait for its time. */
 #define HEAP_BYTES_MAX ((uint64_t)1 << 20)
 
 static void let_go_of_files(struct storage *storage)
@@ -49,7 +49,7 @@ static void look_at_heap(struct storage *storage, const struct resident *residen
     struct residency *residency = &storage->residency;
     bool is_time =
         !residency->trimmed_mono_ms || now_mono_ms - residency->trimmed_mono_ms >= TRIM_MS;
-    uint64_t used = mem_in_use(), kept = used + (is_time ? used / 8 : used / 2) + HEAP_BYTES_MAX;
+    uint64_t used = mem_in_use(), kept = used + (is_time ? used / 16 : used / 2) + HEAP_BYTES_MAX;
     if (is_time)
         residency->trimmed_mono_ms = now_mono_ms;
     if (resident->anonymous_bytes > kept)
