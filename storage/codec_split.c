@@ -68,12 +68,12 @@ bool codec_split_encode(struct codec_ints_scratch *scratch, uint64_t *residuals,
 bool codec_split_decode(struct reader *in, uint32_t count, uint64_t *residuals)
 {
     uint32_t shift = read_u8(in);
-    uint64_t mask = codec_mask(shift);
     size_t len = ((size_t)count * shift + 7) / 8;
     const uint8_t *fields = in->at;
     /* The lanes' states follow, so that whole words can be read here. */
     if (in->bad || shift > SHIFT_MAX || reader_left(in) < len + 4 * CODEC_RANS_LANES)
         return false;
+    uint64_t mask = codec_mask(shift);
     in->at += len;
     if (!codec_rans_decode(in, true, count, residuals))
         return false;

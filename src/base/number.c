@@ -158,8 +158,8 @@ bool number_parse(struct str s, double *out)
 /* ---- Writing ---- */
 
 struct digits {
-    char text[DIGITS_MAX];
-    int count; /* 0 for zero. No trailing zeroes. */
+    char text[2 * DIGITS_MAX]; /* The second half is room: copies have a fixed size. */
+    int count;                 /* 0 for zero. No trailing zeroes. */
     int point;
 };
 

@@ -237,7 +237,8 @@ static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err
         print_list(&out, json_get(root, "data"));
     else
         print_result(&out, json_get(root, "data"));
-    fwrite(out.ptr, 1, out.len, stdout);
+    if (out.len > 0)
+        fwrite(out.ptr, 1, out.len, stdout);
     buf_deinit(&out);
     json_free(root);
     return true;
