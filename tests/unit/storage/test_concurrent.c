@@ -364,6 +364,12 @@ static void thread_lane_end(struct thread_lane *lane, pthread_t thread)
     thread_lane_finish(lane);
 }
 
+static bool churn_is_done(const struct storage_stats *stats)
+{
+    return stats->slots_sealed > 0 && stats->spills > 0 && stats->builds > 0 &&
+           stats->partitions_retired > 0 && stats->series_removed > 0;
+}
+
 /* Slots are sealed, series spilled and their places used again, days built and swapped in, files unlinked: a reader sees
  * whole scrapes and no other series' values all the while. */
 static void test_select__sees_whole_scrapes_while_files_come_and_go(void **state)
@@ -415,6 +421,15 @@ static void test_select__sees_whole_scrapes_while_files_come_and_go(void **state
             thread_lane_finish(&build);
         }
     }
+    storage_get_stats(f.storage, &stats);
+    for (int i = 0; i < 60000 && !churn_is_done(&stats);
+         i++) { /* A loaded machine is slow with lanes. */
+        storage_tick(f.storage, clock_mono_ms() + (int64_t)CHURN_ROWS * 5000 + i * 100);
+        usleep(1000);
+        thread_lane_finish(&commit);
+        thread_lane_finish(&build);
+        storage_get_stats(f.storage, &stats);
+    }
     for (int r = 0; r < 2; r++) {
         atomic_store(&readers[r].stop, true);
         pthread_join(threads[r], NULL);
@@ -423,7 +438,6 @@ static void test_select__sees_whole_scrapes_while_files_come_and_go(void **state
         assert_int_equal(readers[r].failed, 0);
         assert_true(readers[r].selects > 0);
     }
-    storage_get_stats(f.storage, &stats);
     assert_true(stats.slots_sealed > 0 && stats.spills > 0 && stats.builds > 0);
     assert_true(stats.partitions_retired > 0 && stats.series_removed > 0);
     storage_stop(f.storage);
