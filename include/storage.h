@@ -53,7 +53,7 @@ struct storage_options {
     void (*parallel)(void *ctx, unsigned count, void (*run)(void *arg, unsigned index), void *arg);
     void *parallel_ctx;
     unsigned parallel_count; /* How many threads work, the one that calls included. */
-    void (*wake)(void *ctx);     /* Told on the loop thread when storage_tick is wanted sooner. May be NULL. */
+    void (*wake)(void *ctx, int64_t in_ms); /* Told on the loop thread: storage_tick is wanted in in_ms. May be NULL. */
     void *wake_ctx;
 };
 void storage_options_init(struct storage_options *options); /* The defaults above. */

@@ -41,7 +41,8 @@ struct server {
     struct lane *commit_lane, *build_lane, *query_lane, *side_lane;
     unsigned query_threads;
     struct timer *storage_timer, *reload_timer;
-    uint64_t config_sum; /* Of the configuration in force, with auto-reload. */
+    int64_t storage_due_ms; /* When storage_timer fires. */
+    uint64_t config_sum;    /* Of the configuration in force, with auto-reload. */
     struct storage *storage;
     struct http_client *client;
     struct scraper *scraper;
@@ -78,18 +79,22 @@ static bool feature_is_on(const struct options *options, const char *wanted)
 
 /* --- storage: opened beside the loop, ticked on it --- */
 
+static void storage_wake(void *ctx, int64_t in_ms)
+{
+    struct server *server = ctx;
+    int64_t due_ms = clock_mono_ms() + in_ms;
+    if (!server->storage || !server->storage_timer || due_ms >= server->storage_due_ms)
+        return;
+    server->storage_due_ms = due_ms;
+    timer_start(server->storage_timer, in_ms, 0);
+}
+
 static void storage_timer_fire(void *ctx)
 {
     struct server *server = ctx;
+    server->storage_due_ms = INT64_MAX;
     int64_t next_ms = storage_tick(server->storage, clock_mono_ms());
-    timer_start(server->storage_timer, next_ms < 1000 ? next_ms : 1000, 0);
-}
-
-static void storage_wake(void *ctx)
-{
-    struct server *server = ctx;
-    if (server->storage && server->storage_timer)
-        timer_start(server->storage_timer, 0, 0);
+    storage_wake(server, next_ms < 1000 ? next_ms : 1000);
 }
 
 static int64_t retention_ms(const struct server *server)

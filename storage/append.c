@@ -387,9 +387,10 @@ static int64_t next_mono_ms(const struct storage *storage)
     return group_seal_time(storage, clock_mono_ms() + storage->options.slot_ms / 30);
 }
 
-/* Full slots are cut when the batch is whole, with the others of the minute; very full ones at once. */
-static void cut_full_slots(struct storage *storage)
+/* Full slots are cut when the batch is whole, with the others of the minute; very full ones at once: then true. */
+static bool cut_full_slots(struct storage *storage)
 {
+    bool at_once = false;
     for (size_t i = 0; i < storage->touched_groups.count; i++) {
         struct slot *slot = storage->groups.items[storage->touched_groups.items[i]]->slot;
         uint32_t rows = slot ? slot->columns.items[0]->rows : 0;
@@ -397,7 +398,18 @@ static void cut_full_slots(struct storage *storage)
             slot->until_mono_ms = 0;
         else if (rows >= SLOT_ROWS_AIM && slot->until_mono_ms > next_mono_ms(storage))
             slot->until_mono_ms = next_mono_ms(storage);
+        at_once = at_once || rows >= SLOT_ROWS_MAX;
     }
+    return at_once;
+}
+
+/* What comes into the log after its last write asks for the next one, once. */
+static void wake(struct storage *storage, bool at_once)
+{
+    struct log *log = &storage->log;
+    if (storage->options.wake && (!log->asked || at_once))
+        storage->options.wake(storage->options.wake_ctx, at_once ? 0 : STORAGE_COMMIT_DELAY_MS / 2);
+    log->asked = true;
 }
 
 static int compare_times(const void *a, const void *b, void *ctx)
@@ -491,10 +503,9 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
     log_end(storage, &record);
     if (bounds.late_ms > 0)
         store_late(storage, batch);
-    cut_full_slots(storage);
+    bool at_once = cut_full_slots(storage);
     gates_open(storage);
     count_outcomes(storage, batch, result);
-    if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx);
+    wake(storage, at_once);
     return true;
 }

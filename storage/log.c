@@ -347,7 +347,7 @@ static void log_job_done(struct job *base)
     buf_deinit(&job->bytes);
     mem_free(job);
     if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx);
+        storage->options.wake(storage->options.wake_ctx, 0);
 }
 
 /* --- loop thread --- */
@@ -361,6 +361,7 @@ static void submit(struct storage *storage, int64_t now_mono_ms)
     job->storage = storage;
     buf_init(&job->bytes, LOG_PENDING_MAX);
     buf_swap(&job->bytes, &log->pending);
+    log->asked = false;
     job->sequence = log->sequence;
     if (log->failing || now_mono_ms - log->segment_since_mono_ms >= SEGMENT_MS ||
         log->segment_bytes > SEGMENT_BYTES_MAX) {
@@ -411,7 +412,7 @@ void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
     if (log->sequence == log->sequence_written && !log->job)
         log->dirty_since_mono_ms = 0;
     if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx);
+        storage->options.wake(storage->options.wake_ctx, 0);
     if (!log->job && !log->failing)
         submit(storage, clock_mono_ms());
 }

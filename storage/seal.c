@@ -302,7 +302,7 @@ static void batch_done(struct job *base)
         epoch_collect(&storage->epoch);
         log_drop_sealed_segments(storage);
         if (storage->options.wake) /* The groups' next slots may wait. */
-            storage->options.wake(storage->options.wake_ctx);
+            storage->options.wake(storage->options.wake_ctx, 0);
     }
     VEC_FREE(&batch->jobs);
     mem_free(batch);

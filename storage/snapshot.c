@@ -220,7 +220,7 @@ void storage_snapshot(struct storage *storage, bool skip_head, storage_snapshot_
     }
     list_push_back(&storage->snapshots, &snapshot->node);
     if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx);
+        storage->options.wake(storage->options.wake_ctx, 0);
 }
 
 static struct snapshot *snapshot_first(const struct storage *storage)

@@ -178,6 +178,7 @@ struct log {
     int64_t retry_mono_ms;
     bool unsynced;
     bool hurry; /* A waiter wants the next write at once. */
+    bool asked; /* Storage has asked for the tick that writes what is pending. */
     bool failing;
     struct log_job *job; /* In flight, or NULL. */
     struct file file;    /* Lane. */

@@ -111,7 +111,7 @@ static void look_done(struct job *base)
     if (clean->err.code != ERR_NONE)
         clean_fail(clean, &clean->err);
     else if (clean->storage->options.wake)
-        clean->storage->options.wake(clean->storage->options.wake_ctx);
+        clean->storage->options.wake(clean->storage->options.wake_ctx, 0);
 }
 
 static void clean_begin(struct storage *storage)
@@ -200,7 +200,7 @@ void storage_clean_tombstones(struct storage *storage, storage_commit_fn done, v
     struct clean_waiter waiter = {storage->tombstone_sequence, done, ctx};
     VEC_PUSH(&storage->cleaners, waiter);
     if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx);
+        storage->options.wake(storage->options.wake_ctx, 0);
 }
 
 void tombstone_clean_stop(struct storage *storage)
