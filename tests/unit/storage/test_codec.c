@@ -203,7 +203,7 @@ static void test_codec_encode__splits_floats_of_a_full_mantissa(void **state)
     struct outcome outcome = round_trip(DAY);
     assert_int_equal(outcome.mode, CODEC_BITS);
     assert_int_equal(outcome.coder, CODEC_SPLIT);
-    assert_true(outcome.len < DAY * 6.36); /* 50.55 bits are the entropy, 6.32 bytes. */
+    assert_true((double)outcome.len < DAY * 6.36); /* 50.55 bits are the entropy, 6.32 bytes. */
     /* One that is none must not take the others' place. */
     values[77] = sample_stale();
     values[78] = -1e300;
@@ -226,7 +226,7 @@ static void test_codec_encode__holds_values_that_stay(void **state)
     }
     struct outcome outcome = round_trip(DAY);
     assert_int_equal(outcome.mode, CODEC_BITS);
-    assert_true(outcome.len < changes * 6.58 + DAY / 8 + 100);
+    assert_true((double)outcome.len < changes * 6.58 + DAY / 8 + 100);
 }
 
 /* What follows the clock in steps of its own: where the steps fall is known from the first and the last. */
@@ -250,7 +250,7 @@ static void test_codec_encode__finds_sums_near_decimals(void **state)
         values[i] = total += random_below(1e8) / 1e9;
     struct outcome outcome = round_trip(DAY);
     assert_int_equal(outcome.mode, CODEC_NEAR);
-    assert_true(outcome.len <
+    assert_true((double)outcome.len <
                 DAY * 3.8); /* 26.6 bits of nanoseconds; the rest is how the sum was rounded. */
     values[1000] = sample_stale();
     values[2000] = INFINITY;
@@ -289,7 +289,7 @@ static void test_codec_encode__takes_the_bits_of_true_floats(void **state)
     struct outcome outcome = round_trip(DAY);
     assert_int_equal(outcome.mode, CODEC_BITS);
     assert_false(fast.has_integers);
-    assert_true(outcome.len < DAY * 6.55);
+    assert_true((double)outcome.len < DAY * 6.55);
     /* Of both signs, so that the order of the bits has to be right. */
     for (uint32_t i = 0; i < DAY; i++)
         values[i] = (random_u64() & 1 ? -1.0 : 1.0) * sqrt((double)(random_u64() % 1000));
