@@ -65,20 +65,6 @@ static bool find_rule_files(const struct config *config, glob_t *found, struct e
     return true;
 }
 
-static bool read_file(const char *path, struct buf *out, struct err *err)
-{
-    FILE *file = fopen(path, "re");
-    char chunk[1 << 16];
-    size_t len;
-    if (!file)
-        return err_errno(err, errno, "open %s", path);
-    while ((len = fread(chunk, 1, sizeof(chunk), file)) > 0)
-        buf_add(out, chunk, len);
-    bool good = !ferror(file) || err_errno(err, errno, "read %s", path);
-    fclose(file);
-    return good && (!out->overflow || err_set(err, ERR_LIMIT, "%s is too large", path));
-}
-
 static bool check_groups(const struct config_scrape *scrape, struct target_group *const *groups,
                          size_t count, struct err *err)
 {
@@ -96,7 +82,7 @@ static bool check_sd_file(const struct config_scrape *scrape, struct str pattern
     size_t count = 0;
     struct buf text;
     buf_init(&text, SD_BYTES_MAX);
-    bool good = read_file(path, &text, err) &&
+    bool good = command_read_file(path, &text, err) &&
                 config_parse_target_groups(buf_str(&text), str_of(path), &groups, &count, err);
     if (!good)
         err_wrap(err, "checking SD file \"" STR_FMT "\"", STR_ARG(pattern));

@@ -2,6 +2,7 @@
  * its own errors with 1. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,7 +54,8 @@ static const struct command {
     {{"kube", "explain"},
      command_kube_explain,
      "kube explain [--namespace=NS] [--resource=pods] [--name=NAME] [--selector=S] "
-     "[--metric-selector=S] [--external] URL METRIC\n      Why a metric of the metrics APIs has its "
+     "[--metric-selector=S] [--external] URL METRIC\n      Why a metric of the metrics APIs has "
+     "its "
      "value, or none."},
     {{"tsdb", "list"},
      command_tsdb_list,
@@ -129,6 +131,20 @@ struct str command_flag_value(const struct command_line *line, const char *name)
 struct str command_arg(const struct command_line *line, size_t index, const char *otherwise)
 {
     return str_of(index < line->arg_count ? line->args[index] : otherwise);
+}
+
+bool command_read_file(const char *path, struct buf *out, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    char chunk[1 << 16];
+    size_t len;
+    if (!file)
+        return err_errno(err, errno, "open %s", path);
+    while ((len = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        buf_add(out, chunk, len);
+    bool good = !ferror(file) || err_errno(err, errno, "read %s", path);
+    fclose(file);
+    return good && (!out->overflow || err_set(err, ERR_LIMIT, "%s is too large", path));
 }
 
 int cli_main(int argc, char **argv)

@@ -30,6 +30,8 @@ struct str command_arg(const struct command_line *line, size_t index, const char
 /* POSTs a form to <server><path> and waits for the answer, whatever its status. */
 MUST_CHECK bool command_post(struct str server, const char *path, struct str form, struct buf *body,
                              int *status, struct err *err);
+/* The whole file, as much as fits. */
+MUST_CHECK bool command_read_file(const char *path, struct buf *out, struct err *err);
 
 int command_check_config(int argc, char **argv);
 int command_check_web_config(int argc, char **argv);

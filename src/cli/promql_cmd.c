@@ -136,20 +136,6 @@ int command_promql_label_matchers(int argc, char **argv)
 
 /* --- test promql --- */
 
-static bool read_file(const char *path, struct buf *out, struct err *err)
-{
-    FILE *file = fopen(path, "re");
-    char chunk[1 << 16];
-    size_t len;
-    if (!file)
-        return err_set(err, ERR_NOT_FOUND, "open %s: it cannot be read", path);
-    while ((len = fread(chunk, 1, sizeof(chunk), file)) > 0)
-        buf_add(out, chunk, len);
-    bool good = !ferror(file) || err_set(err, ERR_IO, "read %s", path);
-    fclose(file);
-    return good && (!out->overflow || err_set(err, ERR_LIMIT, "%s is too large", path));
-}
-
 static bool test_file(const char *path, const struct promqltest_options *options)
 {
     struct promqltest_result result = {0};
@@ -157,7 +143,7 @@ static bool test_file(const char *path, const struct promqltest_options *options
     struct buf text;
     buf_init(&text, TEXT_MAX);
     printf("Unit Testing:  %s\n", path);
-    bool good = read_file(path, &text, &err) &&
+    bool good = command_read_file(path, &text, &err) &&
                 promqltest_run(path, buf_str(&text), options, &result, &err);
     if (!good)
         printf("  FAILED:\n    %s\n", err.text);
