@@ -116,6 +116,15 @@ static void refuse_path(const struct ask *ask, struct err *err)
         err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
 }
 
+/* A namespace lies in no other: who may ask in one must not learn of the next that way. */
+static bool is_namespace(struct str resource, struct arena *arena)
+{
+    struct resource found = resource_parse(resource, arena);
+    struct resource namespaces = resource_find(STR("namespaces"), STR_EMPTY, arena);
+
+    return resource_eq(&found, &namespaces);
+}
+
 /* /apis/custom.metrics.k8s.io/VERSION/... */
 static void parse_custom(struct ask *ask, struct arena *arena)
 {
@@ -125,7 +134,7 @@ static void parse_custom(struct ask *ask, struct arena *arena)
 
     if (count == 7 && in_namespace && segment_is(ask, 5, "metrics")) {
         set_namespace_metric(ask, s[4], s[6], arena);
-    } else if (count == 8 && in_namespace) {
+    } else if (count == 8 && in_namespace && !is_namespace(s[5], arena)) {
         set_objects(ask, s[5], s[6], s[7], arena);
         ask->namespace_name = s[4];
         ask->attributes.namespace_name = s[4];

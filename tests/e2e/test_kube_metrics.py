@@ -256,6 +256,9 @@ def check_errors(world):
     message = status_of(world.ask(f"{base}/*/redis_db_keys?labelSelector=app%3Dw"), 404, "NotFound")
     assert message.startswith("the server could not find the metric redis_db_keys for pods"), message
     assert "redis-exporter-0" in message, message
+    # Through one namespace there is no way to what is said of another.
+    for name in ("ode", "*"):
+        status_of(world.ask(f"{CUSTOM}/v1beta1/namespaces/default/namespaces/{name}/redis_db_keys"), 404, "NotFound")
     message = status_of(world.ask(f"{base}/w-2/queue_depth"), 404, "NotFound")
     assert message.startswith("the server could not find the metric queue_depth for pods w-2") and "NaN" in message, message
     message = status_of(world.ask(f"{CUSTOM}/v1beta1/namespaces/ode/deployments.apps/api/nope"), 404, "NotFound")

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "ask.h"
 
 static struct arena arena;
@@ -130,6 +132,24 @@ static void test_ask_parse__names_the_right_path(void **state)
     arena_deinit(&arena);
 }
 
+/* Whoever may ask for all in one namespace may not ask for another one, however it is spelled. */
+static void test_ask_parse__has_no_namespaces_in_a_namespace(void **state)
+{
+    const char *spellings[] = {"namespaces", "namespace", "NameSpaces", "namespaces.",
+                               "namespace%73"};
+    char target[200];
+
+    (void)state;
+    arena_init(&arena, 0);
+    for (size_t i = 0; i < COUNT_OF(spellings); i++) {
+        snprintf(target, sizeof(target), CUSTOM "namespaces/ode/%s/other/m", spellings[i]);
+        check_refused(target, "the server could not find the requested resource");
+        snprintf(target, sizeof(target), CUSTOM "namespaces/ode/%s/%%2A/m", spellings[i]);
+        check_refused(target, "the server could not find the requested resource");
+    }
+    arena_deinit(&arena);
+}
+
 /* Without the switches the other groups are not there, not even in part. */
 static void test_ask_parse__hides_groups_that_are_off(void **state)
 {
@@ -179,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_ask_parse__reads_custom_paths),
         cmocka_unit_test(test_ask_parse__reads_external_and_resource_paths),
         cmocka_unit_test(test_ask_parse__names_the_right_path),
+        cmocka_unit_test(test_ask_parse__has_no_namespaces_in_a_namespace),
         cmocka_unit_test(test_ask_parse__hides_groups_that_are_off),
         cmocka_unit_test(test_ask_parse_query__takes_names_as_fields),
     };
