@@ -193,7 +193,9 @@ bool resource_map_label(const struct resource_map *map, const struct resource *r
         group[i] = resource->group.ptr[i] == '.' ? '_' : resource->group.ptr[i];
     values.group = (struct str){group, resource->group.len};
     buf_init(&text, 4096);
-    bool good = template_render(&map->label, &values, &text, &err) && text.len > 0;
+    /* The resource is named by who asks, and the label goes into the query's grouping. */
+    bool good =
+        template_render(&map->label, &values, &text, &err) && label_name_is_legacy(buf_str(&text));
     *out = arena_str(arena, buf_str(&text));
     buf_deinit(&text);
     return good;
@@ -523,8 +525,23 @@ void rule_set_unref(struct rule_set *set)
     mem_free(set);
 }
 
+/* A series' name goes into the query as it is, and targets choose their names: what could be more than a name there gives
+ * no metric. Dots and letters of other scripts cannot be more, and are of use between quotes. */
+static bool series_is_plain(struct str series)
+{
+    for (size_t i = 0; i < series.len; i++) {
+        char c = series.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == ':' || c == '.' || (unsigned char)c >= 0x80))
+            return false;
+    }
+    return true;
+}
+
 bool rule_metric(const struct rule *rule, struct str series, struct buf *out)
 {
+    if (!str_eq(series, rule->pinned) && !series_is_plain(series))
+        return false;
     for (size_t i = 0; i < rule->filter_count; i++)
         if (regex_matches(rule->filters[i].regex, series) == rule->filters[i].negated)
             return false;

@@ -170,6 +170,36 @@ static void add_group_by(const struct template_values *values, struct buf *out)
     }
 }
 
+/* Names come from whoever asks, and a template may have them between quotes of its own: what could end those stays out. */
+static bool value_is_plain(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        char c = value.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("-._:/|", c);
+        if (!plain || c == '\0')
+            return false;
+    }
+    return true;
+}
+
+/* Of what is not there: nothing, as Go's index of a map of strings. */
+static bool render_value(struct str name, const struct template_values *values, struct buf *out,
+                         struct err *err)
+{
+    for (size_t i = 0; i < values->value_count; i++) {
+        if (!str_eq(values->values[i].name, name))
+            continue;
+        if (!value_is_plain(values->values[i].value))
+            return err_set(err, ERR_BAD_DATA,
+                           "the value of label " STR_FMT " has characters that are no part of a "
+                           "name; the rule's query cannot be made with it",
+                           STR_ARG(name));
+        buf_add_str(out, values->values[i].value);
+    }
+    return true;
+}
+
 static bool render_part(const struct template_part *part, const struct template_values *values,
                         struct buf *out, struct err *err)
 {
@@ -192,11 +222,8 @@ static bool render_part(const struct template_part *part, const struct template_
                            values->group_by_count);
         buf_add_str(out, values->group_by[part->index]);
         break;
-    case PART_VALUE: /* Of what is not there: nothing, as Go's index of a map of strings. */
-        for (size_t i = 0; i < values->value_count; i++)
-            if (str_eq(values->values[i].name, part->text))
-                buf_add_str(out, values->values[i].value);
-        break;
+    case PART_VALUE:
+        return render_value(part->text, values, out, err);
     case PART_RESOURCE:
         buf_add_str(out, values->resource);
         break;

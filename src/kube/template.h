@@ -37,7 +37,7 @@ struct template_values {
     size_t value_count;
     struct str resource, group; /* Of labels: singular; dots are underscores already. */
 };
-/* Fails only where a slice is too short. */
+/* Fails where a slice is too short, or a value of a label could mean more than a name in the query. */
 MUST_CHECK bool template_render(const struct template *template,
                                 const struct template_values *values, struct buf *out,
                                 struct err *err);

@@ -192,6 +192,28 @@ static void test_rule_metric__obeys_the_filters(void **state)
     buf_deinit(&out);
 }
 
+/* Targets choose names of series and askers those of resources: neither may become a piece of the query. */
+static void test_rules__take_no_query_for_a_name(void **state)
+{
+    static const char *const names[] = {"some_foo x",  "some_foo{} or x", "some_foo-x",
+                                        "some_foo\"x", "some_foo)+(x",    "some_foo\nx",
+                                        "some_foo#x",  "some_foo,x"};
+    struct rule_set *set;
+    struct err err = {0};
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 1000);
+    assert_true(rule_set_parse(&set, str_of(rules_text), &err));
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_false(rule_metric(&set->rules[1], str_of(names[i]), &out));
+    assert_true(rule_metric(&set->rules[1], STR("some_foo.x"), &out));
+    check_label(&set->rules[1].resources, "x) (secret", "", NULL);
+    check_label(&set->rules[1].resources, "xs", "a,b", NULL);
+    rule_set_unref(set);
+    buf_deinit(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_rule_set_parse__refuses_what_it_does_not_know),
         cmocka_unit_test(test_rule_name__goes_both_ways),
         cmocka_unit_test(test_rule_metric__obeys_the_filters),
+        cmocka_unit_test(test_rules__take_no_query_for_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,12 +97,48 @@ static void test_template_render__fails_past_the_groups(void **state)
     arena_deinit(&arena);
 }
 
+/* A name out of a request must not become a piece of the query. */
+static void test_template_render__refuses_values_that_are_no_names(void **state)
+{
+    const struct str bad[] = {STR("x\"} or secret{a=\""),
+                              STR("x'"),
+                              STR("x\\"),
+                              STR("x\n"),
+                              STR("x y"),
+                              STR("a{b}"),
+                              STR("a`b"),
+                              {"x\0y", 3}};
+    struct template template;
+    struct arena arena;
+    struct err err = {0};
+    struct buf out;
+
+    (void)state;
+    arena_init(&arena, 0);
+    buf_init(&out, 1000);
+    assert_true(template_parse(&template, STR("s{pod=\"<<index .LabelValuesByName \"pod\">>\"}"),
+                               TEMPLATE_QUERY, &arena, &err));
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        struct template_values mine = {.values = {{STR("pod"), bad[i]}}, .value_count = 1};
+        assert_false(template_render(&template, &mine, &out, &err));
+        assert_int_equal(err.code, ERR_BAD_DATA);
+    }
+    struct template_values plain = {.values = {{STR("pod"), STR("w-0.a_b|n/1:x")}},
+                                    .value_count = 1};
+    buf_clear(&out);
+    assert_true(template_render(&template, &plain, &out, &err));
+    assert_true(str_eq(buf_str(&out), STR("s{pod=\"w-0.a_b|n/1:x\"}")));
+    buf_deinit(&out);
+    arena_deinit(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_template_render__fills_in_values),
         cmocka_unit_test(test_template_parse__refuses_other_actions),
         cmocka_unit_test(test_template_render__fails_past_the_groups),
+        cmocka_unit_test(test_template_render__refuses_values_that_are_no_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
