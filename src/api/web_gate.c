@@ -1,7 +1,8 @@
 /* web_gate: see api/web_gate.h. Behaves as Prometheus' exporter-toolkit.
  *
- * A password costs tens of milliseconds, so a lane of one thread computes it, and the answer is kept: 100 of them, right
- * and wrong ones, by the SHA-256 of user, hash and password. Requests with the same ones wait together for one
+ * A password costs tens of milliseconds, so a lane of one thread computes it, and the answer is kept by the SHA-256 of
+ * user, hash and password: 100 right ones and 100 wrong ones, apart, so that no guesser makes us forget who is known.
+ * Requests with the same ones wait together for one
  * computation, and what nobody waits for any more is not computed: so a flood costs no more than its open connections. */
 #include "api/web_gate.h"
 
@@ -28,9 +29,9 @@ struct password_key {
     uint8_t bytes[HASH_SHA256_BYTES];
 };
 
-struct verdict {
-    struct password_key key;
-    bool good;
+struct verdicts {
+    struct password_key keys[VERDICTS_MAX];
+    size_t count, next;
 };
 
 struct web_gate {
@@ -46,8 +47,7 @@ struct web_gate {
     char *last_error;        /* Owned. Logged once. */
     struct lane *lane;       /* Opened with the first password. */
     struct list checks;
-    struct verdict verdicts[VERDICTS_MAX];
-    size_t verdict_count, verdict_next;
+    struct verdicts right, wrong;
     uint8_t salt[16];
 };
 
@@ -163,21 +163,20 @@ static void key_make(const struct web_gate *gate, struct str user, struct str ha
     buf_deinit(&text);
 }
 
-static const struct verdict *verdict_find(const struct web_gate *gate,
-                                          const struct password_key *key)
+static bool verdicts_have(const struct verdicts *verdicts, const struct password_key *key)
 {
-    for (size_t i = 0; i < gate->verdict_count; i++)
-        if (key_same(&gate->verdicts[i].key, key))
-            return &gate->verdicts[i];
-    return NULL;
+    for (size_t i = 0; i < verdicts->count; i++)
+        if (key_same(&verdicts->keys[i], key))
+            return true;
+    return false;
 }
 
-static void verdict_keep(struct web_gate *gate, const struct password_key *key, bool good)
+static void verdicts_keep(struct verdicts *verdicts, const struct password_key *key)
 {
-    gate->verdicts[gate->verdict_next] = (struct verdict){.key = *key, .good = good};
-    gate->verdict_next = (gate->verdict_next + 1) % VERDICTS_MAX;
-    if (gate->verdict_count < VERDICTS_MAX)
-        gate->verdict_count++;
+    verdicts->keys[verdicts->next] = *key;
+    verdicts->next = (verdicts->next + 1) % VERDICTS_MAX;
+    if (verdicts->count < VERDICTS_MAX)
+        verdicts->count++;
 }
 
 static void refuse(struct http_exchange *exchange)
@@ -217,7 +216,7 @@ static void check_done(struct job *job)
     struct password_check *check = CONTAINER_OF(job, struct password_check, job);
     struct web_gate *gate = check->gate;
     struct list_node *node;
-    verdict_keep(gate, &check->key, check->good);
+    verdicts_keep(check->good ? &gate->right : &gate->wrong, &check->key);
     list_remove(&check->node);
     while ((node = list_pop_front(&check->waiters)) != NULL) {
         struct waiter *waiter = CONTAINER_OF(node, struct waiter, node);
@@ -305,9 +304,9 @@ static void gate_ask(struct web_gate *gate, struct http_exchange *exchange, stru
             hash = gate->web.users[i].value;
     }
     key_make(gate, user, hash, password, &key);
-    const struct verdict *verdict = verdict_find(gate, &key);
-    if (verdict) {
-        let_pass(gate, exchange, verdict->good);
+    bool is_right = verdicts_have(&gate->right, &key);
+    if (is_right || verdicts_have(&gate->wrong, &key)) {
+        let_pass(gate, exchange, is_right);
         return;
     }
     struct password_check *check = check_find(gate, &key);

@@ -2,6 +2,7 @@
 the port of HTTPS; files that change while the server runs; and check web-config with promtool's words."""
 import base64
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -349,6 +350,28 @@ def test_passwords__do_not_hold_up_the_loop():
         thread.join(60)
     assert set(statuses) == {401}, set(statuses)
     assert ask(server.port, user="alice:secret").status == 200
+    assert server.stop() == 0
+
+
+def begin_guess(server, user, password):
+    s = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    word = base64.b64encode(f"{user}:{password}".encode()).decode()
+    s.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {word}\r\n\r\n".encode())
+    return s
+
+
+def test_guesses__do_not_crowd_out_who_is_known():
+    """More wrong passwords than are kept: the right one need not be computed again, behind a queue of costly ones."""
+    server = Guarded(users_block(alice=hash_of("secret"), bob=hash_of("hidden", 12)))
+    assert ask(server.port, user="alice:secret").status == 200
+    for n in range(120):
+        assert ask(server.port, user=f"alice:guess-{n}").status == 401
+    queue = [begin_guess(server, "bob", f"guess-{n}") for n in range(20)]
+    wait_for("the first is computed", lambda: select.select(queue, [], [], 0)[0], 60)
+    assert ask(server.port, user="alice:secret").status == 200
+    assert len(select.select(queue, [], [], 0)[0]) < len(queue)
+    for s in queue:
+        s.close()
     assert server.stop() == 0
 
 
