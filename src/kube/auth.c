@@ -13,9 +13,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define REVIEW_TIMEOUT_MS   10000
-#define REVIEW_KEPT_MS      10000
-#define REVIEWS_MAX         256 /* At once. */
+#define REVIEW_TIMEOUT_MS 10000
+#define REVIEW_KEPT_MS    10000
+#define REVIEWS_MAX       256 /* At once. */
+#define REVIEWS_UNKNOWN_MAX                                                                        \
+    192 /* Of these for those whom nothing is known of yet: anybody can have them made. */
 #define REVIEW_BYTES_MAX    ((size_t)512 << 10)
 #define TOKEN_BYTES_MAX     ((size_t)32 << 10)
 #define TOKEN_REVIEWS_PATH  "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -40,6 +42,7 @@ struct check {
     struct kube_auth_key key; /* Of the review under way. */
     struct kube_call *call;
     bool has_failed; /* A credential was bad. */
+    bool is_known;   /* One was good. */
     kube_verdict_fn done;
     void *ctx;
 };
@@ -142,7 +145,7 @@ static bool review_post(struct check *check, const char *path, struct str body, 
         .ctx = check,
     };
     struct err err;
-    if (check->auth->check_count >= REVIEWS_MAX) {
+    if (check->auth->check_count >= (check->is_known ? REVIEWS_MAX : REVIEWS_UNKNOWN_MAX)) {
         finish(check, 503, "ServiceUnavailable", STR("too many reviews are under way"));
         return false;
     }
@@ -271,6 +274,7 @@ static void on_token(void *ctx, const struct json *body, const struct err *err)
         kube_identity_from_json(json_get(status, "user"), check->arena, &check->identity);
     entry.is_master = check->identity.is_master;
     kube_auth_cache_put(&check->auth->tokens, &entry, check->identity.user, check->identity.json);
+    check->is_known = entry.good;
     if (entry.good)
         ask_access(check);
     else
@@ -289,6 +293,7 @@ static void ask_token(struct check *check, struct str token)
             .json = arena_str(check->arena, str_of(known->text)),
             .is_master = known->is_master,
         };
+        check->is_known = true;
         ask_access(check);
         return;
     }
@@ -345,6 +350,7 @@ void kube_auth_check(struct kube_auth *auth, struct http_exchange *exchange,
     enum kube_found found = kube_trust_identify(&auth->trust, http_exchange_tls(exchange), request,
                                                 check->arena, &check->identity, &err);
     check->has_failed = found == KUBE_FOUND_BAD;
+    check->is_known = found == KUBE_FOUND;
     if (check->has_failed)
         LOG_D("Client certificate is not believed", "err", err.text);
     if (found == KUBE_FOUND)

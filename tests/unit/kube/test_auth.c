@@ -18,7 +18,8 @@
 #include "kube.h"
 #include "net/http_client.h"
 
-#define WAIT_MS 60000
+#define WAIT_MS  60000
+#define HELD_MAX 300
 
 static char folder[] = "/tmp/narthex-auth-XXXXXX";
 
@@ -32,6 +33,9 @@ struct world {
     /* What the API server says, and was asked. */
     const char *proxy_ca, *client_ca; /* Names of files; NULL: no such ConfigMap. */
     bool is_broken, is_silent, allows;
+    bool holds_tokens; /* Token reviews wait in held_tokens. */
+    struct http_exchange *held_tokens[HELD_MAX];
+    unsigned held_token_count;
     unsigned token_reviews, access_reviews, map_reads;
     struct http_exchange *watch, *held;
     char access[4000]; /* The last SubjectAccessReview. */
@@ -169,6 +173,8 @@ static void api_answer(void *ctx, struct http_exchange *exchange)
         world->held = exchange;
     else if (world->is_broken)
         http_reply_text(exchange, 500, "etcd is gone");
+    else if (str_ends(request->path, STR("/tokenreviews")) && world->holds_tokens)
+        world->held_tokens[world->held_token_count++] = exchange;
     else if (str_ends(request->path, STR("/tokenreviews")))
         answer_token(world, exchange, request->body);
     else
@@ -501,6 +507,86 @@ static void test_check__needs_the_api_server(void **state)
     world_close(&world);
 }
 
+struct flood {
+    unsigned refused, other, waiting;
+};
+
+static bool flood_head(void *ctx, const struct http_fetch_head *head, struct err *err)
+{
+    struct flood *flood = ctx;
+    (void)err;
+    if (head->status == 503)
+        flood->refused++;
+    else
+        flood->other++;
+    return true;
+}
+
+static bool flood_bytes(void *ctx, struct str bytes, struct err *err)
+{
+    (void)ctx, (void)bytes, (void)err;
+    return true;
+}
+
+static void flood_done(void *ctx, const struct err *err)
+{
+    (void)err;
+    ((struct flood *)ctx)->waiting--;
+}
+
+/* One more stranger with a token of his own. */
+static void flood_add(struct world *world, struct flood *flood, unsigned number)
+{
+    char url[100], token[60];
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u" POD_PATH, http_server_port(world->door));
+    snprintf(token, sizeof(token), "Authorization: Bearer made-up-%u", number);
+    struct str header = str_of(token);
+    struct http_fetch_options options = {
+        .url = str_of(url),
+        .headers = &header,
+        .header_count = 1,
+        .timeout_ms = WAIT_MS,
+        .insecure_skip_verify = true,
+        .on_head = flood_head,
+        .on_bytes = flood_bytes,
+        .on_done = flood_done,
+        .ctx = flood,
+    };
+    flood->waiting++;
+    (void)http_fetch(world->client, &options);
+}
+
+/* Tokens that are made up keep the API server busy; who has a certificate gets his review all the same. */
+static void test_check__keeps_reviews_for_who_is_known(void **state)
+{
+    (void)state;
+    struct world world;
+    struct flood flood = {0};
+    world_open(&world, true);
+    world.holds_tokens = true;
+    int64_t end_ms = clock_mono_ms() + WAIT_MS;
+    for (unsigned i = 0; i < 270; i++) {
+        flood_add(&world, &flood, i);
+        while (world.held_token_count + flood.refused + flood.other <= i) {
+            uv_run(&world.loop, UV_RUN_NOWAIT);
+            assert_true(clock_mono_ms() < end_ms);
+        }
+    }
+    assert_int_equal(world.held_token_count, 192);
+    assert_int_equal(flood.refused, 270 - 192);
+    ask(&world, "proxy", POD_PATH, ALICE, 1);
+    assert_int_equal(world.status, 200);
+    world.holds_tokens = false;
+    for (unsigned i = 0; i < world.held_token_count; i++)
+        answer_token(&world, world.held_tokens[i],
+                     http_exchange_request(world.held_tokens[i])->body);
+    while (flood.waiting > 0) {
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+        assert_true(clock_mono_ms() < end_ms);
+    }
+    world_close(&world);
+}
+
 /* Before the ConfigMap is there a certificate cannot be judged; it comes, and then it changes. */
 static void test_trust__follows_the_config_map(void **state)
 {
@@ -590,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_check__lets_masters_in),
         cmocka_unit_test(test_check__reviews_tokens_once),
         cmocka_unit_test(test_check__needs_the_api_server),
+        cmocka_unit_test(test_check__keeps_reviews_for_who_is_known),
         cmocka_unit_test(test_trust__follows_the_config_map),
         cmocka_unit_test(test_trust_parse__refuses_nonsense),
         cmocka_unit_test(test_close__answers_what_is_in_flight),
