@@ -53,6 +53,7 @@ struct http_server_options {
     http_handler_fn handler;
     void *ctx;
     unsigned connections_max;  /* 512; more wait in the backlog. */
+    int64_t give_way_ms;       /* When more wait, who sends no whole request for so long is closed, the first first: 5 s. */
     size_t head_bytes_max;     /* 64 KiB (431 beyond) */
     size_t body_bytes_max;     /* 32 MiB (413 beyond) */
     int64_t read_timeout_ms;   /* From the first byte of a request to its last, and of an idle connection: 5 min. */

@@ -30,6 +30,7 @@
 #define LINGER_MS        500
 #define CONTINUE         "HTTP/1.1 100 Continue\r\n\r\n"
 #define HANDSHAKE_MS     10000
+#define BODY_GRACE_MS    30000 /* A body may be long: who sends one is idle so much later. */
 /* Of a read: what it decrypts to may have waited for its end in an earlier one. */
 #define READ_PLAIN_BYTES (HTTP_READ_BYTES + 32 * 1024)
 
@@ -65,7 +66,8 @@ struct http_connection {
     uv_shutdown_t shutdown;
     unsigned handles_open;
     enum connection_state state;
-    bool is_reading; /* uv_read_start is on. */
+    int64_t reading_since_ms; /* On the loop's clock. */
+    bool is_reading;          /* uv_read_start is on. */
     bool saw_eof;
     bool write_pending;
     bool sent_continue;
@@ -125,6 +127,7 @@ static void connection_set_state(struct http_connection *connection, enum connec
     connection->state = state;
     switch (state) {
     case CONNECTION_READING:
+        connection->reading_since_ms = (int64_t)uv_now(connection->server->loop);
         timer_set(connection, reading_ms(connection), 0);
         break;
     case CONNECTION_WORKING:
@@ -682,6 +685,14 @@ void http_connection_drain(struct http_connection *connection)
 {
     if (connection->state == CONNECTION_READING && connection->parse.state == HTTP_PARSE_IDLE)
         connection_close(connection);
+}
+
+int64_t http_connection_idle_since(const struct http_connection *connection)
+{
+    if (connection->state != CONNECTION_READING)
+        return INT64_MAX;
+    bool in_body = connection->parse.state == HTTP_PARSE_BODY;
+    return connection->reading_since_ms + (in_body ? BODY_GRACE_MS : 0);
 }
 
 static void connection_set_remote(struct http_connection *connection)

@@ -1,7 +1,8 @@
 /* http_server: the listening socket and the set of connections.
  *
  * At connections_max we stop accepting: libuv then holds one connection and the kernel's backlog
- * the others, until one of ours closes. Closing: stop the listener, drain, abort what is left after
+ * the others, until one of ours closes; so that nobody keeps all places by sending nothing, those who
+ * have sent no whole request for give_way_ms give way, the first of them first. Closing: stop the listener, drain, abort what is left after
  * the grace, then tell the owner once every handle is closed. */
 #include <netdb.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #define CONNECTIONS_MAX_DEFAULT 512
 #define HEAD_BYTES_MAX_DEFAULT  (64 * 1024)
 #define BODY_BYTES_MAX_DEFAULT  (32 * 1024 * 1024)
+#define GIVE_WAY_MS_DEFAULT     5000
 #define READ_TIMEOUT_MS_DEFAULT (5 * 60 * 1000)
 #define WRITE_TIMEOUT_DEFAULT   (60 * 1000)
 #define HOST_TEXT_MAX           256
@@ -80,6 +82,28 @@ static bool resolve_address(const char *host, uint16_t port, struct sockaddr_sto
 
 /* --- listening --- */
 
+static void make_room(uv_timer_t *timer)
+{
+    struct http_server *server = CONTAINER_OF(timer, struct http_server, room);
+    int64_t give_way_ms = server->options.give_way_ms, now_ms = (int64_t)uv_now(server->loop);
+    int64_t first_ms = now_ms; /* Look again after give_way_ms at the latest. */
+    struct http_connection *first = NULL;
+    if (!server->accept_waits || server->closing)
+        return;
+    LIST_EACH (node, &server->connections) {
+        struct http_connection *connection = http_connection_of_node(node);
+        int64_t since_ms = http_connection_idle_since(connection);
+        if (since_ms < first_ms || (!first && since_ms == first_ms)) {
+            first = connection;
+            first_ms = since_ms;
+        }
+    }
+    if (first && now_ms - first_ms >= give_way_ms)
+        http_connection_abort(first); /* Its place is given away when it is closed. */
+    else
+        uv_timer_start(timer, make_room, (uint64_t)(first_ms + give_way_ms - now_ms), 0);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct http_server *server =
@@ -89,10 +113,12 @@ static void on_connection(uv_stream_t *listener, int status)
         LOG_W("Accepting a connection failed", "err", net_errno_text(status, text));
         return;
     }
-    if (server->connection_count >= server->options.connections_max)
-        server->accept_waits = true;
-    else
+    if (server->connection_count < server->options.connections_max) {
         http_connection_accept(server);
+        return;
+    }
+    server->accept_waits = true;
+    make_room(&server->room);
 }
 
 static int listen_on(struct http_server *server, const struct sockaddr *address)
@@ -123,6 +149,8 @@ static void server_set_options(struct http_server *server,
         to->head_bytes_max = HEAD_BYTES_MAX_DEFAULT;
     if (to->body_bytes_max == 0)
         to->body_bytes_max = BODY_BYTES_MAX_DEFAULT;
+    if (to->give_way_ms <= 0)
+        to->give_way_ms = GIVE_WAY_MS_DEFAULT;
     if (to->read_timeout_ms <= 0)
         to->read_timeout_ms = READ_TIMEOUT_MS_DEFAULT;
     if (to->write_timeout_ms <= 0)
@@ -134,6 +162,11 @@ static void server_on_handle_closed(struct http_server *server);
 static void on_listener_closed(uv_handle_t *handle)
 {
     server_on_handle_closed(CONTAINER_OF((uv_tcp_t *)(void *)handle, struct http_server, listener));
+}
+
+static void on_room_closed(uv_handle_t *handle)
+{
+    server_on_handle_closed(CONTAINER_OF((uv_timer_t *)(void *)handle, struct http_server, room));
 }
 
 static void on_grace_closed(uv_handle_t *handle)
@@ -164,9 +197,10 @@ bool http_server_open(struct http_server **out, struct uv_loop_s *loop,
     server->loop = loop;
     server_set_options(server, options);
     list_init(&server->connections);
-    server->handles_open = 2;
+    server->handles_open = 3;
     ENSURE(uv_tcp_init(loop, &server->listener) == 0);
     ENSURE(uv_timer_init(loop, &server->grace) == 0);
+    ENSURE(uv_timer_init(loop, &server->room) == 0);
     int status = resolved ? listen_on(server, (const struct sockaddr *)&address) : UV_EAFNOSUPPORT;
     if (anywhere && (status == UV_EAFNOSUPPORT || status == UV_EADDRNOTAVAIL))
         status = listen_anywhere(server, port);
@@ -181,6 +215,7 @@ bool http_server_open(struct http_server **out, struct uv_loop_s *loop,
     err_set(err, ERR_IO, "listen tcp %s: bind: %s", bound, net_errno_text(status, text));
     server->closing = true;
     uv_close((uv_handle_t *)&server->listener, on_listener_closed);
+    uv_close((uv_handle_t *)&server->room, on_room_closed);
     uv_close((uv_handle_t *)&server->grace, on_grace_closed);
     return false;
 }
@@ -259,6 +294,7 @@ void http_server_close(struct http_server *server, int64_t grace_ms, void (*done
     server->closed_fn = done;
     server->closed_ctx = ctx;
     uv_close((uv_handle_t *)&server->listener, on_listener_closed);
+    uv_close((uv_handle_t *)&server->room, on_room_closed);
     LIST_EACH (node, &server->connections) {
         http_connection_drain(http_connection_of_node(node));
     }

@@ -438,6 +438,52 @@ static void test_http_server__keeps_to_connections_max(void **state)
     world_close(&world);
 }
 
+/* Clients that send nothing, or half a request, hold no place for long when others wait for one; those in work do. */
+static void test_http_server__gives_places_of_the_idle_away(void **state)
+{
+    static const char *const STARTS[] = {"", "GET /hel", "GET /hello HTTP/1.1\r\nHost: x\r\n", ""};
+    (void)state;
+    struct world world;
+    struct http_server_options options = world_options(&world);
+    struct buf answer;
+    int fds[COUNT_OF(STARTS)];
+    options.connections_max = COUNT_OF(STARTS) + 1;
+    options.give_way_ms = 100;
+    world_open(&world, &options);
+    int worker = raw_connect(&world);
+    raw_send(worker, STR("GET /later HTTP/1.1\r\n" HOST "\r\n"));
+    int64_t deadline = deadline_from_now();
+    while (!world.held)
+        world_turn(&world, deadline);
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        fds[i] = raw_connect(&world);
+        raw_send(fds[i], str_of(STARTS[i]));
+    }
+    while (http_server_connections(world.server) < options.connections_max)
+        world_turn(&world, deadline);
+    for (size_t i = 0; i < 2 * COUNT_OF(fds); i++) {
+        int fd = raw_connect(&world);
+        raw_send(fd, STR(GET_HELLO));
+        buf_init(&answer, 1 << 20);
+        raw_read_until(&world, fd, &answer, STR("hello"), 1);
+        assert_true(http_server_connections(world.server) <= options.connections_max);
+        buf_deinit(&answer);
+        if (i < COUNT_OF(fds)) /* The first ones stay and are idle. */
+            fds[i] = (close(fds[i]), fd);
+        else
+            close(fd);
+    }
+    assert_int_equal(world.gone_count, 0);
+    buf_init(&answer, 1 << 20);
+    reply_copy(world.held, 200, STR("at last"));
+    raw_read_until(&world, worker, &answer, STR("at last"), 1);
+    buf_deinit(&answer);
+    for (size_t i = 0; i < COUNT_OF(fds); i++)
+        close(fds[i]);
+    close(worker);
+    world_close(&world);
+}
+
 /* A graceful close lets the request in work end, and tells the client that no other will follow. */
 static void test_http_server_close__waits_for_the_request_in_work(void **state)
 {
@@ -599,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_http_server__stops_reading_while_an_answer_is_awaited),
         cmocka_unit_test(test_http_server__compresses_on_demand),
         cmocka_unit_test(test_http_server__keeps_to_connections_max),
+        cmocka_unit_test(test_http_server__gives_places_of_the_idle_away),
         cmocka_unit_test(test_http_server_close__waits_for_the_request_in_work),
         cmocka_unit_test(test_http_server_close__aborts_after_the_grace),
         cmocka_unit_test(test_http_server_open__fails_on_a_taken_port),
