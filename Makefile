@@ -4,7 +4,7 @@
 build:
 	.ci/install.sh
 	cmake --preset release
-	ninja -C build/release
+	ninja -C build/release narthex
 
 # RUN_ARGS are given to the server, for example RUN_ARGS=--log.level=debug
 run: build
