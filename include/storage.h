@@ -33,7 +33,7 @@ struct storage_options {
     struct str path;             /* --storage.tsdb.path; our files are in <path>/narthex. Created when missing. */
     int64_t retention_ms;        /* 0: keep for ever. Counted back from the newest sample. */
     int64_t slot_ms;             /* 30 min; tests use less. */
-    int64_t partition_ms;        /* 24 h; a multiple of 2 h. */
+    int64_t partition_ms;        /* At most: 24 h; a multiple of 2 h. Less where retention is short or small. */
     int64_t fsync_interval_ms;   /* 5 s */
     int64_t out_of_order_ms;     /* 0: none. How far behind its newest a series takes samples. */
     uint32_t series_max;         /* 0: no limit; beyond it new series are refused. */

@@ -102,12 +102,34 @@ static bool partition_make(struct storage *storage, const struct span *span, uin
     return false;
 }
 
+/* Partitions do not cross: *span, which has time_ms, loses what [from, to), which has not, takes of it. */
+static void span_clip(struct span *span, int64_t time_ms, int64_t from_ms, int64_t to_ms)
+{
+    if (to_ms <= time_ms && to_ms > span->from_ms)
+        span->from_ms = to_ms;
+    if (from_ms > time_ms && from_ms < span->to_ms)
+        span->to_ms = from_ms;
+}
+
+/* The span of a partition at time_ms that no file has. */
+static struct span span_free(struct storage *storage, int64_t time_ms)
+{
+    int64_t length = atomic_load_explicit(&storage->partition_length_ms, memory_order_relaxed);
+    int64_t number = time_ms / length - (time_ms % length < 0);
+    struct span span = {number * length, number * length + length};
+    VEC_EACH (partition, &storage->lane_partitions) {
+        span_clip(&span, time_ms, (*partition)->from_ms, (*partition)->to_ms);
+    }
+    VEC_EACH (taken, &storage->lane_spans) {
+        span_clip(&span, time_ms, taken->from_ms, taken->to_ms);
+    }
+    return span;
+}
+
 bool partition_for(struct storage *storage, int64_t time_ms, struct partition **out,
                    struct err *err)
 {
-    int64_t length = storage->options.partition_ms;
-    int64_t number = time_ms / length - (time_ms % length < 0);
-    struct span span = {number * length, number * length + length};
+    struct span span = span_free(storage, time_ms);
     uint64_t overlay = 0;
     for (size_t i = storage->lane_partitions.count; i-- > 0;) {
         struct partition *partition = storage->lane_partitions.items[i];

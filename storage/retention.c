@@ -256,6 +256,7 @@ void retention_apply(struct storage *storage)
     retire_by_time(storage);
     if (storage->options.retention_bytes)
         retire_by_size(storage);
+    partition_length_update(storage);
 }
 
 /* A day that was built since has its name: while it waited. */

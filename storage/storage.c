@@ -97,6 +97,7 @@ struct storage *storage_new(const struct storage_options *options)
     file_init(&storage->log.file);
     atomic_init(&storage->time_max_ms, INT64_MIN);
     atomic_init(&storage->time_min_ms, INT64_MAX);
+    atomic_init(&storage->partition_length_ms, storage->options.partition_ms);
     if (!storage->options.submit_build) {
         storage->options.submit_build = options->submit_commit;
         storage->options.build_ctx = options->submit_ctx;
@@ -115,6 +116,7 @@ bool storage_open(struct storage **out, const struct storage_options *options, s
         return false;
     }
     storage->opening = false;
+    partition_length_update(storage);
     storage->files_went = true; /* The log may have told of series that nothing has samples of. */
     map_deinit(&storage->by_id);
     storage->retention_checked_mono_ms = clock_mono_ms();

@@ -245,6 +245,7 @@ struct storage {
     VEC(struct span)
     lane_spans; /* Lane. Of frozen partitions and of days: late samples go to overlays. */
     uint64_t overlay_next;   /* Lane. Number of the next overlay. */
+    _Atomic int64_t partition_length_ms; /* Of the next partition. Loop writes. */
     struct publish *publish; /* publish.c; NULL: nothing to build. */
     int64_t publish_checked_mono_ms;
     VEC(struct retired_file) retired; /* Out of sight, not yet unlinked. */
@@ -462,6 +463,9 @@ void spill_tick(struct storage *storage);
 
 /* watch.c */
 void watch_tick(struct storage *storage, int64_t now_mono_ms);
+
+/* partition_length.c */
+void partition_length_update(struct storage *storage);
 
 /* retention.c */
 /* Where samples are too old; false when there is no such edge. */

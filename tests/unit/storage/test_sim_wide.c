@@ -526,6 +526,13 @@ static void follow(int fd)
     VEC_FREE(&places);
 }
 
+/* Another length from one life to the next: what is open keeps its own. */
+static void choose_partition(void)
+{
+    static const int64_t hours[] = {2, 2, 2, 4, 8, 24};
+    life.fixture.options.partition_ms = hours[random_below(COUNT_OF(hours))] * HOUR;
+}
+
 static bool run_life(uint64_t seed, int number)
 {
     int ends[2], status;
@@ -537,6 +544,7 @@ static bool run_life(uint64_t seed, int number)
         random_state = seed * 1000 + (uint64_t)number;
         life.report_fd = ends[1];
         life.seed = seed;
+        choose_partition();
         live();
     }
     close(ends[1]);
