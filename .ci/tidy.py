@@ -20,7 +20,7 @@ RIM = ["src/net/", "scrape/", "src/discovery/", "src/remote/", "src/rules/", "sr
 FENCES = [
     (r"uv\.h", RIM + ["src/*.c", "src/*.h", "include/net/"]),
     (r"llhttp\.h", ["src/net/http_"]),
-    (r"lmdb\.h", ["storage/kv.c"]),
+    (r"lmdb\.h", ["storage/kv"]),
     (r"curl/.*", ["src/net/http_client", "src/net/http_fetch"]),
     (r"openssl/.*", ["src/base/hash.c", "src/net/tls"]),
     (r"re2/.*", ["src/base/shim.cc"]),
