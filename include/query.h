@@ -75,6 +75,9 @@ MUST_CHECK bool query_new(struct query **out, struct str text, const struct quer
                           struct err *err);
 void query_free(struct query *query); /* NULL is fine. */
 
+/* All functions by name, ascending: NULL behind the last. */
+const char *query_function_name(size_t index, bool *experimental);
+
 /* What the expression is, before it is run. A range query takes scalars and instant vectors only:
  * query_check_range gives Prometheus' text (invalid expression type "range vector" for range query, must be Scalar or instant Vector). */
 enum query_value_type query_type(const struct query *query);

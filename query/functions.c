@@ -1,6 +1,8 @@
 /* functions: the table, and how to find a row in it. */
 #include "functions.h"
 
+#include "query.h"
+
 #include "base/ensure.h"
 
 static const struct function functions[] = {
@@ -31,4 +33,12 @@ const struct function *function_of(enum function_id id)
 {
     ENSURE(id < FN_COUNT);
     return &functions[id];
+}
+
+const char *query_function_name(size_t index, bool *experimental)
+{
+    if (index >= COUNT_OF(functions))
+        return NULL;
+    *experimental = functions[index].experimental;
+    return functions[index].name;
 }

@@ -3,6 +3,7 @@
 #include "options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -109,24 +110,44 @@ static bool parse_long(struct options *options, int argc, char **argv, int at, i
     return true;
 }
 
+static int compare_row(const void *a, const void *b)
+{
+    const struct api_flag *left = a, *right = b;
+    return str_cmp(left->name, right->name);
+}
+
+/* As Prometheus shows it: 360h is 15d, 0 bytes are 0B. */
+static void add_value(struct buf *out, const struct flag_row *flag, struct str value)
+{
+    struct err ignored;
+    int64_t ms;
+    uint64_t bytes;
+    if (flag->type == DURATION && duration_parse(value, &ms, &ignored))
+        duration_print(out, ms);
+    else if (flag->type == SIZE && value.len > 0 && size_parse(value, &bytes, &ignored))
+        size_print(out, bytes);
+    else
+        buf_add_str(out, value);
+}
+
 static void make_rows(struct options *options)
 {
     for (size_t i = 0; i < FLAG_COUNT; i++) {
         struct buf text;
-        options->rows[i].name = str_of(FLAGS[i].name);
-        options->rows[i].value = str_of(FLAGS[i].value);
-        if (options->values[i].count == 0)
-            continue;
         buf_init(&text, 1 << 20);
         VEC_EACH (value, &options->values[i]) {
             if (text.len)
                 buf_add_char(&text, ',');
-            buf_add_str(&text, *value);
+            add_value(&text, &FLAGS[i], *value);
         }
+        if (options->values[i].count == 0)
+            add_value(&text, &FLAGS[i], str_of(FLAGS[i].value));
         options->joined[i] = str_dup(buf_str(&text));
+        options->rows[i].name = str_of(FLAGS[i].name);
         options->rows[i].value = str_of(options->joined[i]);
         buf_deinit(&text);
     }
+    qsort(options->rows, FLAG_COUNT, sizeof(options->rows[0]), compare_row);
 }
 
 bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome,

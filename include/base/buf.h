@@ -38,7 +38,9 @@ void buf_swap(struct buf *a, struct buf *b);
 /* Texts that several floors write. */
 void buf_add_i64(struct buf *buf, int64_t value);
 void buf_add_u64(struct buf *buf, uint64_t value);
-void buf_add_json_string(struct buf *buf, struct str s);  /* Quoted; bad UTF-8 becomes U+FFFD. */
+/* Quoted; bad UTF-8 becomes U+FFFD. As Go's encoding/json does it: < > & U+2028 U+2029 as \u003c and so on. */
+void buf_add_json_string(struct buf *buf, struct str s);
+void buf_add_json_plain(struct buf *buf, struct str s); /* The same without these: labels, log lines. */
 void buf_add_go_quoted(struct buf *buf, struct str s);    /* As Go's strconv.Quote ("%q"). */
 void buf_add_html(struct buf *buf, struct str s);         /* & < > " ' escaped. */
 void buf_add_url_escaped(struct buf *buf, struct str s);  /* Query component. */

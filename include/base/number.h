@@ -14,6 +14,9 @@
  * optional sign, inf/infinity/nan in any case. The whole of s. Out of range yields +-Inf and is false. */
 bool number_parse(struct str s, double *out);
 
+/* With these, too: 0x1p-2, 1_000. */
+bool number_parse_go(struct str s, double *out);
+
 enum number_form {
     NUMBER_API, /* The HTTP API's: 'f', but 'e' when 0 < abs < 1e-6 or abs >= 1e21. */
     NUMBER_F,   /* strconv.FormatFloat(v, 'f', -1, 64) */

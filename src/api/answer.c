@@ -30,9 +30,7 @@ static void add_cors(const struct call *call, struct headers *headers)
                STR("Accept, Authorization, Content-Type, Origin"));
     add_header(headers, STR("Access-Control-Allow-Methods"), STR("GET, POST, OPTIONS"));
     add_header(headers, STR("Access-Control-Expose-Headers"), STR("Date"));
-    if (!call->api->cors_origin)
-        add_header(headers, STR("Access-Control-Allow-Origin"), STR("*"));
-    else if (regex_matches(call->api->cors_origin, origin))
+    if (!call->api->cors_origin || regex_matches(call->api->cors_origin, origin))
         add_header(headers, STR("Access-Control-Allow-Origin"), origin);
 }
 
@@ -77,7 +75,8 @@ static void answer_headers(struct call *call, int status, const char *content_ty
     struct http_response response = {.status = status,
                                      .content_type = content_type,
                                      .headers = headers->items,
-                                     .header_count = headers->count};
+                                     .header_count = headers->count,
+                                     .no_compression = status == 404 || status == 405};
     http_reply(call->exchange, &response, body);
 }
 
@@ -115,16 +114,33 @@ void answer_plain_error(struct call *call, int status, struct str text)
     answer_headers(call, status, CONTENT_TEXT, &headers, &body);
 }
 
-void answer_redirect(struct call *call, struct str location)
+void answer_redirect(struct call *call, int status, struct str location)
 {
     struct headers headers = {0};
     struct buf body;
     buf_init(&body, ANSWER_BYTES_MAX);
     BUF_ADD(&body, "<a href=\"");
     buf_add_html(&body, location);
-    BUF_ADD(&body, "\">Found</a>.\n\n");
+    buf_addf(&body, "\">%s</a>.\n\n", http_status_text(status));
     add_header(&headers, STR("Location"), location);
-    answer_headers(call, 302, CONTENT_HTML, &headers, &body);
+    answer_headers(call, status, CONTENT_HTML, &headers,
+                   call->request->method == HTTP_GET ? &body : NULL);
+    buf_deinit(&body);
+}
+
+void answer_no_method(struct call *call, struct str allowed)
+{
+    struct headers headers = {0};
+    struct buf body;
+    add_header(&headers, STR("Allow"), allowed);
+    if (call->request->method == HTTP_OPTIONS) {
+        answer_headers(call, 200, NULL, &headers, NULL);
+        return;
+    }
+    buf_init(&body, ANSWER_BYTES_MAX);
+    BUF_ADD(&body, "Method Not Allowed\n");
+    add_header(&headers, STR("X-Content-Type-Options"), STR("nosniff"));
+    answer_headers(call, 405, CONTENT_TEXT, &headers, &body);
 }
 
 void answer_preflight(struct call *call)

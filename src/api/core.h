@@ -89,6 +89,7 @@ struct call {
 enum route_flag {
     ROUTE_EARLY = 1 << 0, /* Also before storage is open, and while stopping. */
     ROUTE_API = 1 << 1,   /* CORS headers. */
+    ROUTE_STRICT = 1 << 2, /* A parameter that cannot be read is an error, not left out. */
 };
 
 struct route {
@@ -112,7 +113,9 @@ void answer_with(struct call *call, int status, const struct http_header *extra,
 void answer_text(struct call *call, int status, struct str text);
 /* The same as Go's http.Error: a newline after the text. */
 void answer_plain_error(struct call *call, int status, struct str text);
-void answer_redirect(struct call *call, struct str location);
+void answer_redirect(struct call *call, int status, struct str location);
+/* 405, or 200 to OPTIONS: `GET, OPTIONS`. */
+void answer_no_method(struct call *call, struct str allowed);
 void answer_preflight(struct call *call);   /* 204 with the CORS headers, whatever the path. */
 void answer_unavailable(struct call *call); /* 503 before ready and while stopping. */
 /* {"status":"error",...} */

@@ -18,30 +18,29 @@ static void page_open(struct buf *out, const struct call *call, const char *titl
 
 /* --- ways to the query page --- */
 
-static void redirect_to_query(struct call *call, struct str query)
+static void redirect_to_query(struct call *call, bool ask, struct str query)
 {
     struct buf location;
 
     buf_init(&location, 1 << 20);
     buf_add_str(&location, call->api->link_prefix);
     BUF_ADD(&location, "/query");
-    if (query.len > 0) {
+    if (ask)
         BUF_ADD(&location, "?");
-        buf_add_str(&location, query);
-    }
-    answer_redirect(call, buf_str(&location));
+    buf_add_str(&location, query);
+    answer_redirect(call, 302, buf_str(&location));
     buf_deinit(&location);
 }
 
 void serve_start_page(struct call *call)
 {
-    redirect_to_query(call, STR_EMPTY);
+    redirect_to_query(call, false, STR_EMPTY);
 }
 
 /* Alertmanager's generator links come here. */
 void serve_graph_redirect(struct call *call)
 {
-    redirect_to_query(call, call->request->query);
+    redirect_to_query(call, true, call->request->query);
 }
 
 void serve_query_page(struct call *call)

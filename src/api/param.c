@@ -16,12 +16,13 @@ bool param_wrap(struct err *err, const char *name)
     return err_wrap(err, "invalid parameter \"%s\"", name);
 }
 
-bool param_int(struct str text, int64_t *out, struct err *err)
+static bool int_parse(struct str text, const char *function, int64_t max, int64_t *out,
+                      struct err *err)
 {
     struct str digits = text.len > 0 && text.ptr[0] == '+' ? str_after(text, 1) : text;
     bool numeric = digits.len > 0;
 
-    if (str_to_i64(digits, out))
+    if (str_to_i64(digits, out) && *out <= max && *out >= -max - 1)
         return true;
     for (size_t i = 0; i < digits.len; i++)
         numeric = numeric && ((digits.ptr[i] >= '0' && digits.ptr[i] <= '9') ||
@@ -29,10 +30,20 @@ bool param_int(struct str text, int64_t *out, struct err *err)
     struct buf quoted;
     buf_init(&quoted, ERR_TEXT_MAX);
     buf_add_go_quoted(&quoted, text);
-    err_set(err, ERR_BAD_DATA, "strconv.Atoi: parsing " STR_FMT ": %s", STR_ARG(buf_str(&quoted)),
-            numeric ? "value out of range" : "invalid syntax");
+    err_set(err, ERR_BAD_DATA, "strconv.%s: parsing " STR_FMT ": %s", function,
+            STR_ARG(buf_str(&quoted)), numeric ? "value out of range" : "invalid syntax");
     buf_deinit(&quoted);
     return false;
+}
+
+bool param_int(struct str text, int64_t *out, struct err *err)
+{
+    return int_parse(text, "Atoi", INT64_MAX, out, err);
+}
+
+bool param_int32(struct str text, int64_t *out, struct err *err)
+{
+    return int_parse(text, "ParseInt", INT32_MAX, out, err);
 }
 
 bool param_limit(const struct call *call, size_t *out, struct err *err)

@@ -17,6 +17,8 @@ bool param_wrap(struct err *err, const char *name);
 MUST_CHECK bool param_limit(const struct call *call, size_t *out, struct err *err);
 /* As Go's strconv.Atoi; the text is the caller's to wrap. */
 MUST_CHECK bool param_int(struct str text, int64_t *out, struct err *err);
+/* As Go's strconv.ParseInt(text, 10, 32). */
+MUST_CHECK bool param_int32(struct str text, int64_t *out, struct err *err);
 /* A required time: the parser's own text for an empty one. */
 MUST_CHECK bool param_time(const struct call *call, const char *name, int64_t *out_ms,
                            struct err *err);

@@ -2,6 +2,7 @@
 #include "core.h"
 
 #include "base/clock.h"
+#include "base/number.h"
 #include "model/duration.h"
 #include "net/worker.h"
 #include "param.h"
@@ -203,6 +204,14 @@ void serve_query(struct call *call)
     work_submit(&work->work);
 }
 
+/* A step of less than a millisecond has too many points, or is none. */
+static bool is_too_fine(struct call *call, const struct query_options *options)
+{
+    double step = 0;
+    return number_parse_go(param_get(call, "step"), &step) && step > 0 &&
+           (double)(options->end_ms - options->start_ms) / 1000 / step > RANGE_POINTS_MAX;
+}
+
 static bool read_range(struct call *call, struct query_options *options, struct err *err)
 {
     if (!param_time(call, "start", &options->start_ms, err) ||
@@ -214,13 +223,14 @@ static bool read_range(struct call *call, struct query_options *options, struct 
     }
     if (!param_duration(call, "step", &options->step_ms, err))
         return false;
-    if (options->step_ms <= 0) {
+    if (options->step_ms <= 0 && !is_too_fine(call, options)) {
         err_set(err, ERR_BAD_DATA,
                 "zero or negative query resolution step widths are not accepted. Try a positive "
                 "integer");
         return param_wrap(err, "step");
     }
-    if ((options->end_ms - options->start_ms) / options->step_ms > RANGE_POINTS_MAX)
+    if (options->step_ms == 0 ||
+        (options->end_ms - options->start_ms) / options->step_ms > RANGE_POINTS_MAX)
         return err_set(
             err, ERR_BAD_DATA,
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "

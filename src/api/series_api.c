@@ -97,8 +97,7 @@ static bool write_series(struct index_work *work, const struct series_list *list
 static bool parse_sets(struct index_work *work, struct param_sets *sets, struct err *err)
 {
     struct call *call = work->work.call;
-    return param_sets_parse(&call->params, true, &work->work.arena, sets, err) ||
-           param_wrap(err, "match[]");
+    return param_sets_parse(&call->params, true, &work->work.arena, sets, err);
 }
 
 static bool run_series(struct work *base, struct buf *out, struct err *err)
@@ -107,8 +106,9 @@ static bool run_series(struct work *base, struct buf *out, struct err *err)
     struct param_sets sets = {0};
     struct series_list list = {0};
 
-    bool ok = parse_sets(work, &sets, err) && select_series(work, &sets, &list, err) &&
-              write_series(work, &list, out, err);
+    /* Only /series says which parameter it was. */
+    bool ok = (parse_sets(work, &sets, err) || param_wrap(err, "match[]")) &&
+              select_series(work, &sets, &list, err) && write_series(work, &list, out, err);
     for (size_t i = 0; i < list.selection_count; i++)
         selection_free(list.selections[i]);
     VEC_FREE(&list.items);

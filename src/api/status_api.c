@@ -97,7 +97,7 @@ void serve_version(struct call *call)
     buf_init(&out, ANSWER_BYTES_MAX);
     add_build_info(&out, call->api);
     BUF_ADD(&out, "\n");
-    answer(call, 200, CONTENT_JSON, &out);
+    answer(call, 200, CONTENT_TEXT, &out);
 }
 
 void serve_status_buildinfo(struct call *call)
@@ -202,7 +202,7 @@ void serve_status_runtimeinfo(struct call *call)
     json_time(&out, &first, "serverTime", clock_wall_ns());
     json_key(&out, &first, "reloadConfigSuccess");
     buf_addf(&out, "%s", api->config && !api->reload_failed ? "true" : "false");
-    json_time(&out, &first, "lastConfigTime", api->config_ms * 1000000);
+    json_time(&out, &first, "lastConfigTime", api->config_ms / 1000 * 1000000000);
     json_key(&out, &first, "corruptionCount");
     buf_add_u64(&out, storage.log_corruptions);
     json_key(&out, &first, "goroutineCount"); /* Threads: the nearest that we have. */
@@ -308,72 +308,7 @@ void serve_status_walreplay(struct call *call)
     answer_data(call, &out);
 }
 
-/* --- features and notifications --- */
-
-struct feature {
-    const char *category, *name;
-    bool on;
-};
-
-static void add_features(struct buf *out, const struct feature *features, size_t count)
-{
-    const char *category = "";
-
-    for (size_t i = 0; i < count; i++) {
-        bool begins = strcmp(category, features[i].category) != 0;
-        if (begins)
-            buf_addf(out, "%s\"%s\":{", i ? "}," : "", features[i].category);
-        category = features[i].category;
-        buf_addf(out, "%s\"%s\":%s", begins ? "" : ",", features[i].name,
-                 features[i].on ? "true" : "false");
-    }
-    BUF_ADD(out, "}");
-}
-
-void serve_features(struct call *call)
-{
-    const struct api_options *options = &call->api->options;
-    unsigned query = options->query_features;
-    const struct feature features[] = {
-        {"api", "admin", options->enable_admin},
-        {"api", "label_values_match", true},
-        {"api", "lifecycle", options->enable_lifecycle},
-        {"api", "otlp_write_receiver", false},
-        {"api", "query_stats", true},
-        {"api", "query_warnings", true},
-        {"api", "remote_write_receiver", options->write_receiver != NULL},
-        {"api", "time_range_labels", true},
-        {"api", "time_range_series", true},
-        {"prometheus", "agent_mode", false},
-        {"promql", "anchored", (query & QUERY_EXTENDED_RANGES) != 0},
-        {"promql", "at_modifier", true},
-        {"promql", "bool", true},
-        {"promql", "delayed_name_removal", (query & QUERY_DELAYED_NAMES) != 0},
-        {"promql", "experimental_functions", (query & QUERY_EXPERIMENTAL_FUNCTIONS) != 0},
-        {"promql", "fill", (query & QUERY_FILL_MODIFIERS) != 0},
-        {"promql", "negative_offset", true},
-        {"promql", "offset", true},
-        {"promql", "per_step_stats", (query & QUERY_PER_STEP_STATS) != 0},
-        {"promql", "smoothed", (query & QUERY_EXTENDED_RANGES) != 0},
-        {"promql", "subqueries", true},
-        {"rules", "alerting", false},
-        {"rules", "recording", false},
-        {"service_discovery_providers", "dns", true},
-        {"service_discovery_providers", "file", true},
-        {"service_discovery_providers", "http", true},
-        {"service_discovery_providers", "static", true},
-        {"tsdb", "exemplars", false},
-        {"tsdb", "native_histograms", false},
-    };
-    struct buf out;
-
-    buf_init(&out, ANSWER_BYTES_MAX);
-    envelope_begin(&out);
-    BUF_ADD(&out, "{");
-    add_features(&out, features, COUNT_OF(features));
-    BUF_ADD(&out, "}");
-    answer_data(call, &out);
-}
+/* --- notifications --- */
 
 static void add_notification(struct buf *out, bool *first_item, const char *text, int64_t time_ms)
 {

@@ -236,13 +236,6 @@ static bool read_count(struct call *call, const char *name, int64_t *out)
     return false;
 }
 
-static void write_metadata_fields(struct buf *out, bool *first, const struct metadata *metadata)
-{
-    json_text(out, first, "type", str_of(metric_type_text(metadata->type)));
-    json_text(out, first, "help", metadata->help);
-    json_text(out, first, "unit", metadata->unit);
-}
-
 struct metadata_list {
     VEC(struct metadata) items; /* Texts valid until the loop's next turn. */
 };
@@ -285,7 +278,9 @@ static size_t write_metric_metadata(struct buf *out, const struct metadata_list 
         bool first_field = true;
         json_comma(out, &first);
         BUF_ADD(out, "{");
-        write_metadata_fields(out, &first_field, &items[at]);
+        json_text(out, &first_field, "type", str_of(metric_type_text(items[at].type)));
+        json_text(out, &first_field, "unit", items[at].unit);
+        json_text(out, &first_field, "help", items[at].help);
         BUF_ADD(out, "}");
         written++;
     }
@@ -350,7 +345,9 @@ static void write_target_metadata(void *ctx, const struct target_view *target,
     json_labels(out, &first, "target", target->labels);
     if (!writer->one_metric)
         json_text(out, &first, "metric", metadata->metric);
-    write_metadata_fields(out, &first, metadata);
+    json_text(out, &first, "type", str_of(metric_type_text(metadata->type)));
+    json_text(out, &first, "help", metadata->help);
+    json_text(out, &first, "unit", metadata->unit);
     BUF_ADD(out, "}");
 }
 

@@ -43,6 +43,12 @@ static void write_done(void *ctx, int status, struct str text, const struct writ
         answer_plain_error(call, status, text);
 }
 
+void serve_otlp(struct call *call)
+{
+    answer_plain_error(
+        call, 404, STR("otlp write receiver needs to be enabled with --web.enable-otlp-receiver"));
+}
+
 void serve_write(struct call *call)
 {
     struct write_receiver *receiver = call->api->options.write_receiver;

@@ -158,9 +158,9 @@ static void json_escape_add(struct buf *buf, unsigned char c)
         ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     char text[7] = {'\\', (char)c};
 
-    if (c >= 0x20) {
+    if (c == '"' || c == '\\') {
         buf_add(buf, text, 2);
-    } else if (short_forms[c]) {
+    } else if (c < 0x20 && short_forms[c]) {
         text[1] = short_forms[c];
         buf_add(buf, text, 2);
     } else {
@@ -169,25 +169,35 @@ static void json_escape_add(struct buf *buf, unsigned char c)
     }
 }
 
-void buf_add_json_string(struct buf *buf, struct str s)
+static bool is_plain_json(unsigned char c, bool for_html)
+{
+    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+        return false;
+    return !for_html || (c != '<' && c != '>' && c != '&');
+}
+
+static void add_json(struct buf *buf, struct str s, bool for_html)
 {
     size_t begin = 0;
 
     buf_add_char(buf, '"');
     for (size_t at = 0; at < s.len;) {
         unsigned char c = (unsigned char)s.ptr[at];
-        if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
+        if (is_plain_json(c, for_html)) {
             at++;
             continue;
         }
         size_t next = at;
         uint32_t rune = str_next_rune(s, &next);
-        if (c >= 0x80 && !(rune == 0xfffd && next == at + 1)) {
+        bool is_line_end = for_html && (rune == 0x2028 || rune == 0x2029);
+        if (c >= 0x80 && !is_line_end && !(rune == 0xfffd && next == at + 1)) {
             at = next;
             continue;
         }
         run_add(buf, s, begin, at);
-        if (c >= 0x80)
+        if (is_line_end)
+            buf_addf(buf, "\\u%04x", (unsigned)rune);
+        else if (c >= 0x80)
             BUF_ADD(buf, "\xef\xbf\xbd");
         else
             json_escape_add(buf, c);
@@ -195,6 +205,16 @@ void buf_add_json_string(struct buf *buf, struct str s)
     }
     run_add(buf, s, begin, s.len);
     buf_add_char(buf, '"');
+}
+
+void buf_add_json_string(struct buf *buf, struct str s)
+{
+    add_json(buf, s, true);
+}
+
+void buf_add_json_plain(struct buf *buf, struct str s)
+{
+    add_json(buf, s, false);
 }
 
 static void go_escape_add(struct buf *buf, uint32_t rune)

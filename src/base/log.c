@@ -71,9 +71,9 @@ static void field_add(struct buf *line, enum log_format format, const char *name
 {
     if (format == LOG_JSON) {
         buf_add_char(line, line->len ? ',' : '{');
-        buf_add_json_string(line, str_of(name));
+        buf_add_json_plain(line, str_of(name));
         buf_add_char(line, ':');
-        buf_add_json_string(line, value);
+        buf_add_json_plain(line, value);
         return;
     }
     if (line->len)

@@ -7,9 +7,12 @@
  * laid out as strconv does: digits d1 d2 ... dn stand for 0.d1d2...dn * 10^point. */
 #include "base/number.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "decimal.h"
 #include "number_digits.h"
@@ -153,6 +156,43 @@ bool number_parse(struct str s, double *out)
         value *= powers_of_ten[decimal.exponent];
     *out = negative ? -value : value;
     return true;
+}
+
+/* Underscores stand between digits, or between 0x and a digit. */
+static bool underscore_is_good(struct str s, size_t at)
+{
+    char before = at > 0 ? s.ptr[at - 1] : '_', after = at + 1 < s.len ? s.ptr[at + 1] : '_';
+    bool begins = at >= 2 && (before == 'x' || before == 'X') && s.ptr[at - 2] == '0';
+    return (begins || isxdigit((unsigned char)before)) && isxdigit((unsigned char)after);
+}
+
+/* Go wants an exponent (p) in a hex float, strtod does not; and no blanks or words. */
+static bool hex_parse(const char *text, double *out)
+{
+    const char *digits = text + (text[0] == '-' || text[0] == '+');
+    char *end;
+    if (digits[0] != '0' || (digits[1] | 0x20) != 'x' || !strpbrk(digits, "pP"))
+        return false;
+    *out = strtod(text, &end);
+    return *end == '\0' && isxdigit((unsigned char)end[-1]) && isfinite(*out);
+}
+
+bool number_parse_go(struct str s, double *out)
+{
+    char text[400];
+    size_t len = 0;
+    if (number_parse(s, out))
+        return true;
+    if (s.len >= sizeof(text))
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '_' ? !underscore_is_good(s, i) : s.ptr[i] == '\0')
+            return false;
+        if (s.ptr[i] != '_')
+            text[len++] = s.ptr[i];
+    }
+    text[len] = '\0';
+    return hex_parse(text, out) || (len < s.len && number_parse(str_from(text, len), out));
 }
 
 /* ---- Writing ---- */

@@ -192,7 +192,7 @@ static void fields_keep(struct buf *out, const struct json *object, const struct
         if (json_type(value) == JSON_NULL)
             continue;
         separate(out, start);
-        buf_add_json_string(out, str_of(kept->name));
+        buf_add_json_plain(out, str_of(kept->name));
         buf_add_char(out, ':');
         value_keep(out, value, kept->children);
     }
@@ -207,7 +207,7 @@ static void object_keep(struct buf *out, const struct json *object)
         const struct json *value = json_entry(object, i, &key);
         if (i > 0)
             buf_add_char(out, ',');
-        buf_add_json_string(out, key);
+        buf_add_json_plain(out, key);
         buf_add_char(out, ':');
         value_keep(out, value, NULL);
     }
@@ -247,7 +247,7 @@ static void value_keep(struct buf *out, const struct json *value, const struct k
         array_keep(out, value, children);
         break;
     case JSON_STRING:
-        buf_add_json_string(out, json_str(value));
+        buf_add_json_plain(out, json_str(value));
         break;
     case JSON_NUMBER:
         number_keep(out, json_number(value));

@@ -248,24 +248,30 @@ void size_print(struct buf *buf, uint64_t bytes)
     }
 }
 
-/* Seconds as a float, step by step as Go does it, so that the last millisecond is the same. False:
- * no such time. */
-static bool time_from_seconds(double value, int64_t *out_ms)
+/* Go's conversion on amd64. */
+static int64_t int_of(double value)
+{
+    return fabs(value) < TWO_POW_63 ? (int64_t)value : INT64_MIN;
+}
+
+/* Seconds as a float, step by step as Go does it, so that the last millisecond is the same; what is beyond its times
+ * wraps as it does there. */
+static int64_t time_from_seconds(double value)
 {
     double seconds;
-    double fraction = modf(value, &seconds);
+    double fraction = isinf(value) ? NAN : modf(value, &seconds);
 
-    if (!(fabs(seconds) < TWO_POW_63 / 1000 - 1))
-        return false;
+    if (isinf(value))
+        seconds = value;
     fraction = round(fraction * 1000) / 1000;
-    int64_t ns = (int64_t)(fraction * (double)NS_PER_S);
-    int64_t whole = (int64_t)seconds;
+    int64_t ns = int_of(fraction * (double)NS_PER_S);
+    uint64_t whole = (uint64_t)int_of(seconds) + (uint64_t)(ns / NS_PER_S);
+    ns %= NS_PER_S;
     if (ns < 0) {
         ns += NS_PER_S;
         whole--;
     }
-    *out_ms = whole * 1000 + ns / NS_PER_MS;
-    return true;
+    return (int64_t)(whole * 1000 + (uint64_t)(ns / NS_PER_MS));
 }
 
 bool api_time_parse(struct str s, int64_t *out_ms, struct err *err)
@@ -273,9 +279,9 @@ bool api_time_parse(struct str s, int64_t *out_ms, struct err *err)
     double seconds;
 
     *out_ms = 0;
-    if (number_parse(s, &seconds)) {
-        if (time_from_seconds(seconds, out_ms))
-            return true;
+    if (number_parse_go(s, &seconds)) {
+        *out_ms = time_from_seconds(seconds);
+        return true;
     } else if (time_parse_rfc3339(s, out_ms)) {
         return true;
     } else if (str_eq(s, TIME_MIN_TEXT)) {
@@ -294,7 +300,7 @@ bool api_duration_parse(struct str s, int64_t *out_ms, struct err *err)
     double seconds;
 
     *out_ms = 0;
-    if (number_parse(s, &seconds)) {
+    if (number_parse_go(s, &seconds)) {
         double ns = seconds * (double)NS_PER_S;
         if (ns > TWO_POW_63 || ns < -TWO_POW_63)
             return err_set_quoted(err, ERR_BAD_DATA, "cannot parse ", s,

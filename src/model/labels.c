@@ -246,9 +246,9 @@ void labels_print_json(struct buf *buf, const struct labels *labels)
     for (uint32_t i = 0; i < labels->count; i++) {
         if (i > 0)
             buf_add_char(buf, ',');
-        buf_add_json_string(buf, labels->items[i].name);
+        buf_add_json_plain(buf, labels->items[i].name);
         buf_add_char(buf, ':');
-        buf_add_json_string(buf, labels->items[i].value);
+        buf_add_json_plain(buf, labels->items[i].value);
     }
     buf_add_char(buf, '}');
 }

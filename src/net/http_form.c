@@ -72,25 +72,31 @@ static size_t count_pairs(struct str text)
     return count;
 }
 
+/* Bad pairs are left out; the first of them is the error. */
 static bool parse_pairs(struct arena *arena, struct str text, struct http_params *out,
                         struct err *err)
 {
     struct str rest = text;
+    bool good = true;
     while (rest.len > 0) {
+        struct err ignored, *why = good ? err : &ignored;
         struct str value;
         struct str name = str_cut(rest, '&', &rest);
-        if (str_find_char(name, ';') < name.len)
-            return err_set(err, ERR_BAD_DATA, "invalid semicolon separator in query");
+        if (str_find_char(name, ';') < name.len) {
+            good = err_set(why, ERR_BAD_DATA, "invalid semicolon separator in query");
+            continue;
+        }
         if (name.len == 0)
             continue;
         name = str_cut(name, '=', &value);
         struct http_param *param = &out->items[out->count];
-        if (!url_unescape(arena, name, URL_QUERY, &param->name, err) ||
-            !url_unescape(arena, value, URL_QUERY, &param->value, err))
-            return false;
-        out->count++;
+        if (url_unescape(arena, name, URL_QUERY, &param->name, why) &&
+            url_unescape(arena, value, URL_QUERY, &param->value, why))
+            out->count++;
+        else
+            good = false;
     }
-    return true;
+    return good;
 }
 
 static bool body_is_form(const struct http_request *request)
@@ -112,8 +118,9 @@ bool http_request_params(const struct http_request *request, struct http_params 
     if (count_max > PARAMS_MAX)
         return err_set(err, ERR_BAD_DATA, "number of URL query parameters exceeded limit");
     out->items = arena_alloc_array(request->arena, count_max + 1, sizeof(*out->items));
-    return parse_pairs(request->arena, body, out, err) &&
-           parse_pairs(request->arena, request->query, out, err);
+    struct err ignored;
+    bool good = parse_pairs(request->arena, body, out, err);
+    return parse_pairs(request->arena, request->query, out, good ? err : &ignored) && good;
 }
 
 static const struct http_param *params_find(const struct http_params *params, const char *name)

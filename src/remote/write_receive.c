@@ -147,11 +147,8 @@ static bool check_content_type(struct str content_type, bool *is_v2, struct err 
     return true;
 }
 
-static bool check_headers(const struct write_headers *headers, bool *is_v2, struct err *err)
+static bool check_encoding(struct str encoding, struct err *err)
 {
-    if (!check_content_type(headers->content_type, is_v2, err))
-        return false;
-    struct str encoding = headers->content_encoding;
     if (encoding.len > 0 && !str_eq(encoding, STR("snappy")))
         return err_set(err, ERR_NOT_ACCEPTABLE,
                        STR_FMT
@@ -159,6 +156,18 @@ static bool check_headers(const struct write_headers *headers, bool *is_v2, stru
                        "is acceptable",
                        STR_ARG(encoding));
     return true;
+}
+
+/* Prometheus' decoder is called s2 in its errors. Whatever is wrong with the body, it is the sender's doing. */
+static bool decode(struct str body, struct buf *decoded, struct err *err)
+{
+    static const struct str name = STR("snappy");
+    struct err why = {0};
+    if (snappy_decode(body, decoded, &why))
+        return true;
+    struct str text = str_of(why.text);
+    return err_set(err, ERR_BAD_DATA, "s2" STR_FMT,
+                   STR_ARG(str_starts(text, name) ? str_after(text, name.len) : text));
 }
 
 /* --- the answer --- */
@@ -265,11 +274,8 @@ void write_receive(struct write_receiver *receiver, const struct write_headers *
     bool is_v2 = false;
 
     receiver->stats.requests++;
-    bool ok = check_headers(headers, &is_v2, &err);
-    if (ok && !snappy_decode(body, decoded, &err)) {
-        err.code = ERR_BAD_DATA; /* Whatever is wrong with it, it is the sender's doing. */
-        ok = false;
-    }
+    bool ok = check_encoding(headers->content_encoding, &err) && decode(body, decoded, &err) &&
+              check_content_type(headers->content_type, &is_v2, &err);
     write_request_init(&request, receiver, is_v2, now_ms);
     ok = ok && write_request_append(&request, buf_str(decoded), &err);
     write_request_release(&request);

@@ -277,9 +277,55 @@ def test_compression__is_the_first_that_both_know():
     assert b"prometheus_build_info" in text
 
 
+RELABELED = """
+scrape_configs:
+- job_name: steps
+  relabel_configs:
+  - {source_labels: [__address__], target_label: addr}
+  - {source_labels: [a, b], separator: "", regex: "<(.*)>", target_label: c, replacement: "x$1"}
+  - {source_labels: [c], modulus: 4, target_label: __tmp, action: hashmod}
+  - {regex: a, action: labeldrop}
+  - {source_labels: [__address__], regex: ".*:1", action: drop}
+  - {source_labels: [never], target_label: d}
+"""
+
+
+def test_relabel_steps__shows_what_each_rule_makes():
+    other = Server(RELABELED)
+    path = "/api/v1/targets/relabel_steps"
+    for parameters, error in (({}, "no scrapePool parameter provided"), ({"scrapePool": "steps"}, "no labels parameter provided"),
+                              ({"scrapePool": "x", "labels": "{}"}, 'error retrieving scrape config: scrape pool "x" not found')):
+        reply = other.get(path, parameters)
+        assert reply.status == 400 and reply.json == {"status": "error", "errorType": "bad_data", "error": error}, reply
+    for labels in ("{", "[]", '{"a":1}', '{"a":"b"} x', "{" * 5000):
+        reply = other.get(path, {"scrapePool": "steps", "labels": labels})
+        assert reply.status == 400 and reply.json["error"].startswith("error parsing labels: "), reply
+    reply = other.get(path, {"scrapePool": "steps", "labels": '{"__address__":"h:1","a":"<","b":"y>"}'})
+    assert reply.status == 200, reply
+    steps = reply.json["data"]["steps"]
+    assert reply.text.startswith('{"status":"success","data":{"steps":[{"rule":{"source_labels":["__address__"],"separator":";",'
+                                   '"regex":"(.*)","target_label":"addr","replacement":"$1","action":"replace"},'
+                                   '"output":{"__address__":"h:1","a":"<","addr":"h:1","b":"y>"},"keep":true},{"rule":'
+                                   '{"source_labels":["a","b"],"regex":"\\u003c(.*)\\u003e"'), reply.text
+    assert [step["keep"] for step in steps] == [True, True, True, True, False, False], steps
+    assert steps[1]["output"]["c"] == "xy" and steps[2]["rule"]["modulus"] == 4 and "__tmp" in steps[2]["output"], steps
+    assert "a" not in steps[3]["output"] and steps[4]["output"] == steps[5]["output"] == {}, steps
+
+
+def test_features__follow_the_flags():
+    plain = server.get("/api/v1/features").json["data"]
+    assert plain["promql_functions"]["rate"] and not plain["promql_functions"]["info"], plain
+    assert plain["promql_operators"]["atan2"] and not plain["promql_operators"]["limitk"], plain
+    assert list(plain) == sorted(plain) and all(list(plain[c]) == sorted(plain[c]) for c in plain), plain
+    other = Server("", args=["--enable-feature=promql-experimental-functions,promql-binop-fill-modifiers", "--web.enable-admin-api"])
+    more = other.get("/api/v1/features").json["data"]
+    assert all(more["promql_functions"].values()) and more["promql_operators"]["limitk"] and more["promql"]["fill_left"], more
+    assert more["api"]["admin"] and not plain["api"]["admin"], more
+
+
 def test_cors__headers():
     reply = server.get("/api/v1/query?query=1", headers={"Origin": "http://grafana.example"})
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert reply.headers["Access-Control-Allow-Origin"] == "http://grafana.example"
     assert reply.headers["Access-Control-Allow-Headers"] == "Accept, Authorization, Content-Type, Origin"
     assert reply.headers["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
     assert reply.headers["Access-Control-Expose-Headers"] == "Date"
@@ -287,7 +333,7 @@ def test_cors__headers():
     assert "Access-Control-Allow-Origin" not in plain.headers
     assert "Origin" in ",".join(plain.headers.get_all("Vary"))
     reply = http("OPTIONS", "/api/v1/query", headers={"Origin": "http://grafana.example"})
-    assert reply.status == 204 and reply.headers["Access-Control-Allow-Origin"] == "*", reply
+    assert reply.status == 204 and reply.headers["Access-Control-Allow-Origin"] == "http://grafana.example", reply
     other = Server("", args=["--web.cors.origin=https?://(.+\\.)?mine\\.example"])
     reply = other.get("/api/v1/query?query=1", headers={"Origin": "http://a.mine.example"})
     assert reply.headers["Access-Control-Allow-Origin"] == "http://a.mine.example", reply.headers

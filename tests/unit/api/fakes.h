@@ -321,6 +321,11 @@ void query_result_json(const struct query_result *result, size_t limit, bool wit
     BUF_ADD(out, "]}");
 }
 
+const char *query_function_name(size_t index, bool *experimental)
+{
+    *experimental = index == 1;
+    return index == 0 ? "abs" : index == 1 ? "info" : NULL;
+}
 bool query_format(struct str text, unsigned features, struct buf *out, struct err *err)
 {
     (void)features;
@@ -392,6 +397,11 @@ struct exemplar_list *storage_exemplars(const struct storage *storage, int64_t f
     }
     labels_unref(second);
     return list;
+}
+size_t storage_get_exemplars_max(const struct storage *storage)
+{
+    (void)storage;
+    return 100;
 }
 void exemplar_list_free(struct exemplar_list *list)
 {

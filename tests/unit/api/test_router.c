@@ -8,12 +8,41 @@ static void test_api_handle__answers_404_and_405(void **state)
     assert_reply(404, "404 page not found\n");
     get("/api/v1/label/a/values/b");
     assert_reply(404, "404 page not found\n");
-    get("/api/v1/label//values");
-    assert_reply(404, "404 page not found\n");
     ask("DELETE", "/api/v1/series?match[]=up", NULL, NULL);
     assert_reply(405, "Method Not Allowed\n");
+    assert_has(reply.head, "Allow: GET, OPTIONS, POST");
+    ask("HEAD", "/metrics", NULL, NULL);
+    assert_int_equal(reply.status, 405);
+    assert_has(reply.head, "Allow: GET, OPTIONS");
     get("/api/v1/write");
     assert_int_equal(reply.status, 405);
+}
+
+/* Typed by hand, or made of a base with a slash too many. */
+static void test_api_handle__redirects_to_the_plain_path(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *target;
+        int status;
+        const char *location;
+    } cases[] = {{"GET", "//metrics", 307, "/metrics"},
+                 {"GET", "/api/v1/../v1//labels?a=b%20c", 307, "/api/v1/labels?a=b%20c"},
+                 {"POST", "/./api/v1/series", 307, "/api/v1/series"},
+                 {"GET", "/../../../metrics", 307, "/metrics"},
+                 {"GET", "/api/v1/label//values", 307, "/api/v1/label/values"},
+                 {"GET", "/api/v1", 307, "/api/v1/"},
+                 {"GET", "/metrics/?x", 301, "/metrics?x"},
+                 {"POST", "/api/v1/query/", 307, "/api/v1/query"},
+                 {"GET", "/nothing/", 404, NULL}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char wanted[128];
+        ask(cases[i].method, cases[i].target, NULL, NULL);
+        assert_int_equal(reply.status, cases[i].status);
+        snprintf(wanted, sizeof(wanted), "Location: %s\r\n", cases[i].location);
+        if (cases[i].location)
+            assert_has(reply.head, wanted);
+    }
 }
 
 /* Browsers ask before they send what is not simple. */
@@ -22,14 +51,15 @@ static void test_api_handle__answers_preflight_requests(void **state)
     (void)state;
     ask("OPTIONS", "/api/v1/whatever", "Origin: http://a\r\n", NULL);
     assert_reply(204, "");
-    assert_has(reply.head, "Access-Control-Allow-Origin: *");
+    assert_has(reply.head, "Access-Control-Allow-Origin: http://a");
     assert_has(reply.head, "Access-Control-Allow-Methods: GET, POST, OPTIONS");
     assert_has(reply.head,
                "Access-Control-Allow-Headers: Accept, Authorization, Content-Type, Origin");
     assert_has(reply.head, "Access-Control-Expose-Headers: Date");
     assert_has(reply.head, "Vary: Origin");
     ask("OPTIONS", "/query", NULL, NULL);
-    assert_int_equal(reply.status, 405);
+    assert_int_equal(reply.status, 200);
+    assert_has(reply.head, "Allow: GET, OPTIONS");
 }
 
 static void test_api_handle__sends_no_cors_headers_without_an_origin(void **state)
@@ -159,11 +189,15 @@ static void test_api_handle__answers_head_without_a_body(void **state)
 static void test_api_handle__refuses_bad_escapes(void **state)
 {
     (void)state;
-    get("/api/v1/query?query=%zz");
+    get("/api/v1/series?match[]=up&match[]=%zz");
     assert_reply(
         400,
         "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"error parsing form values: "
         "invalid URL escape \\\"%zz\\\"\"}");
+    get("/federate?match[]=up&a;b");
+    assert_reply(400, "error parsing form values: invalid semicolon separator in query\n");
+    get("/api/v1/format_query?a=%zz&query=up"); /* As if it were not there. */
+    assert_int_equal(reply.status, 200);
 }
 
 int main(void)
@@ -172,6 +206,7 @@ int main(void)
     fixture_use_all();
     const struct CMUnitTest tests[] = {
         TEST(test_api_handle__answers_404_and_405),
+        TEST(test_api_handle__redirects_to_the_plain_path),
         TEST(test_api_handle__answers_preflight_requests),
         TEST(test_api_handle__sends_no_cors_headers_without_an_origin),
         cmocka_unit_test(test_api_handle__echoes_only_an_allowed_origin),

@@ -11,14 +11,14 @@ static void test_serve_status__answers_in_shape(void **state)
                          "\"buildUser\":\"\","
                          "\"buildDate\":\"\",\"goVersion\":\"\"}"));
     get("/api/v1/status/config");
-    assert_reply(200, OK("{\"yaml\":\"global:\\n  x: <secret>\\n\"}"));
+    assert_reply(200, OK("{\"yaml\":\"global:\\n  x: \\u003csecret\\u003e\\n\"}"));
     get("/api/v1/status/flags");
-    assert_reply(200, OK("{\"web.page-title\":\"<b>\"}"));
+    assert_reply(200, OK("{\"web.page-title\":\"\\u003cb\\u003e\"}"));
     get("/api/v1/status/tsdb");
     assert_reply(
         200,
         OK("{\"headStats\":{\"numSeries\":3,\"numLabelPairs\":4,\"chunkCount\":5,\"minTime\":1000,"
-           "\"maxTime\":2000},\"seriesCountByMetricName\":[{\"name\":\"u<p\",\"value\":3}],"
+           "\"maxTime\":2000},\"seriesCountByMetricName\":[{\"name\":\"u\\u003cp\",\"value\":3}],"
            "\"labelValueCountByLabelName\":[],\"memoryInBytesByLabelName\":[],"
            "\"seriesCountByLabelValuePair\":[]}"));
     assert_int_equal(fake.limit_seen, 10);

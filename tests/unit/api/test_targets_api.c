@@ -49,8 +49,9 @@ static int tear_down_targets(void **state)
     "\"scrapeInterval\":\"15s\",\"scrapeTimeout\":\"1m30s\"}"
 #define WEB                                                                                        \
     "{\"discoveredLabels\":{\"__address__\":\"localhost:1\"},\"labels\":{\"instance\":\"b:2\","    \
-    "\"job\":\"web\"},\"scrapePool\":\"web\",\"scrapeUrl\":\"https://b:2/<m>\","                   \
-    "\"globalUrl\":\"https://b:2/<m>\",\"lastError\":\"dial \\\"x\\\" <refused>\","                \
+    "\"job\":\"web\"},\"scrapePool\":\"web\",\"scrapeUrl\":\"https://b:2/\\u003cm\\u003e\","       \
+    "\"globalUrl\":\"https://b:2/\\u003cm\\u003e\",\"lastError\":\"dial \\\"x\\\" "                \
+    "\\u003crefused\\u003e\","                                                                     \
     "\"lastScrape\":\"0001-01-01T00:00:00Z\",\"lastScrapeDuration\":0,\"health\":\"unknown\","     \
     "\"scrapeInterval\":\"1m\",\"scrapeTimeout\":\"10s\"}"
 #define DROPPED "{\"discoveredLabels\":{\"__address__\":\"localhost:1\"},\"scrapePool\":\"web\"}"
@@ -145,14 +146,13 @@ static void test_serve_metadata__joins_targets(void **state)
     add_usual_metadata();
     get("/api/v1/metadata");
     assert_reply(200, "{\"status\":\"success\",\"data\":{\"a_total\":[{\"type\":\"counter\","
-                      "\"help\":\"A.\",\"unit\":"
-                      "\"\"},{\"type\":\"counter\",\"help\":\"Other.\",\"unit\":\"\"}],\"up\":[{"
+                      "\"unit\":\"\",\"help\":\"A.\"},{\"type\":\"counter\",\"unit\":\"\",\"help\":"
+                      "\"Other.\"}],\"up\":[{"
                       "\"type\":\"gauge\","
-                      "\"help\":\"Up.\",\"unit\":\"\"}]}}");
+                      "\"unit\":\"\",\"help\":\"Up.\"}]}}");
     get("/api/v1/metadata?limit=1&limit_per_metric=1");
     assert_reply(200, "{\"status\":\"success\",\"data\":{\"a_total\":[{\"type\":\"counter\","
-                      "\"help\":\"A.\",\"unit\":"
-                      "\"\"}]}}");
+                      "\"unit\":\"\",\"help\":\"A.\"}]}}");
     get("/api/v1/metadata?metric=none");
     assert_reply(200, "{\"status\":\"success\",\"data\":{}}");
     get("/api/v1/metadata?limit=0");

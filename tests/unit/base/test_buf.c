@@ -117,9 +117,13 @@ static void test_buf_add_json_string__escapes(void **state)
 
     buf_init(&buf, 1000);
     buf_add_json_string(&buf, STR("a\"b\\c\n\x01\x7f\0z<"));
-    assert_buf(&buf, "\"a\\\"b\\\\c\\n\\u0001\x7f\\u0000z<\"");
+    assert_buf(&buf, "\"a\\\"b\\\\c\\n\\u0001\x7f\\u0000z\\u003c\"");
     buf_add_json_string(&buf, STR("\xc3\xa9\xff\xe2\x82|\xef\xbf\xbd"));
     assert_buf(&buf, "\"\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd|\xef\xbf\xbd\"");
+    buf_add_json_string(&buf, STR("<a&b>\xe2\x80\xa8\xe2\x80\xa9"));
+    assert_buf(&buf, "\"\\u003ca\\u0026b\\u003e\\u2028\\u2029\"");
+    buf_add_json_plain(&buf, STR("<a&b>\xe2\x80\xa8\n\""));
+    assert_buf(&buf, "\"<a&b>\xe2\x80\xa8\\n\\\"\"");
     buf_add_json_string(&buf, (struct str){NULL, 0});
     assert_buf(&buf, "\"\"");
     buf_deinit(&buf);

@@ -206,9 +206,12 @@ static void test_api_time_parse__reads_seconds_and_rfc3339(void **state)
         {"now\"", 0, "cannot parse \"now\\\"\" to a valid timestamp"},
         {"30s", 0, "cannot parse \"30s\" to a valid timestamp"},
         /* Go makes times of these that mean nothing. */
-        {"NaN", 0, "cannot parse \"NaN\" to a valid timestamp"},
-        {"+Inf", 0, "cannot parse \"+Inf\" to a valid timestamp"},
-        {"1e300", 0, "cannot parse \"1e300\" to a valid timestamp"},
+        {"1e300", 0, NULL}, /* Beyond its times Go's conversion wraps. */
+        {"-9223372036854775808", 0, NULL},
+        {"0x1p4", 16000, NULL},
+        {"1_000", 1000000, NULL},
+        {"1__0", 0, "cannot parse \"1__0\" to a valid timestamp"},
+        {"0x10", 0, "cannot parse \"0x10\" to a valid timestamp"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         assert_reads(api_time_parse, &rows[i]);
