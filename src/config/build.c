@@ -60,7 +60,7 @@ static void static_sd_build(struct arena *arena, struct config_static_sd *out,
     out->groups = arena_alloc_array(arena, out->count, sizeof(struct target_group *));
     for (size_t i = 0; i < out->count; i++)
         out->groups[i] = static_group_build(groups->as.sections.items[i],
-                                            arena_strf(arena, "static/%zu", i), (struct label){0});
+                                            arena_strf(arena, "%zu", i), (struct label){0});
 }
 
 static struct str printed_fields(struct arena *arena, const struct section *section, size_t from,

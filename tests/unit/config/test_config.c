@@ -197,8 +197,8 @@ static void test_config_parse__static_groups(void **state)
     const struct config_static_sd *sd = &config->scrapes[0].static_sd;
 
     assert_int_equal(sd->count, 2);
-    assert_string_equal(sd->groups[0]->source, "static/0");
-    assert_string_equal(sd->groups[1]->source, "static/1");
+    assert_string_equal(sd->groups[0]->source, "0");
+    assert_string_equal(sd->groups[1]->source, "1");
     assert_int_equal(sd->groups[0]->target_count, 2);
     assert_str(labels_get(sd->groups[0]->targets[1], STR("__address__")), "y:2");
     assert_str(labels_get(sd->groups[0]->labels, STR("env")), "prod");
