@@ -305,6 +305,7 @@ static bool frame_of_query(struct query *query, struct frame *frame, struct err 
     frame->step_ms = options->step_ms;
     int64_t span = time_sub(options->end_ms, options->start_ms);
     frame->steps = span < 0 ? 0 : (size_t)(span / options->step_ms) + 1;
+    frame->is_range = span != 0;
     return query_allows_steps(query, frame->steps, err);
 }
 

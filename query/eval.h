@@ -155,7 +155,8 @@ struct query {
 struct frame {
     struct query *query;
     int64_t start_ms, step_ms;
-    size_t steps; /* 0: an empty range. */
+    size_t steps;  /* 0: an empty range. */
+    bool is_range; /* Its end is not its start, though it may have one step only. */
 };
 
 static inline int64_t frame_time(const struct frame *frame, size_t step)

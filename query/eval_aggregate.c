@@ -287,7 +287,7 @@ static bool fold_group_histograms(const struct frame *frame, struct accumulators
                                   const struct expr *aggregate, const struct vector *in,
                                   const struct group_lists *lists, size_t group, struct err *err)
 {
-    const struct expr *where = aggregate->as.aggregate.expr;
+    const struct expr *where = expr_unwrap(aggregate->as.aggregate.expr);
     bool is_mean = aggregate->as.aggregate.op == AGG_AVG;
     for (size_t t = 0; t < frame->steps; t++) {
         const struct histogram *folded =
@@ -381,7 +381,8 @@ static void ignore_histograms(const struct frame *frame, const struct expr *aggr
         return;
     char text[64];
     snprintf(text, sizeof(text), "ignored histogram in %s aggregation", aggregate_op_text(op));
-    annotate_text(frame->query, false, picks ? aggregate : aggregate->as.aggregate.expr, text);
+    annotate_text(frame->query, false,
+                  picks ? aggregate : expr_unwrap(aggregate->as.aggregate.expr), text);
 }
 
 /* --- without holding what is aggregated: batch after batch of series goes into the groups --- */

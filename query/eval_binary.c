@@ -63,13 +63,17 @@ void binary_annotate_types(const struct frame *frame, const struct expr *binary,
     annotate(frame->query, false, binary, text);
 }
 
-static void scalar_scalar(const struct frame *frame, enum binary_op op, double *lhs,
-                          const double *rhs)
+static bool scalar_scalar(const struct frame *frame, enum binary_op op, double *lhs,
+                          const double *rhs, struct err *err)
 {
+    if (op == OP_TRIM_UPPER || op == OP_TRIM_LOWER)
+        return err_set(err, ERR_EXECUTION, "operator \"%s\" not allowed for Scalar operations",
+                       binary_op_text(op));
     bool compares = binary_op_is_comparison(op);
     for (size_t t = 0; t < frame->steps; t++)
         lhs[t] = compares ? (binary_keeps(op, lhs[t], rhs[t]) ? 1 : 0)
                           : binary_value(op, lhs[t], rhs[t]);
+    return true;
 }
 
 /* Comparison that filters: absent where it does not hold. The value is the vector's, whichever side
@@ -173,7 +177,7 @@ bool eval_binary(const struct frame *frame, struct expr *binary, struct value *o
         return false;
     struct vector lhs_vector = lhs.vector, rhs_vector = rhs.vector;
     if (lhs.type == TYPE_SCALAR && rhs.type == TYPE_SCALAR) {
-        scalar_scalar(frame, op, lhs.scalar, rhs.scalar);
+        ok = scalar_scalar(frame, op, lhs.scalar, rhs.scalar, err);
         out->scalar = lhs.scalar;
     } else if (rhs.type == TYPE_SCALAR) {
         ok = vector_scalar(frame, binary, &lhs.vector, rhs.scalar, false, err);

@@ -24,6 +24,7 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
     sub->start_ms = first_multiple(after_ms, sub->step_ms);
     if (sub->start_ms <= end_ms)
         sub->steps = (size_t)(time_sub(end_ms, sub->start_ms) / sub->step_ms) + 1;
+    sub->is_range = sub->start_ms != end_ms;
     if (!query_allows_steps(query, sub->steps, err) ||
         !eval_expr(sub, subquery->as.subquery.expr, &value, err))
         return false;

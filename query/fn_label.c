@@ -166,12 +166,12 @@ bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out, s
     struct sorter sorter = {.call = call,
                             .descends = id == FN_SORT_DESC || id == FN_SORT_BY_LABEL_DESC};
 
-    if (frame->steps > 1)
+    if (!eval_vector(frame, call_arg(call, 0), out, err))
+        return false;
+    if (frame->is_range) /* Of several sorts the outer one is told. */
         annotate(frame->query, true, call,
                  STR("PromQL warning: sort is ineffective for range queries since results are "
                      "always ordered by labels"));
-    if (!eval_vector(frame, call_arg(call, 0), out, err))
-        return false;
     if (!by_label)
         vector_split(frame, out, NULL);
     if (frame->steps > 1)

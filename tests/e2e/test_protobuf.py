@@ -244,6 +244,11 @@ def test_remote_write__takes_histograms_and_exemplars():
     assert reply.status == 204, reply
     assert "X-Prometheus-Remote-Write-Samples-Written" not in reply.headers
     assert server.value("histogram_count(w)") == 10
+    # Positions are those of what stands in parentheses; of several sorts the outer one is told.
+    reply = server.get("/api/v1/query", {"query": "max(((w)))"}).json
+    assert reply["infos"] == ["PromQL info: ignored histogram in max aggregation (1:7)"], reply
+    reply = server.get("/api/v1/query_range", {"query": "sort(abs(sort(w)))", "start": 0, "end": 10, "step": 60}).json
+    assert [w[-6:] for w in reply["warnings"]] == [" (1:1)"], reply
     found = exemplars_of(server, "w")
     assert found[0]["exemplars"][0]["value"] == "0.5" and found[0]["exemplars"][0]["labels"] == {"trace_id": "t"}, found
 
