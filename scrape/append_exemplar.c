@@ -75,6 +75,13 @@ static int exemplar_compare(const void *a, const void *b)
     return (x_hash > y_hash) - (x_hash < y_hash);
 }
 
+/* What is said of a sample that storage did not take is not kept either. */
+static bool sample_is_stored(const struct append *append, const struct append_exemplar *exemplar)
+{
+    enum sample_outcome outcome = append->batch.samples.items[exemplar->sample - 1].outcome;
+    return outcome == SAMPLE_STORED || outcome == SAMPLE_SAME || outcome == SAMPLE_LATE;
+}
+
 /* Those of one sample from `from` on; returns where the next sample's begin. When all are out of order
  * it is worth a word: else they are an old set with something new. */
 static size_t store_sample(struct append *append, size_t from)
@@ -104,8 +111,12 @@ void append_exemplars_store(struct append *append)
     uint64_t before = append->target->scraper->stats.exemplars_out_of_order;
 
     VEC_SORT(&append->exemplars, exemplar_compare);
-    for (size_t at = 0; at < append->exemplars.count;)
-        at = store_sample(append, at);
+    for (size_t at = 0; at < append->exemplars.count;) {
+        if (sample_is_stored(append, &append->exemplars.items[at]))
+            at = store_sample(append, at);
+        else
+            at++;
+    }
     uint64_t dropped = append->target->scraper->stats.exemplars_out_of_order - before;
     if (dropped)
         LOG_W("Error on ingesting out-of-order exemplars", "target", append->target->url,

@@ -41,14 +41,6 @@ struct fetch {
     struct err err;  /* Valid when failed. Last: it is large, and left as it is until then. */
 };
 
-static void add_line(const struct fetch *fetch, struct err *err)
-{
-    struct err inner = *err;
-
-    (void)err_set(err, inner.code, "%s (line %llu)", inner.text,
-                  (unsigned long long)parse_text_line(&fetch->parser));
-}
-
 static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
 {
     struct fetch *fetch = ctx;
@@ -63,8 +55,6 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
                                             : parse_text_feed(&fetch->parser, bytes, err))
         return true;
     fetch->unreadable = true;
-    if (fetch->format != PROTOBUF_DELIMITED && !fetch->append.label_limit_exceeded)
-        add_line(fetch, err);
     return false;
 }
 
@@ -136,11 +126,8 @@ static bool parse_end(struct fetch *fetch, struct err *err)
 {
     if (fetch->format == PROTOBUF_DELIMITED)
         return parse_protobuf_end(&fetch->protobuf, err);
-    if (!parse_text_end(&fetch->parser, err)) {
-        add_line(fetch, err);
-        return false;
-    }
-    return !fetch->parser.uncached || nhcb_end(&fetch->nhcb, err);
+    return parse_text_end(&fetch->parser, err) &&
+           (!fetch->parser.uncached || nhcb_end(&fetch->nhcb, err));
 }
 
 /* What is right only when all bytes are there. */
@@ -190,9 +177,9 @@ static void fetch_finish(struct fetch *fetch)
         struct append_summary summary = {
             .ok = !fetch->failed,
             .duration_seconds = (double)(clock_mono_ns() - fetch->start_ns) / 1e9,
-            .body_bytes = fetch->over_body_limit ? -1
-                          : fetch->failed        ? 0
-                                                 : (int64_t)fetch->body_bytes,
+            .body_bytes = fetch->over_body_limit                ? -1
+                          : fetch->failed && !fetch->unreadable ? 0
+                                                                : (int64_t)fetch->body_bytes,
         };
         target->fetch = NULL;
         target->health = summary.ok ? TARGET_UP : TARGET_DOWN;

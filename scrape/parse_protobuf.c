@@ -46,7 +46,7 @@ void parse_protobuf_deinit(struct parse_protobuf *parser)
 /* --- a family --- */
 
 static bool quoted_error(struct err *err, const char *before, struct str quoted,
-                         const char *between, struct str last, bool quote_last)
+                         const char *between, struct str last)
 {
     struct buf text;
 
@@ -54,10 +54,7 @@ static bool quoted_error(struct err *err, const char *before, struct str quoted,
     buf_addf(&text, "%s", before);
     buf_add_go_quoted(&text, str_first(quoted, 512));
     buf_addf(&text, "%s", between);
-    if (quote_last)
-        buf_add_go_quoted(&text, str_first(last, 512));
-    else
-        buf_add_str(&text, str_first(last, 512));
+    buf_add_str(&text, str_first(last, 512));
     err_set_str(err, ERR_BAD_DATA, buf_str(&text));
     buf_deinit(&text);
     return false;
@@ -91,27 +88,12 @@ static bool family_check(struct parse_protobuf *parser, struct err *err)
         return err_set(err, ERR_BAD_DATA, "invalid metric name: " STR_FMT,
                        STR_ARG(str_first(name, 512)));
     if (!str_is_utf8(help))
-        return quoted_error(err, "invalid help for metric ", name, ": ", help, false);
+        return quoted_error(err, "invalid help for metric ", name, ": ", help);
     if (parser->type < PROTOBUF_TYPE_COUNT)
         return true;
     char number[24];
     snprintf(number, sizeof(number), "%d", (int)(int32_t)(uint32_t)parser->type);
-    return quoted_error(err, "unknown metric type for metric ", name, ": ", str_of(number), false);
-}
-
-/* The unit must be the name's last word, before _total in a counter. */
-static bool unit_check(const struct parse_protobuf *parser, struct err *err)
-{
-    struct str name = buf_str(&parser->name), unit = buf_str(&parser->unit);
-    bool is_counter = parser->type == PROTOBUF_COUNTER && str_ends(name, STR("_total"));
-    struct str base = is_counter ? str_first(name, name.len - 6) : name;
-
-    if (unit.len == 0 ||
-        (str_ends(base, unit) && base.len > unit.len && base.ptr[base.len - unit.len - 1] == '_'))
-        return true;
-    return quoted_error(err, "unit ", unit,
-                        is_counter ? " not a suffix of counter " : " not a suffix of metric ", name,
-                        true);
+    return quoted_error(err, "unknown metric type for metric ", name, ": ", str_of(number));
 }
 
 static bool take_metric(struct parse_protobuf *parser, struct str bytes, struct err *err)
@@ -136,15 +118,11 @@ static void family_begin(struct parse_protobuf *parser)
     parser->has_metric = false;
 }
 
-static bool family_end(struct parse_protobuf *parser, struct err *err)
+static void family_end(struct parse_protobuf *parser)
 {
     parser->in_message = false;
-    if (!parser->has_metric || parser->unit.len == 0)
-        return true;
-    if (!unit_check(parser, err))
-        return false;
-    tell(parser, TEXT_UNIT);
-    return true;
+    if (parser->has_metric && parser->unit.len > 0)
+        tell(parser, TEXT_UNIT);
 }
 
 static bool set_text(struct parse_protobuf *parser, struct buf *out, struct str bytes,
@@ -211,13 +189,15 @@ static bool look_length(struct parse_protobuf *parser, struct look *look, struct
 
     if (!look_varint(look, &look->used, look->len, LENGTH_BYTES_MAX, &len, &bad)) {
         look->wanted = look->len + 1;
-        return !bad || err_set(err, ERR_BAD_DATA, "protobufparse: invalid varint encountered");
+        return !bad || err_set(err, ERR_BAD_DATA, "clientpb: invalid varint encountered");
     }
     parser->in_message = true;
     parser->message_left = len;
     parser->message_len = look->used + len;
     family_begin(parser);
-    return len > 0 || family_end(parser, err);
+    if (len == 0)
+        family_end(parser);
+    return true;
 }
 
 /* A number or a payload of fixed length; the type of the family is the only one that is wanted. */
@@ -279,18 +259,26 @@ static bool look_bytes(struct parse_protobuf *parser, struct look *look, size_t 
     return take_field(parser, field.number, str_from(look->at + offset, (size_t)len), err);
 }
 
+static bool wrong_type(struct wire_field field, struct err *err)
+{
+    static const char *const names[] = {"", "Name", "Help", "Type", "Metric", "Unit"};
+    if (field.number < COUNT_OF(names))
+        return err_set(err, ERR_BAD_DATA, "proto: wrong wireType = %u for field %s", field.type,
+                       names[field.number]);
+    return err_set(err, ERR_BAD_DATA, "proto: illegal wireType %u", field.type);
+}
+
 static bool field_is_sound(struct wire_field field, struct err *err)
 {
     if (field.number == 0 || field.number > INT32_MAX)
-        return err_set(err, ERR_BAD_DATA, "proto: illegal tag %llu (wire type %u)",
+        return err_set(err, ERR_BAD_DATA, "proto: MetricFamily: illegal tag %llu (wire type %u)",
                        (unsigned long long)field.number, field.type);
     bool is_text = field.number <= FIELD_UNIT && field.number != FIELD_TYPE;
     bool is_wrong = (is_text && field.type != WIRE_BYTES) ||
                     (field.number == FIELD_TYPE && field.type != WIRE_VARINT);
     if (is_wrong || field.type == WIRE_GROUP || field.type == WIRE_GROUP_END ||
         field.type > WIRE_FIXED32)
-        return err_set(err, ERR_BAD_DATA, "proto: wrong wireType = %u for field %llu", field.type,
-                       (unsigned long long)field.number);
+        return wrong_type(field, err);
     return true;
 }
 
@@ -323,7 +311,9 @@ static bool look_at(struct parse_protobuf *parser, struct look *look, struct err
         return false;
     }
     parser->message_left -= look->used;
-    return parser->message_left > 0 || parser->skip > 0 || family_end(parser, err);
+    if (parser->message_left == 0 && parser->skip == 0)
+        family_end(parser);
+    return true;
 }
 
 /* Completes the carried item as far as the bytes go. NULL after an error. */
@@ -380,10 +370,10 @@ bool parse_protobuf_end(struct parse_protobuf *parser, struct err *err)
     if (parser->in_message)
         return err_set(
             err, ERR_BAD_DATA,
-            "protobufparse: insufficient length of buffer, expected at least %llu "
+            "clientpb: insufficient length of buffer, expected at least %llu "
             "bytes, got %llu bytes",
             (unsigned long long)parser->message_len,
             (unsigned long long)(parser->message_len - parser->message_left + parser->carry.len));
     return parser->carry.len == 0 ||
-           err_set(err, ERR_BAD_DATA, "protobufparse: invalid varint encountered");
+           err_set(err, ERR_BAD_DATA, "clientpb: invalid varint encountered");
 }

@@ -258,8 +258,12 @@ static void keep_comment(struct parse_text *parser, struct str bytes)
 
 static enum text_result lex(struct parse_text *parser, struct str bytes, bool last, struct err *err)
 {
-    return parser->format == TEXT_OPENMETRICS ? openmetrics_lex(&parser->line, bytes, last, err)
-                                              : text_lex(&parser->line, bytes, last, err);
+    enum text_result result = parser->format == TEXT_OPENMETRICS
+                                  ? openmetrics_lex(&parser->line, bytes, last, err)
+                                  : text_lex(&parser->line, bytes, last, err);
+    if (result == TEXT_OPEN) /* What the lexer said is not so. */
+        err_clear(err);
+    return result;
 }
 
 bool parse_text_deliver(const struct parse_text_sink *sink, struct line_cache *cache,
@@ -499,6 +503,8 @@ static const char *lines_take(struct parse_text *parser, const char *at, const c
 static const char *tail_take(struct parse_text *parser, const char *at, const char *end,
                              struct err *err)
 {
+    if (parser->format != TEXT_OPENMETRICS)
+        return end; /* A zero byte where a line begins ends the text, as in Prometheus. */
     if (parser->phase == PHASE_BROKEN)
         openmetrics_broken((unsigned char)*at, err);
     else if (openmetrics_check_tail(str_from(at, (size_t)(end - at)), err))

@@ -66,7 +66,11 @@ static bool read_label(struct reader *in, struct wire_field field, struct text_l
         if (!ok)
             return false;
     }
-    return true;
+    if (out->name.len == 0 || !str_is_utf8(out->name))
+        return err_set(err, ERR_BAD_DATA, "invalid label name: " STR_FMT,
+                       STR_ARG(str_first(out->name, 512)));
+    return str_is_utf8(out->value) || err_set(err, ERR_BAD_DATA, "invalid label value: " STR_FMT,
+                                              STR_ARG(str_first(out->value, 512)));
 }
 
 /* google.protobuf.Timestamp */
@@ -333,6 +337,8 @@ static bool read_value(struct protobuf_metric *metric, struct reader in, enum pr
 bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes, enum protobuf_type type,
                           struct err *err)
 {
+    static const char *const names[] = {"",        "Label",   "Gauge",       "Counter",
+                                        "Summary", "Untyped", "TimestampMs", "Histogram"};
     static const unsigned value_fields[PROTOBUF_TYPE_COUNT] = {
         [PROTOBUF_COUNTER] = 3, [PROTOBUF_GAUGE] = 2,     [PROTOBUF_SUMMARY] = 4,
         [PROTOBUF_UNTYPED] = 5, [PROTOBUF_HISTOGRAM] = 7, [PROTOBUF_GAUGE_HISTOGRAM] = 7};
@@ -348,7 +354,7 @@ bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes, enum
         if (field.number == 1 && (ok = read_label(&in, field, &label, err)))
             VEC_PUSH(&metric->labels, label);
         else if (field.number == value_fields[type])
-            ok = wire_message(&in, field, "Value", &value, err);
+            ok = wire_message(&in, field, names[field.number], &value, err);
         else if (field.number == 6)
             ok = wire_i64(&in, field, "TimestampMs", &metric->time_ms, err);
         else if (field.number != 1)

@@ -128,6 +128,8 @@ static enum token lex_start(struct lexer *lexer)
         return lex_comment(lexer);
     case '\n':
         return lex_one(lexer, TOKEN_LINEBREAK);
+    case '\0':
+        return TOKEN_EOF;
     case '{':
         lexer->state = STATE_LABELS;
         return lex_one(lexer, TOKEN_OPEN);
@@ -298,11 +300,13 @@ static bool lex_suffix(struct lexer *lexer, enum token token, struct text_line *
 static bool lex_sample(struct lexer *lexer, enum token token, struct text_line *line,
                        struct err *err)
 {
-    size_t begin = lexer->start;
+    size_t begin = token == TOKEN_NAME ? 0 : lexer->start;
 
     line->kind = TEXT_SAMPLE;
     if (token == TOKEN_NAME) {
-        line->name = token_str(lexer);
+        /* Blanks before a name are part of it, as in Prometheus. */
+        line->name = str_from(lexer->bytes, lexer->at);
+        line->name_quoted = lexer->start > 0;
         line->metric = line->name;
         token = lex_next(lexer);
     }
@@ -388,7 +392,10 @@ enum text_result text_lex(struct text_line *line, struct str bytes, bool last, s
     case TOKEN_LINEBREAK:
         break;
     case TOKEN_COMMENT:
-        line->kind = TEXT_COMMENT;
+        line->kind = memchr(bytes.ptr, 0, bytes.len) ? TEXT_EOF : TEXT_COMMENT;
+        break;
+    case TOKEN_EOF:
+        line->kind = TEXT_EOF;
         break;
     case TOKEN_HELP:
     case TOKEN_TYPE:

@@ -186,7 +186,7 @@ def test_switches__choose_the_kind_of_histogram():
 
 def test_bad_bytes__fail_the_scrape():
     good = page(int(time.time()))
-    for body, error in [(good[:-5], "protobufparse: insufficient length of buffer"), (b"\xff\xff\xff\xff\xff\x01", "invalid varint"),
+    for body, error in [(good[:-5], "clientpb: insufficient length of buffer"), (b"\xff\xff\xff\xff\xff\x01", "invalid varint"),
                         (family("a", 9, metric({}, 2, double(1, 1))), 'unknown metric type for metric "a": 9')]:
         target = Target(body=body)
         found = wait_for("an error", lambda t=target: t.server.targets()[0]["lastError"])
