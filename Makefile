@@ -1,5 +1,5 @@
 # A thin face over CMake presets and .ci; nothing is decided here.
-.PHONY: build run test fuzz fuzz-promql bench format clean
+.PHONY: build run test compare fuzz fuzz-promql bench format clean
 
 build:
 	.ci/install.sh
@@ -19,6 +19,11 @@ test:
 fuzz:
 	.ci/install.sh
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) .ci/fuzz.sh
+
+# Beside a Prometheus of the version that we follow, which Debian does not have: make compare PROMETHEUS=/path/to/prometheus
+compare: build
+	set -e; for program in api scrape histograms; do NARTHEX=$(CURDIR)/build/release/narthex PROMETHEUS=$(PROMETHEUS) \
+		PYTHONDONTWRITEBYTECODE=1 python3 tests/compare/$$program.py; done
 
 # Random PromQL beside Debian's Prometheus for FUZZ_SECONDS (3600); FUZZ_SEED=n repeats a run.
 fuzz-promql: build
