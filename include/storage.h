@@ -36,6 +36,7 @@ struct storage_options {
     int64_t partition_ms;        /* At most: 24 h; a multiple of 2 h. Less where retention is short or small. */
     int64_t fsync_interval_ms;   /* 5 s */
     int64_t out_of_order_ms;     /* 0: none. How far behind its newest a series takes samples. */
+    size_t exemplars_max;        /* As storage_set_exemplars_max: so many of those in the log are there after the start. */
     uint32_t series_max;         /* 0: no limit; beyond it new series are refused. */
     uint32_t job_series_max;     /* 0: no limit; the same for the live series of one value of the label `job`. */
     uint64_t memory_budget;      /* 0: none. While the process' anonymous memory is over it, new series are refused. */
@@ -198,7 +199,7 @@ MUST_CHECK bool storage_label_values(struct storage *storage, struct str name, c
                                      struct arena *arena, struct str **out, size_t *count, bool *cut,
                                      struct err *err);
 
-/* --- exemplars: loop thread; in memory only, the newest `max` of them --- */
+/* --- exemplars: loop thread; the newest `max` of them in memory, and in the log for a restart --- */
 
 #define EXEMPLAR_LABEL_RUNES_MAX 128 /* Names and values of one exemplar together. */
 

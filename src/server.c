@@ -213,6 +213,7 @@ static void storage_begin(struct server *server)
     server->storage_options.path = option_string(server->options, "storage.tsdb.path");
     server->storage_options.retention_ms = retention_ms(server);
     server->storage_options.retention_bytes = retention_bytes(server);
+    server->storage_options.exemplars_max = exemplars_max(server);
     server->storage_options.out_of_order_ms = server->config->out_of_order_ms;
     server->storage_options.build_delay_ms =
         option_duration_ms(server->options, "storage.narthex.build-delay");

@@ -6,9 +6,12 @@
  * itself again is nothing. Those of one histogram may so share a time. */
 #include "exemplar.h"
 
+#include <string.h>
+
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "exemplar_log.h"
 #include "store.h"
 
 #define NO_ENTRY UINT32_MAX
@@ -17,6 +20,7 @@ struct entry {
     int64_t time_ms;
     double value;
     struct labels *labels; /* A reference. */
+    uint64_t segment;      /* Of the log; 0: in none. */
     uint32_t series;
     uint32_t newer; /* Of the same series; NO_ENTRY: none. */
 };
@@ -26,13 +30,20 @@ struct owner {
     uint32_t oldest, newest;
 };
 
+/* How many are in a log segment. */
+struct segment_use {
+    uint64_t segment;
+    size_t count;
+};
+
 struct exemplar_ring {
     size_t max;
     VEC(struct entry) entries;
     size_t next; /* Where the next one goes; below count only once the ring is full. */
     VEC(struct owner) series;
     VEC(uint32_t) free_series;
-    struct map map; /* Hash of labels to series. */
+    struct map map;                   /* Hash of labels to series. */
+    VEC(struct segment_use) segments; /* Ascending; a dozen at most. */
     struct exemplar_stats stats;
 };
 
@@ -97,6 +108,41 @@ static void owner_remove(struct exemplar_ring *ring, uint32_t index)
     VEC_PUSH(&ring->free_series, index);
 }
 
+static void segment_use(struct exemplar_ring *ring, uint64_t segment)
+{
+    struct segment_use added = {.segment = segment, .count = 1};
+    size_t at = ring->segments.count;
+
+    if (segment == 0)
+        return;
+    while (at > 0 && ring->segments.items[at - 1].segment >= segment)
+        at--;
+    if (at < ring->segments.count && ring->segments.items[at].segment == segment) {
+        ring->segments.items[at].count++;
+        return;
+    }
+    VEC_PUSH(&ring->segments, added);
+    memmove(ring->segments.items + at + 1, ring->segments.items + at,
+            (ring->segments.count - 1 - at) * sizeof(added));
+    ring->segments.items[at] = added;
+}
+
+static void segment_leave(struct exemplar_ring *ring, uint64_t segment)
+{
+    size_t at = 0;
+
+    if (segment == 0)
+        return;
+    while (at < ring->segments.count && ring->segments.items[at].segment != segment)
+        at++;
+    ENSURE(at < ring->segments.count);
+    if (--ring->segments.items[at].count > 0)
+        return;
+    ring->segments.count--;
+    memmove(ring->segments.items + at, ring->segments.items + at + 1,
+            (ring->segments.count - at) * sizeof(ring->segments.items[0]));
+}
+
 /* The oldest of all makes room. */
 static void entry_remove(struct exemplar_ring *ring, uint32_t at)
 {
@@ -109,6 +155,7 @@ static void entry_remove(struct exemplar_ring *ring, uint32_t at)
         owner_remove(ring, entry->series);
     ring->stats.stored--;
     ring->stats.bytes -= sizeof(*entry) + labels_bytes(entry->labels);
+    segment_leave(ring, entry->segment);
     labels_unref(entry->labels);
     entry->labels = NULL;
 }
@@ -124,6 +171,7 @@ void exemplar_ring_free(struct exemplar_ring *ring)
     VEC_FREE(&ring->entries);
     VEC_FREE(&ring->series);
     VEC_FREE(&ring->free_series);
+    VEC_FREE(&ring->segments);
     map_deinit(&ring->map);
     mem_free(ring);
 }
@@ -298,6 +346,52 @@ void exemplar_list_free(struct exemplar_list *list)
     mem_free(list);
 }
 
+static void entry_set_segment(struct exemplar_ring *ring, struct entry *entry, uint64_t segment)
+{
+    segment_leave(ring, entry->segment);
+    entry->segment = segment;
+    segment_use(ring, segment);
+}
+
+void exemplar_ring_set_segment(struct exemplar_ring *ring, uint64_t segment)
+{
+    ENSURE(ring->entries.count > 0);
+    size_t last = ring->next > 0 ? ring->next - 1 : ring->entries.count - 1;
+    entry_set_segment(ring, &ring->entries.items[last], segment);
+}
+
+uint64_t exemplar_ring_oldest_segment(const struct exemplar_ring *ring)
+{
+    return ring->segments.count > 0 ? ring->segments.items[0].segment : UINT64_MAX;
+}
+
+size_t exemplar_ring_count(const struct exemplar_ring *ring)
+{
+    return ring->entries.count;
+}
+
+bool exemplar_ring_move(struct exemplar_ring *ring, uint64_t below, uint64_t segment, size_t *at,
+                        size_t look_max, struct exemplar_item *out)
+{
+    ENSURE(segment >= below);
+    for (; *at < ring->entries.count && look_max > 0; ++*at, look_max--) {
+        struct entry *entry = &ring->entries.items[*at];
+        if (entry->segment >= below)
+            continue;
+        entry_set_segment(ring, entry, segment);
+        *out = (struct exemplar_item){ring->series.items[entry->series].labels, entry->labels,
+                                      entry->time_ms, entry->value};
+        ++*at;
+        return true;
+    }
+    return false;
+}
+
+void exemplar_ring_forget_out_of_order(struct exemplar_ring *ring)
+{
+    ring->stats.out_of_order = 0;
+}
+
 void exemplar_ring_get_stats(const struct exemplar_ring *ring, struct exemplar_stats *out)
 {
     *out = ring->stats;
@@ -317,6 +411,8 @@ enum exemplar_outcome storage_exemplar_add(struct storage *storage, series_ref r
     struct labels *series = storage_series_labels(storage, ref);
     enum exemplar_outcome outcome = exemplar_ring_add(storage->exemplars, series, exemplar);
     labels_unref(series);
+    if (outcome == EXEMPLAR_STORED)
+        exemplar_log_add(storage, ref, exemplar);
     return outcome;
 }
 
@@ -324,6 +420,7 @@ void storage_set_exemplars_max(struct storage *storage, size_t max)
 {
     if (max >= NO_ENTRY)
         max = NO_ENTRY - 1;
+    storage->exemplar_move.at = 0;
     if (max == 0) {
         exemplar_ring_free(storage->exemplars);
         storage->exemplars = NULL;

@@ -15,10 +15,11 @@
  *     255 varint count                                            so many members have no sample
  *     less than 120: an entry of stream.h                         the member's new value
  *     payload: u8 3 (late samples): late.c
+ *     payload: u8 4 (exemplars): exemplar_log.c
  * All little-endian. A slot's first record tells all that the others build on. A torn tail is cut at the first record whose
  * length or CRC is wrong.
  *
- * A segment is unlinked when every slot that has records in it is sealed. When a write fails the
+ * A segment is unlinked when every slot that has records in it is sealed and its exemplars are in a later one. When a write fails the
  * records stay in memory (bounded), appends are refused beyond that, and the write is tried again
  * into a new segment. */
 #include <errno.h>
@@ -29,6 +30,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "exemplar_log.h"
 #include "log_format.h"
 #include "store.h"
 
@@ -420,7 +422,7 @@ void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
 void log_drop_sealed_segments(struct storage *storage)
 {
     struct log *log = &storage->log;
-    uint64_t needed = seal_oldest_segment(storage);
+    uint64_t needed = exemplar_log_oldest_segment(storage, seal_oldest_segment(storage));
     size_t dropped = 0;
     for (; dropped < log->segments.count && log->segments.items[dropped] < needed; dropped++) {
         char path[4096];

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "exemplar_log.h"
 #include "log_format.h"
 #include "log_rows.h"
 #include "log_segment.h"
@@ -52,6 +53,7 @@ struct replay {
     uint64_t late_sealed; /* The newest sealed slot of late samples. */
     VEC(uint64_t) sealed; /* By group index: the newest sealed slot + 1; 0: not asked yet. */
     bool as_written;
+    struct exemplar_finds exemplars;
     /* Of the window: */
     VEC(struct record_place) places;
     VEC(struct batch_of_rows) batches;
@@ -170,8 +172,10 @@ static bool check_record(struct replay *replay, struct str payload, uint32_t crc
     if (hash_crc32c(0, payload) != crc)
         return false;
     uint8_t kind = read_u8(&body);
-    if ((kind == LOG_SERIES && !replay_series(replay, &body)) || kind < LOG_SERIES ||
-        kind > LOG_LATE)
+    if ((kind == LOG_SERIES && !replay_series(replay, &body)) || 
+        (kind == LOG_EXEMPLARS &&
+         !exemplar_log_replay(replay->storage, &body, replay->segment, &replay->exemplars)) ||
+        kind < LOG_SERIES || kind > LOG_EXEMPLARS)
         replay->storage->stats.log_corruptions++;
     return true;
 }
@@ -541,6 +545,7 @@ bool log_replay(struct storage *storage, struct err *err)
     replay.late_sealed = sealed_number(&replay, LATE_GROUP_KEY);
     bool good = check_all(&replay, files.items, files.count, err) &&
                 replay_rows(&replay, files.items, files.count, err);
+    exemplar_log_replay_end(storage, &replay.exemplars);
     kv_read_end(replay.head);
     VEC_FREE(&replay.sealed);
     drop_empty_groups(storage);

@@ -11,9 +11,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "exemplar.h"
+#include "exemplar_log.h"
 #include "store.h"
 
 #define RETENTION_CHECK_MS 60000
+#define EXEMPLARS_WAIT_MS  10
 
 void storage_options_init(struct storage_options *options)
 {
@@ -86,6 +88,7 @@ struct storage *storage_new(const struct storage_options *options)
     map_init(&storage->by_labels);
     map_init(&storage->by_id);
     storage->opening = true;
+    storage_set_exemplars_max(storage, options->exemplars_max);
     map_init(&storage->by_key);
     budget_init(&storage->budget);
     map_init(&storage->scratch);
@@ -158,6 +161,7 @@ void storage_close(struct storage *storage)
 
 int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
 {
+    bool exemplars_wait = exemplar_log_tick(storage);
     log_tick(storage, now_mono_ms);
     seal_tick(storage, now_mono_ms);
     late_tick(storage, now_mono_ms);
@@ -178,6 +182,8 @@ int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
     epoch_collect(&storage->epoch);
     int64_t next_log = log_next_ms(storage, now_mono_ms),
             next_seal = seal_next_ms(storage, now_mono_ms);
+    if (exemplars_wait && next_seal > EXEMPLARS_WAIT_MS)
+        next_seal = EXEMPLARS_WAIT_MS;
     return next_log < next_seal ? next_log : next_seal;
 }
 

@@ -185,6 +185,15 @@ struct log {
     VEC(struct log_waiter) waiters;
 };
 
+/* Exemplars on their way from segments that are to go into the current one. */
+struct exemplar_move {
+    uint64_t below;    /* Those of segments below this one; 0: none. */
+    uint64_t from;     /* The oldest of these: stays until they are written. */
+    uint64_t sequence; /* Of the log behind the last that moved. */
+    size_t at;         /* Where in the ring. */
+    bool dropping;     /* All moved: segments go as soon as that is written. */
+};
+
 /* Told when all deletes up to `sequence` are out of the days. */
 struct clean_waiter {
     uint64_t sequence;
@@ -215,6 +224,7 @@ struct late_record {
 struct storage {
     struct storage_options options;
     struct exemplar_ring *exemplars; /* NULL: none are kept. exemplar.c */
+    struct exemplar_move exemplar_move;
     char *dir;                       /* <path>/narthex */
     int lock_fd;
     struct epoch epoch;

@@ -253,6 +253,26 @@ def test_remote_write__takes_histograms_and_exemplars():
     assert found[0]["exemplars"][0]["value"] == "0.5" and found[0]["exemplars"][0]["labels"] == {"trace_id": "t"}, found
 
 
+def test_exemplars__survive_a_restart():
+    """Those of scrapes and of senders, when the server was killed and when it was asked to end."""
+    target = Target(args=["--enable-feature=exemplar-storage", "--web.enable-remote-write-receiver"])
+    server = target.server
+    target.wait_up()
+    now_ms = int(time.time() * 1000) - 1000
+    series = (labels({"__name__": "w", "job": "x"}) + field_bytes(2, double(1, 5) + number(2, now_ms))
+              + field_bytes(3, labels({"trace_id": "t"}) + double(2, 0.5) + number(3, now_ms)))
+    reply = http_call("POST", server.port, "/api/v1/write", snappy_literal(field_bytes(1, series)), harness.WRITE_HEADERS)
+    assert reply.status == 204, reply
+    before = {query: wait_for(query, lambda q=query: exemplars_of(server, q)) for query in ["w", "requests_total"]}
+    time.sleep(1)
+    server.set_config("scrape_configs: []\n")  # What is there after the restart is not scraped anew.
+    for end in [server.kill, server.stop]:
+        end()
+        server.start()
+        for query, there in before.items():
+            assert exemplars_of(server, query) == there, (query, exemplars_of(server, query), there)
+
+
 def test_remote_write_2__stores_what_is_good():
     server = Server("")
     now_ms = int(time.time() * 1000) - 1000
