@@ -1,4 +1,6 @@
 """OpenMetrics over the wire: what is asked for, what is stored of it, what fails, and a target that changes its format."""
+import time
+
 import harness
 from harness import Exporter, Server, wait_for
 
@@ -41,10 +43,10 @@ scrape_configs:
 class Target:
     """An exporter whose body and Content-Type may change while it is scraped."""
 
-    def __init__(self, body, content_type=OPENMETRICS, job_lines=""):
+    def __init__(self, body, content_type=OPENMETRICS, job_lines="", args=()):
         self.body, self.content_type = body, content_type
         self.exporter = Exporter({"/metrics": self.page})
-        self.server = Server(config(self.exporter.address, job_lines))
+        self.server = Server(config(self.exporter.address, job_lines), args=args)
 
     def page(self, handler):
         return 200, {"Content-Type": self.content_type}, self.body
@@ -84,6 +86,21 @@ def test_openmetrics__is_stored():
     assert metadata["wait_seconds"] == [{"type": "histogram", "help": "How long.", "unit": "seconds"}], metadata
     assert metadata["http_requests"] == [{"type": "counter", "help": 'Requests, "all" of them.', "unit": ""}], metadata
     assert metadata["build"][0]["type"] == "info" and metadata["feature"][0]["type"] == "stateset", metadata
+
+
+def test_exemplars__survive_a_kill():
+    target = Target(BODY, args=["--enable-feature=exemplar-storage"])
+
+    def there():
+        return target.server.data("/api/v1/query_exemplars", {"query": "wait_seconds_bucket", "start": 1520879607, "end": 1520879608})
+
+    before = wait_for("an exemplar", there)
+    assert before[0]["exemplars"][0]["labels"] == {"trace_id": "KOO5S4vxi0o"}, before
+    time.sleep(1)
+    target.server.set_config("scrape_configs: []\n")  # What is there after the restart was not scraped anew.
+    target.server.kill()
+    target.server.start()
+    assert there() == before
 
 
 def test_exemplars__are_counted_when_they_are_not_kept():

@@ -255,7 +255,7 @@ def test_remote_write__takes_histograms_and_exemplars():
 
 def test_exemplars__survive_a_restart():
     """Those of scrapes and of senders, when the server was killed and when it was asked to end."""
-    target = Target(args=["--enable-feature=exemplar-storage", "--web.enable-remote-write-receiver"])
+    target = Target(args=["--enable-feature=exemplar-storage"])
     server = target.server
     target.wait_up()
     now_ms = int(time.time() * 1000) - 1000
