@@ -64,6 +64,9 @@ void api_attach_storage(struct api *api, struct storage *storage, struct scraper
                         struct write_receiver *write_receiver);
 /* A new configuration is in force (or the load at start): takes a reference. */
 void api_set_config(struct api *api, struct config *config, int64_t now_ms);
+/* Opens what query_log_file names, at each load, and closes the one before; empty: none. When it cannot be opened the one
+ * before stays. */
+MUST_CHECK bool api_set_query_log(struct api *api, struct str path, struct err *err);
 void api_set_reload_failed(struct api *api); /* The last reload was refused. */
 void api_set_ready(struct api *api, bool ready);
 void api_set_stopping(struct api *api);

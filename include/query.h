@@ -104,6 +104,8 @@ const struct query_result *query_result(const struct query *query);
 /* The API's answer {"status":"success","data":{...},...}: the whole envelope, at most `limit` series (0: all; adds
  * the truncation warning). stats: NULL or the name of what to include ("true", "all"). */
 void query_result_json(const struct query_result *result, size_t limit, bool with_stats, struct buf *out);
+/* ,"stats":{...} */
+void query_stats_json(const struct query_stats *stats, struct buf *out);
 
 /* --- without running --- */
 

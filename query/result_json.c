@@ -241,7 +241,7 @@ static void add_steps(struct buf *out, const char *name, const struct query_stat
         BUF_ADD(out, "],");
 }
 
-static void add_stats(struct buf *out, const struct query_stats *stats)
+void query_stats_json(const struct query_stats *stats, struct buf *out)
 {
     double inside = stats->prepare_seconds + stats->eval_seconds + stats->sort_seconds;
     BUF_ADD(out, ",\"stats\":{\"timings\":{");
@@ -288,7 +288,7 @@ void query_result_json(const struct query_result *result, size_t limit, bool wit
     BUF_ADD(out, "{\"status\":\"success\",\"data\":{");
     add_data(out, result, truncated ? limit : result->count);
     if (with_stats)
-        add_stats(out, &result->stats);
+        query_stats_json(&result->stats, out);
     buf_add_char(out, '}');
     add_texts(out, "warnings", result->warnings, result->warning_count, truncated);
     add_texts(out, "infos", result->infos, result->info_count, false);

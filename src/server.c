@@ -55,6 +55,7 @@ struct server {
     size_t listeners_open;
     bool stopping;
     bool scraper_stopped;
+    bool load_failed; /* The first configuration could not be put in force. */
     int exit_code;
     /* Opening the store, on the commit lane: */
     struct job open_job;
@@ -143,6 +144,27 @@ static void apply_config(struct server *server)
     for (size_t i = 0; i < server->config->inactive.count; i++)
         LOG_W("Part of the configuration is not active yet", "what",
               log_str(server->config->inactive.items[i]));
+}
+
+/* What a load may still fail at; the rest of the configuration is in force then. The texts are Prometheus'. */
+static bool apply_query_log(struct server *server, struct err *err)
+{
+    struct str path = option_string(server->options, "config.file");
+    if (api_set_query_log(server->api, server->config->global.query_log_file, err))
+        return true;
+    LOG_E("Failed to apply configuration", "err", err->text);
+    return err_set(err, ERR_INTERNAL,
+                   "one or more errors occurred while applying the new configuration "
+                   "(--config.file=\"" STR_FMT "\")",
+                   STR_ARG(path));
+}
+
+static bool query_log_begin(struct server *server, struct err *err)
+{
+    struct str path = option_string(server->options, "config.file");
+    server->load_failed = !apply_query_log(server, err);
+    return !server->load_failed ||
+           err_wrap(err, "error loading config from \"" STR_FMT "\"", STR_ARG(path));
 }
 
 static void open_run(struct job *job)
@@ -275,6 +297,11 @@ static bool server_reload(void *ctx, struct err *err)
     apply_config(server);
     if (server->reload_timer)
         server->config_sum = files_checksum(server);
+    if (!apply_query_log(server, err)) {
+        LOG_E("Error reloading config", "err", err->text);
+        api_set_reload_failed(server->api);
+        return false;
+    }
     LOG_I("Completed loading of configuration file", "filename", log_str(path));
     return true;
 }
@@ -622,13 +649,14 @@ int server_run(const struct options *options, struct config *config)
     uv_loop_init(&server.loop);
     signals_begin(&server);
     lanes_begin(&server);
-    if (discovery_begin(&server, &err) && api_begin(&server, &err) && gate_begin(&server, &err) &&
+    if (discovery_begin(&server, &err) && api_begin(&server, &err) &&
+        query_log_begin(&server, &err) && gate_begin(&server, &err) &&
         listen_begin(&server, &err) && kube_begin(&server, &err)) {
         storage_begin(&server);
         auto_reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {
-        LOG_E("Unable to start web listener", "err", err.text);
+        LOG_E(server.load_failed ? "Fatal error" : "Unable to start web listener", "err", err.text);
         server.exit_code = 1;
         server.stopping = server.scraper_stopped = true;
         for (size_t i = 0; i < server.listeners.count; i++)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/worker.h"
+#include "query_log.h"
 #include "work.h"
 
 /* "/" -> "", "/x/" -> "/x" */
@@ -82,6 +83,19 @@ void api_set_config(struct api *api, struct config *config, int64_t now_ms)
     config_unref(old);
 }
 
+bool api_set_query_log(struct api *api, struct str path, struct err *err)
+{
+    struct lane *lane =
+        api->options.side_lane ? api->options.side_lane : api->options.query_lane;
+    struct query_log *log = NULL;
+
+    if (path.len > 0 && !query_log_open(&log, path, lane, err))
+        return false;
+    query_log_close(api->query_log);
+    api->query_log = log;
+    return true;
+}
+
 void api_set_reload_failed(struct api *api)
 {
     api->reload_failed = true;
@@ -123,6 +137,7 @@ void api_close(struct api *api)
     if (!api)
         return;
     ENSURE(list_empty(&api->works) && list_empty(&api->admin_waits));
+    query_log_close(api->query_log);
     timer_free(api->sweep);
     regex_free(api->cors_origin);
     config_unref(api->config);

@@ -70,6 +70,8 @@ struct api {
     struct timer *sweep;    /* Runs while works are there: ends those that waited too long. */
     bool sweeping;
     uint64_t federation_errors;
+    struct query_log *query_log; /* NULL: queries are not logged. */
+    uint64_t query_log_failures;
     void (*explain)(void *ctx, struct http_exchange *exchange); /* NULL: no metrics APIs. */
     void *explain_ctx;
 };

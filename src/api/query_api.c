@@ -7,6 +7,7 @@
 #include "net/worker.h"
 #include "param.h"
 #include "query.h"
+#include "query_log.h"
 #include "work.h"
 
 #define QUERY_BYTES_MIN ((uint64_t)1 << 20) /* Less than this is no use to a query. */
@@ -68,9 +69,12 @@ static bool run_query(struct work *base, struct buf *out, struct err *err)
         goto done;
     }
     work->ran = true;
+    int64_t begin_ns = clock_mono_ns();
     ok = query_run(query, base->storage, err);
-    if (!ok)
+    if (!ok) {
+        work->figures.eval_seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
         goto done;
+    }
     const struct query_result *result = query_result(query);
     work->figures = result->stats;
     write_result(work, result, out);
@@ -102,12 +106,34 @@ static void count_query(struct api *api, const struct query_work *work)
     api->engine.samples += stats->samples_total;
 }
 
+/* What was never a query is not logged. */
+static void log_query(struct api *api, struct query_work *work)
+{
+    struct query_stats stats = work->figures;
+    struct query_log_line line = {
+        .query = work->text,
+        .start_ms = work->options.start_ms,
+        .end_ms = work->options.end_ms,
+        .step_ms = work->options.step_ms,
+        .stats = &stats,
+        .err = &work->work.err,
+        .request = work->work.call->request,
+    };
+
+    if (work->work.err.code == ERR_BAD_DATA)
+        return;
+    stats.queue_seconds = work->work.queue_seconds;
+    stats.step_count = 0; /* They went with the query's memory. */
+    query_log_add(api->query_log, &line, &api->query_log_failures);
+}
+
 static void finish_query(struct work *base)
 {
     struct query_work *work = CONTAINER_OF(base, struct query_work, work);
     struct call *call = base->call;
 
     count_query(call->api, work);
+    log_query(call->api, work);
     if (base->err.code == ERR_NONE) {
         answer(call, 200, CONTENT_JSON, &base->out);
         return;

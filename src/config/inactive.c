@@ -42,7 +42,6 @@ static const struct row config_rows[] = {
 static const struct row global_rows[] = {
     {GLOBAL_evaluation_interval, "global.evaluation_interval: rules are not evaluated yet"},
     {GLOBAL_rule_query_offset, "global.rule_query_offset: rules are not evaluated yet"},
-    {GLOBAL_query_log_file, "global.query_log_file: not active yet"},
 };
 
 /* There is no store of secrets, here as in Prometheus' own server. */

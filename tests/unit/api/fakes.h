@@ -321,6 +321,11 @@ void query_result_json(const struct query_result *result, size_t limit, bool wit
     BUF_ADD(out, "]}");
 }
 
+void query_stats_json(const struct query_stats *stats, struct buf *out)
+{
+    buf_addf(out, ",\"stats\":{\"steps\":%zu}", stats->step_count);
+}
+
 const char *query_function_name(size_t index, bool *experimental)
 {
     *experimental = index == 1;
