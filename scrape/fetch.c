@@ -340,7 +340,7 @@ void fetch_drain_waiting(struct scraper *scraper)
         uv_idle_stop(&scraper->drain_idle);
 }
 
-static struct fetch *fetch_new(struct target *target)
+static struct fetch *fetch_new(struct target *target, int64_t time_ms)
 {
     struct fetch *fetch = mem_alloc(sizeof(*fetch));
     struct scraper *scraper = target->scraper;
@@ -353,7 +353,7 @@ static struct fetch *fetch_new(struct target *target)
     fetch->options = target->pool->options;
     fetch->start_ns = now_ns;
     buf_init(&fetch->pending, PENDING_BYTES_MAX);
-    append_init(&fetch->append, target, schedule_snap(target, clock_wall_ms()));
+    append_init(&fetch->append, target, schedule_snap(target, time_ms));
     fetch->sink = append_sink;
     fetch->sink.ctx = &fetch->append;
     parse_text_init(&fetch->parser, &target->cache, &fetch->sink, PARSE_LINE_BYTES_MAX);
@@ -367,10 +367,10 @@ static struct fetch *fetch_new(struct target *target)
     return fetch;
 }
 
-void fetch_start(struct target *target)
+void fetch_start(struct target *target, int64_t now_wall_ms)
 {
     struct scraper *scraper = target->scraper;
-    struct fetch *fetch = fetch_new(target);
+    struct fetch *fetch = fetch_new(target, now_wall_ms);
     struct http_fetch_options options;
     struct err err;
 

@@ -76,7 +76,7 @@ void scraper_apply(struct scraper *scraper, struct config *config)
     VEC(struct pool *) gone = {0};
     size_t kept = 0;
 
-    scraper->offset_seed = offset_seed(config);
+    schedule_set_seed(scraper, offset_seed(config));
     failure_logs_apply(&scraper->failure_logs, config);
     for (size_t i = 0; i < scraper->pools.count; i++) {
         struct pool *pool = scraper->pools.items[i];

@@ -55,6 +55,7 @@ struct target {
     uint64_t key; /* Of job, labels and URL: what makes it the same target. */
     int64_t interval_ms, timeout_ms;
     struct target_switches switches;
+    int64_t phase_ms; /* Of its grid: wall time modulo the interval. */
     int64_t due_ms;   /* Monotonic: next start, or when the retired one gets its markers. */
     int64_t stale_ms; /* Wall time of the markers of a retired one. */
     struct storage_group *group;
@@ -154,15 +155,17 @@ void schedule_close(struct scraper *scraper);
 void schedule_target(struct target *target); /* Sets when it is due: its next grid point. */
 void schedule_retire(struct target *target); /* ... its markers: two intervals and a tenth on. */
 void schedule_rebuild(struct scraper *scraper);
-void schedule_tell_stopped(struct scraper *scraper); /* Nothing is in flight any more. */
+void schedule_set_seed(struct scraper *scraper, uint64_t seed); /* Then schedule_rebuild. */
+void schedule_tell_stopped(struct scraper *scraper);            /* Nothing is in flight any more. */
 /* The grid point next to now, or now when none is within the tolerance. */
 int64_t schedule_snap(const struct target *target, int64_t now_wall_ms);
 int64_t schedule_next(int64_t now_wall_ms, int64_t interval_ms,
-                      uint64_t offset_hash); /* First one after now. */
+                      int64_t phase_ms); /* First one after now. */
+int64_t schedule_phase(int64_t interval_ms, uint64_t hash, uint64_t seed);
 
 /* --- fetch.c --- */
 
-void fetch_start(struct target *target);
+void fetch_start(struct target *target, int64_t now_wall_ms);
 void fetch_cancel(struct target *target); /* Nothing of it is stored. */
 void fetch_drain_waiting(struct scraper *scraper);
 

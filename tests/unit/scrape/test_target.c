@@ -142,6 +142,33 @@ static void test_schedule_next__keeps_to_the_grid(void **state)
     assert_int_equal(schedule_next(4, 10, 4), 14);
 }
 
+/* Steps are what lets targets start together; all of them are used, and another seed (a server's
+ * twin) has other points. */
+static void test_schedule_phase__stands_in_steps(void **state)
+{
+    bool seen[100] = {false};
+    size_t steps = 0, same = 0;
+
+    (void)state;
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t hash = hash64_mix(i, 7), seed = hash64_mix(1, 1), twin = hash64_mix(2, 2);
+        int64_t phase = schedule_phase(5000, hash, seed);
+        assert_true(phase >= 0 && phase < 5000);
+        assert_int_equal(phase % 50, seed % 50);
+        steps += !seen[phase / 50];
+        seen[phase / 50] = true;
+        same += phase == schedule_phase(5000, hash, twin);
+        assert_int_equal(schedule_phase(3600000, hash, seed) % 50, seed % 50);
+        assert_int_equal(schedule_phase(1000, hash, seed) % 10, seed % 10);
+        phase = schedule_phase(1, hash, seed);
+        assert_int_equal(phase, 0);
+        phase = schedule_phase(157, hash, seed);
+        assert_true(phase >= 0 && phase < 157);
+    }
+    assert_int_equal(steps, 100);
+    assert_true(same < 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_target_build__obeys_labels),
         cmocka_unit_test(test_target_build__drops_and_refuses),
         cmocka_unit_test(test_schedule_next__keeps_to_the_grid),
+        cmocka_unit_test(test_schedule_phase__stands_in_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
