@@ -28,6 +28,9 @@ struct scraper_options {
     struct http_client *client; /* Borrowed. */
     struct storage *storage;    /* Borrowed. */
     struct str user_agent;      /* Prometheus/3.14.0 */
+    /* What was asked for has come and is stored: nothing more is expected at once. May be NULL. */
+    void (*on_quiet)(void *ctx);
+    void *ctx;
 };
 
 struct scraper *scraper_open(const struct scraper_options *options);

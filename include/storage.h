@@ -69,6 +69,8 @@ void storage_close(struct storage *storage);
 
 /* Does what is due (log writes, slot seals, retention, reclaiming) and says in how many ms to come again. */
 int64_t storage_tick(struct storage *storage, int64_t now_mono_ms);
+/* The loop will sleep now: what is pending goes to the log without waiting for a tick of its own. */
+void storage_rest(struct storage *storage);
 
 /* --- tools, without a server --- */
 

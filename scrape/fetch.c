@@ -167,8 +167,21 @@ static void count_end(struct fetch *fetch)
     stats->exceeded_bucket_limit += fetch->append.bucket_limit_exceeded;
 }
 
+/* Who has not answered for longer than this is not waited for. */
+#define QUIET_AFTER_NS (20 * 1000 * 1000)
+
+static void tell_quiet(struct scraper *scraper)
+{
+    const struct list_node *newest = list_last(&scraper->fetches);
+    const struct fetch *fetch = newest ? CONTAINER_OF(newest, struct fetch, node) : NULL;
+
+    if (scraper->on_quiet && (!fetch || clock_mono_ns() - fetch->start_ns > QUIET_AFTER_NS))
+        scraper->on_quiet(scraper->quiet_ctx);
+}
+
 static void fetch_finish(struct fetch *fetch)
 {
+    struct scraper *scraper = fetch->scraper;
     struct target *target = fetch->target;
 
     if (target) {
@@ -195,6 +208,8 @@ static void fetch_finish(struct fetch *fetch)
         append_finish(&fetch->append, &summary);
     }
     fetch_free(fetch);
+    if (target)
+        tell_quiet(scraper);
 }
 
 /* The parser that the head and the target's switches ask for. What the cache knows holds for one

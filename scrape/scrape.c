@@ -41,6 +41,8 @@ struct scraper *scraper_open(const struct scraper_options *options)
     scraper->client = options->client;
     scraper->storage = options->storage;
     scraper->user_agent = str_dup(options->user_agent);
+    scraper->on_quiet = options->on_quiet;
+    scraper->quiet_ctx = options->ctx;
     scraper->hash_seed = random_seed();
     scraper->offset_seed = offset_seed(NULL);
     family_table_init(&scraper->families);

@@ -92,6 +92,8 @@ struct scraper {
     struct http_client *client;
     struct storage *storage;
     char *user_agent;
+    void (*on_quiet)(void *ctx);
+    void *quiet_ctx;
     struct failure_logs failure_logs;
     uint64_t hash_seed;       /* Of the line caches. */
     uint64_t offset_seed;     /* Of the schedule: host name and external labels. */

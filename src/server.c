@@ -42,6 +42,7 @@ struct server {
     unsigned query_threads;
     struct timer *storage_timer, *reload_timer;
     int64_t storage_due_ms; /* When storage_timer fires. */
+    int64_t storage_ticked_ms;
     uint64_t config_sum;    /* Of the configuration in force, with auto-reload. */
     struct storage *storage;
     struct http_client *client;
@@ -94,8 +95,20 @@ static void storage_timer_fire(void *ctx)
 {
     struct server *server = ctx;
     server->storage_due_ms = INT64_MAX;
-    int64_t next_ms = storage_tick(server->storage, clock_mono_ms());
+    server->storage_ticked_ms = clock_mono_ms();
+    int64_t next_ms = storage_tick(server->storage, server->storage_ticked_ms);
     storage_wake(server, next_ms < 1000 ? next_ms : 1000);
+}
+
+/* The log is written with the last of some scrapes: to wake up for it would cost as much again. */
+static void scraper_quiet(void *ctx)
+{
+    struct server *server = ctx;
+    if (server->stopping ||
+        clock_mono_ms() - server->storage_ticked_ms < STORAGE_COMMIT_DELAY_MS / 2)
+        return;
+    storage_rest(server->storage);
+    storage_timer_fire(server);
 }
 
 static int64_t retention_ms(const struct server *server)
@@ -202,6 +215,8 @@ static void open_done(struct job *job)
         .client = server->client,
         .storage = server->storage,
         .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
+        .on_quiet = scraper_quiet,
+        .ctx = server,
     };
     server->scraper = scraper_open(&scraper_options);
     if (option_bool(server->options, "web.enable-remote-write-receiver"))

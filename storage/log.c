@@ -346,10 +346,12 @@ static void log_job_done(struct job *base)
         }
         tell_waiters(storage, NULL);
     }
+    bool odd = job->failed || job->rotate || job->err.code != ERR_NONE;
     buf_deinit(&job->bytes);
     mem_free(job);
-    if (storage->options.wake)
-        storage->options.wake(storage->options.wake_ctx, 0);
+    int64_t next_ms = odd ? 0 : log_next_ms(storage, now);
+    if (storage->options.wake && next_ms < INT64_MAX)
+        storage->options.wake(storage->options.wake_ctx, next_ms);
 }
 
 /* --- loop thread --- */
@@ -378,6 +380,7 @@ static void submit(struct storage *storage, int64_t now_mono_ms)
         log->unsynced && now_mono_ms - log->synced_mono_ms >= storage->options.fsync_interval_ms;
     log->dirty_since_mono_ms = 0;
     log->job = job;
+    atomic_init(&job->job.patient, log->waiters.count == 0);
     storage->options.submit_commit(storage->options.submit_ctx, &job->job);
 }
 
@@ -413,9 +416,18 @@ void storage_commit(struct storage *storage, storage_commit_fn done, void *ctx)
     log->hurry = true;
     if (log->sequence == log->sequence_written && !log->job)
         log->dirty_since_mono_ms = 0;
+    if (log->job)
+        atomic_store(&log->job->job.patient, false); /* ... and the loop turns once more: */
     if (storage->options.wake)
         storage->options.wake(storage->options.wake_ctx, 0);
     if (!log->job && !log->failing)
+        submit(storage, clock_mono_ms());
+}
+
+void storage_rest(struct storage *storage)
+{
+    struct log *log = &storage->log;
+    if (log->pending.len > 0 && !log->job && !log->failing)
         submit(storage, clock_mono_ms());
 }
 

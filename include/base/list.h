@@ -53,6 +53,11 @@ static inline struct list_node *list_first(const struct list *list)
     return list_empty(list) ? NULL : list->head.next;
 }
 
+static inline struct list_node *list_last(const struct list *list)
+{
+    return list_empty(list) ? NULL : list->head.prev;
+}
+
 static inline struct list_node *list_pop_front(struct list *list)
 {
     struct list_node *node = list_first(list);

@@ -2,6 +2,8 @@
  *
  *     lane_submit -> waiting -> (a thread: run) -> finished -> uv_async -> (loop thread: done)
  *
+ * A patient job sends no uv_async: each turn of the loop looks for it while one is under way.
+ *
  * Invariants: a job is in `waiting`, or with one thread, or in `finished`, or back with its owner;
  * both lists and `closing` are touched under the lock only. `outstanding` belongs to the loop
  * thread: the async handle keeps the loop alive exactly while a job is under way. Done callbacks
@@ -40,6 +42,8 @@ struct share {
 
 struct lane {
     uv_async_t finished_async;
+    uv_check_t finished_check; /* Started while a patient job may be under way. */
+    unsigned handles_open;
     struct lane_options options;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -147,9 +151,11 @@ static void *lane_main(void *arg)
         job->run(job);
         lane_lock(lane);
         list_push_back(&lane->finished, &job->node);
+        bool patient = atomic_load(&job->patient);
         lane_unlock(lane);
         /* After this the loop thread may free the job, but not the lane: that joins us first. */
-        uv_async_send(&lane->finished_async);
+        if (!patient)
+            uv_async_send(&lane->finished_async);
     }
     return NULL;
 }
@@ -173,9 +179,8 @@ static void lane_call_done(struct lane *lane, struct job *job)
     job->done(job);
 }
 
-static void lane_on_finished(uv_async_t *handle)
+static void lane_deliver(struct lane *lane)
 {
-    struct lane *lane = CONTAINER_OF(handle, struct lane, finished_async);
     /* At most what is outstanding now: a done that submits again may not keep the loop in here. */
     lane->delivering = true;
     for (size_t left = lane->outstanding; left > 0; left--) {
@@ -190,6 +195,18 @@ static void lane_on_finished(uv_async_t *handle)
     lane_unlock(lane);
     if (more)
         uv_async_send(&lane->finished_async);
+    if (lane->outstanding == 0)
+        uv_check_stop(&lane->finished_check);
+}
+
+static void lane_on_finished(uv_async_t *handle)
+{
+    lane_deliver(CONTAINER_OF(handle, struct lane, finished_async));
+}
+
+static void lane_on_turn(uv_check_t *handle)
+{
+    lane_deliver(CONTAINER_OF(handle, struct lane, finished_check));
 }
 
 /* Threads inherit the mask: signals are for the loop thread only. */
@@ -216,6 +233,9 @@ struct lane *lane_open(struct uv_loop_s *loop, const struct lane_options *option
     ENSURE(pthread_cond_init(&lane->wake, NULL) == 0);
     ENSURE(uv_async_init(loop, &lane->finished_async, lane_on_finished) == 0);
     uv_unref((uv_handle_t *)&lane->finished_async);
+    ENSURE(uv_check_init(loop, &lane->finished_check) == 0);
+    uv_unref((uv_handle_t *)&lane->finished_check);
+    lane->handles_open = 2;
     lane->threads = mem_alloc_array(options->thread_count, sizeof(*lane->threads));
     lane_start_threads(lane);
     return lane;
@@ -226,6 +246,8 @@ void lane_submit(struct lane *lane, struct job *job)
     ENSURE(job->run != NULL && job->done != NULL);
     if (lane->outstanding++ == 0)
         uv_ref((uv_handle_t *)&lane->finished_async);
+    if (atomic_load(&job->patient))
+        uv_check_start(&lane->finished_check, lane_on_turn);
     lane_lock(lane);
     list_push_back(&lane->waiting, &job->node);
     atomic_fetch_add_explicit(&lane->waiting_count, 1, memory_order_relaxed);
@@ -265,14 +287,25 @@ size_t lane_waiting(const struct lane *lane)
     return atomic_load_explicit(&lane->waiting_count, memory_order_relaxed);
 }
 
-static void lane_on_closed(uv_handle_t *handle)
+static void lane_handle_closed(struct lane *lane)
 {
-    struct lane *lane = CONTAINER_OF((uv_async_t *)(void *)handle, struct lane, finished_async);
+    if (--lane->handles_open > 0)
+        return;
     pthread_cond_destroy(&lane->wake);
     pthread_cond_destroy(&lane->share_done);
     pthread_mutex_destroy(&lane->lock);
     mem_free(lane->threads);
     mem_free(lane);
+}
+
+static void lane_on_async_closed(uv_handle_t *handle)
+{
+    lane_handle_closed(CONTAINER_OF((uv_async_t *)(void *)handle, struct lane, finished_async));
+}
+
+static void lane_on_check_closed(uv_handle_t *handle)
+{
+    lane_handle_closed(CONTAINER_OF((uv_check_t *)(void *)handle, struct lane, finished_check));
 }
 
 /* A done may submit once more; with the threads gone such jobs run right here. The lane's memory
@@ -299,5 +332,6 @@ void lane_close(struct lane *lane)
         }
         lane_call_done(lane, job);
     }
-    uv_close((uv_handle_t *)&lane->finished_async, lane_on_closed);
+    uv_close((uv_handle_t *)&lane->finished_async, lane_on_async_closed);
+    uv_close((uv_handle_t *)&lane->finished_check, lane_on_check_closed);
 }

@@ -1,4 +1,5 @@
 /* worker: jobs run off the loop, their ends come back on it, and nothing is lost at the close. */
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -87,6 +88,75 @@ static void log_close(struct log *log, uv_loop_t *loop)
     lane_close(log->lane);
     uv_run(loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(loop), 0);
+}
+
+struct held {
+    struct job job;
+    sem_t go, ran;
+    bool done;
+};
+
+static void held_run(struct job *job)
+{
+    struct held *held = CONTAINER_OF(job, struct held, job);
+    sem_post(&held->ran);
+    sem_wait(&held->go);
+}
+
+static void held_done(struct job *job)
+{
+    CONTAINER_OF(job, struct held, job)->done = true;
+}
+
+static void held_submit(struct held *held, struct lane *lane)
+{
+    sem_init(&held->go, 0, 0);
+    sem_init(&held->ran, 0, 0);
+    held->job.run = held_run;
+    held->job.done = held_done;
+    atomic_init(&held->job.patient, true);
+    lane_submit(lane, &held->job);
+    sem_wait(&held->ran);
+}
+
+/* A log write that nobody waits for must not wake the loop, but its end must come with the next
+ * thing that does; and somebody may begin to wait while it runs. */
+static void test_lane_submit__lets_patient_jobs_wait_for_a_turn(void **state)
+{
+    (void)state;
+    struct log log;
+    uv_loop_t loop;
+    log_open(&log, &loop, 1, LANE_NORMAL);
+    struct held patient = {.done = false}, hurried = {.done = false};
+    held_submit(&patient, log.lane);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    assert_false(patient.done);
+    sem_post(&patient.go);
+    struct pollfd sockets = {.fd = uv_backend_fd(&loop), .events = POLLIN};
+    assert_int_equal(poll(&sockets, 1, 50), 0);
+    while (!patient.done)
+        uv_run(&loop, UV_RUN_NOWAIT);
+
+    held_submit(&hurried, log.lane);
+    atomic_store(&hurried.job.patient, false);
+    sem_post(&hurried.go);
+    while (!hurried.done)
+        uv_run(&loop, UV_RUN_ONCE);
+    log_close(&log, &loop);
+}
+
+/* What is under way at the end is told, whoever would have woken the loop. */
+static void test_lane_close__ends_patient_jobs(void **state)
+{
+    (void)state;
+    struct log log;
+    uv_loop_t loop;
+    log_open(&log, &loop, 1, LANE_NORMAL);
+    struct held patient = {.done = false};
+    held_submit(&patient, log.lane);
+    sem_post(&patient.go);
+    log_close(&log, &loop);
+    assert_true(patient.done);
 }
 
 /* Log writes rely on it: one thread, so runs and dones come in the order of submission, on the
@@ -218,6 +288,8 @@ int main(void)
         cmocka_unit_test(test_lane_submit__takes_a_job_again_from_its_done),
         cmocka_unit_test(test_lane_close__ends_all_that_was_submitted),
         cmocka_unit_test(test_lane_withdraw__takes_only_what_has_not_started),
+        cmocka_unit_test(test_lane_submit__lets_patient_jobs_wait_for_a_turn),
+        cmocka_unit_test(test_lane_close__ends_patient_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
