@@ -197,23 +197,22 @@ static void note_max(double *max, double value)
         *max = value;
 }
 
-/* Once a turn: all of it but the time asleep was spent in somebody's callbacks. */
-static void note_turn(struct scraper *scraper)
+/* The loop goes to its sockets: all since it came back from there the last time was spent in
+ * somebody's callbacks. The loop's own time is of that moment, to the millisecond; libuv's idle
+ * time would be exact, and costs a second epoll_wait each turn. */
+static void on_poll(uv_prepare_t *prepare)
 {
-    uint64_t now_ns = uv_hrtime(), idle_ns = uv_metrics_idle_time(scraper->loop);
-    uint64_t slept_ns = idle_ns - scraper->turn_idle_ns;
-    uint64_t passed_ns = now_ns - scraper->turn_from_ns, cpu_ns = thread_cpu_ns();
+    struct scraper *scraper = CONTAINER_OF(prepare, struct scraper, turn_prepare);
+    uint64_t now_ns = uv_hrtime(), cpu_ns = thread_cpu_ns();
 
-    if (scraper->turn_from_ns > 0 && passed_ns > slept_ns) {
-        uint64_t busy_ns = passed_ns - slept_ns;
+    if (scraper->turn_from_ns > 0 && now_ns > scraper->turn_from_ns) {
+        uint64_t busy_ns = now_ns - scraper->turn_from_ns;
         note_max(&scraper->stats.loop_turn_seconds_max, (double)busy_ns / 1e9);
         note_max(&scraper->stats.loop_turn_cpu_seconds_max,
                  (double)(cpu_ns - scraper->turn_cpu_ns) / 1e9);
         scraper->stats.loop_turns_slow += busy_ns > TURN_SLOW_NS;
     }
-    scraper->turn_from_ns = now_ns;
     scraper->turn_cpu_ns = cpu_ns;
-    scraper->turn_idle_ns = idle_ns;
 }
 
 static void on_turn(uv_check_t *check)
@@ -221,20 +220,22 @@ static void on_turn(uv_check_t *check)
     struct scraper *scraper = CONTAINER_OF(check, struct scraper, turn_check);
 
     scraper->turn_left_ns = TURN_BUDGET_NS;
-    note_turn(scraper);
+    scraper->turn_from_ns = uv_now(scraper->loop) * 1000000;
 }
 
 void schedule_open(struct scraper *scraper)
 {
-    (void)uv_loop_configure(scraper->loop, UV_METRICS_IDLE_TIME);
     heap_init(&scraper->schedule, due_before);
     uv_timer_init(scraper->loop, &scraper->due_timer);
     uv_idle_init(scraper->loop, &scraper->drain_idle);
     uv_check_init(scraper->loop, &scraper->turn_check);
     uv_check_start(&scraper->turn_check, on_turn);
     uv_unref((uv_handle_t *)&scraper->turn_check);
+    uv_prepare_init(scraper->loop, &scraper->turn_prepare);
+    uv_prepare_start(&scraper->turn_prepare, on_poll);
+    uv_unref((uv_handle_t *)&scraper->turn_prepare);
     scraper->turn_left_ns = TURN_BUDGET_NS;
-    scraper->open_handles = 3;
+    scraper->open_handles = 4;
 }
 
 static void handle_closed(struct scraper *scraper)
@@ -258,6 +259,11 @@ static void on_check_closed(uv_handle_t *handle)
     handle_closed(CONTAINER_OF(handle, struct scraper, turn_check));
 }
 
+static void on_prepare_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct scraper, turn_prepare));
+}
+
 /* The last close callback frees the scraper itself. */
 void schedule_close(struct scraper *scraper)
 {
@@ -265,4 +271,5 @@ void schedule_close(struct scraper *scraper)
     uv_close((uv_handle_t *)&scraper->due_timer, on_timer_closed);
     uv_close((uv_handle_t *)&scraper->drain_idle, on_idle_closed);
     uv_close((uv_handle_t *)&scraper->turn_check, on_check_closed);
+    uv_close((uv_handle_t *)&scraper->turn_prepare, on_prepare_closed);
 }

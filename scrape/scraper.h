@@ -106,8 +106,9 @@ struct scraper {
     uv_timer_t due_timer;
     uv_idle_t drain_idle; /* Runs while somebody waits. */
     uv_check_t turn_check;
+    uv_prepare_t turn_prepare;
     int64_t turn_left_ns;
-    uint64_t turn_from_ns, turn_cpu_ns, turn_idle_ns; /* As the turn before ended. */
+    uint64_t turn_from_ns, turn_cpu_ns; /* The loop came back from its sockets; went to them. */
     int open_handles;
     struct inflate_stream *spare_inflates[SPARE_INFLATE_MAX];
     unsigned spare_inflate_count;
