@@ -26,7 +26,7 @@ struct scraper;
 struct scraper_options {
     struct uv_loop_s *loop;
     struct http_client *client; /* Borrowed. */
-    struct storage *storage;    /* Borrowed. */
+    struct storage *storage;    /* Borrowed. NULL: scraper_attach_storage comes later. */
     struct str user_agent;      /* Prometheus/3.14.0 */
     /* What was asked for has come and is stored: nothing more is expected at once. May be NULL. */
     void (*on_quiet)(void *ctx);
@@ -34,6 +34,9 @@ struct scraper_options {
 };
 
 struct scraper *scraper_open(const struct scraper_options *options);
+/* The store is open now. Until then a target is scraped once, and what it said is held as it came, in
+ * bounded memory; it is parsed and stored, with its own time, from here on, before a newer scrape. */
+void scraper_attach_storage(struct scraper *scraper, struct storage *storage);
 /* New configuration: pools appear, change and go. Takes a reference. */
 void scraper_apply(struct scraper *scraper, struct config *config);
 /* The whole list of groups of a job, from discovery. */

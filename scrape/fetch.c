@@ -5,7 +5,11 @@
  *
  * Bytes that a turn of the loop has no time for wait in `pending`; the transfer is paused
  * meanwhile, so they are never more than what one read brought. fetch_cancel lets go of the target
- * at once: what comes later only cleans up. */
+ * at once: what comes later only cleans up.
+ *
+ * While the storage is being opened, a fetch keeps all bytes as they come in `pending`, and is held
+ * when it has ended, well or not. fetch_release_held puts them in a row: each is parsed to its end
+ * before the next, when nobody else waits, so that there is one parser and one inflater at work. */
 #include "base/clock.h"
 #include "base/compress.h"
 #include "base/log.h"
@@ -16,6 +20,7 @@
 #define SLICE_PLAIN_BYTES  ((size_t)16 << 10)
 #define SLICE_PACKED_BYTES ((size_t)1 << 10)
 #define PENDING_BYTES_MAX  ((size_t)4 << 20)
+#define HELD_BYTES_MAX     ((size_t)64 << 20) /* Of all fetches together. */
 
 struct fetch {
     struct list_node node;      /* scraper->fetches */
@@ -28,17 +33,20 @@ struct fetch {
     struct append append;
     enum text_format format; /* Which parser it is: */
     struct parse_text parser;
-    struct parse_protobuf protobuf;
-    struct nhcb nhcb; /* Between the text parser and the sink, when classic_to_native. */
+    struct parse_protobuf *protobuf; /* Large, both: only when they are needed. */
+    struct nhcb *nhcb; /* Between the text parser and the sink, when classic_to_native. */
     struct parse_text_sink sink;
-    struct inflate_stream *inflate; /* NULL: plain. */
+    bool packed;
+    struct inflate_stream *inflate; /* From the first packed bytes on. */
     struct buf pending;
+    size_t held_bytes; /* Its part of the scraper's. */
     size_t pending_at;
     uint64_t body_bytes;
-    int64_t start_ns;
+    int64_t start_ns, end_ns; /* 0: not held, it ends when it is finished. */
     bool paused, transferred, failed, over_body_limit;
     bool unreadable; /* It failed for what the answer says: not one for the failure log. */
-    struct err err;  /* Valid when failed. Last: it is large, and left as it is until then. */
+    bool skipped;    /* No room to hold it: it never was. */
+    char *error;     /* Owned; NULL unless failed. */
 };
 
 static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
@@ -51,22 +59,34 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
         fetch->over_body_limit = true;
         return err_set(err, ERR_LIMIT, "body size limit exceeded");
     }
-    if (fetch->format == PROTOBUF_DELIMITED ? parse_protobuf_feed(&fetch->protobuf, bytes, err)
+    if (fetch->format == PROTOBUF_DELIMITED ? parse_protobuf_feed(fetch->protobuf, bytes, err)
                                             : parse_text_feed(&fetch->parser, bytes, err))
         return true;
     fetch->unreadable = true;
     return false;
 }
 
+/* Tens of kilobytes that are dear to set up. */
+static struct inflate_stream *take_inflate(struct scraper *scraper)
+{
+    if (scraper->spare_inflate_count == 0)
+        return inflate_new(DEFLATE_GZIP);
+    struct inflate_stream *inflate = scraper->spare_inflates[--scraper->spare_inflate_count];
+    inflate_restart(inflate);
+    return inflate;
+}
+
 /* Parses until the end or the turn's budget; at least one slice. *taken bytes are done. */
 static bool take_slices(struct fetch *fetch, struct str bytes, size_t *taken, struct err *err)
 {
     struct scraper *scraper = fetch->scraper;
-    size_t slice_len = fetch->inflate ? SLICE_PACKED_BYTES : SLICE_PLAIN_BYTES;
+    size_t slice_len = fetch->packed ? SLICE_PACKED_BYTES : SLICE_PLAIN_BYTES;
     int64_t from_ns = clock_mono_ns();
     bool ok = true;
 
     *taken = 0;
+    if (fetch->packed && !fetch->inflate)
+        fetch->inflate = take_inflate(scraper);
     do {
         struct str slice = str_first(str_after(bytes, *taken), slice_len);
         ok = fetch->inflate ? inflate_feed(fetch->inflate, slice, sink_bytes, fetch, err)
@@ -84,17 +104,7 @@ static void fail(struct fetch *fetch, const struct err *err)
     if (fetch->failed)
         return;
     fetch->failed = true;
-    fetch->err = *err;
-}
-
-/* Tens of kilobytes that are dear to set up. */
-static struct inflate_stream *take_inflate(struct scraper *scraper)
-{
-    if (scraper->spare_inflate_count == 0)
-        return inflate_new(DEFLATE_GZIP);
-    struct inflate_stream *inflate = scraper->spare_inflates[--scraper->spare_inflate_count];
-    inflate_restart(inflate);
-    return inflate;
+    fetch->error = str_dup(str_of(err->text));
 }
 
 static void spare_inflate(struct scraper *scraper, struct inflate_stream *inflate)
@@ -105,18 +115,31 @@ static void spare_inflate(struct scraper *scraper, struct inflate_stream *inflat
         inflate_free(inflate);
 }
 
+static void drop_parsers(struct fetch *fetch)
+{
+    if (fetch->protobuf)
+        parse_protobuf_deinit(fetch->protobuf);
+    mem_free(fetch->protobuf);
+    fetch->protobuf = NULL;
+    if (fetch->nhcb)
+        nhcb_deinit(fetch->nhcb);
+    mem_free(fetch->nhcb);
+    fetch->nhcb = NULL;
+}
+
 static void fetch_free(struct fetch *fetch)
 {
     list_remove(&fetch->node);
     list_remove(&fetch->wait_node);
     parse_text_deinit(&fetch->parser);
-    parse_protobuf_deinit(&fetch->protobuf);
-    nhcb_deinit(&fetch->nhcb);
+    drop_parsers(fetch);
     append_deinit(&fetch->append);
     spare_inflate(fetch->scraper, fetch->inflate);
     buf_deinit(&fetch->pending);
+    mem_free(fetch->error);
     config_unref(fetch->config);
     struct scraper *scraper = fetch->scraper;
+    scraper->held_bytes -= fetch->held_bytes;
     mem_free(fetch);
     if (scraper->stopping && list_empty(&scraper->fetches))
         schedule_tell_stopped(scraper);
@@ -125,9 +148,8 @@ static void fetch_free(struct fetch *fetch)
 static bool parse_end(struct fetch *fetch, struct err *err)
 {
     if (fetch->format == PROTOBUF_DELIMITED)
-        return parse_protobuf_end(&fetch->protobuf, err);
-    return parse_text_end(&fetch->parser, err) &&
-           (!fetch->parser.uncached || nhcb_end(&fetch->nhcb, err));
+        return parse_protobuf_end(fetch->protobuf, err);
+    return parse_text_end(&fetch->parser, err) && (!fetch->nhcb || nhcb_end(fetch->nhcb, err));
 }
 
 /* What is right only when all bytes are there. */
@@ -137,7 +159,9 @@ static void check_complete(struct fetch *fetch)
 
     if (fetch->failed)
         return;
-    if (fetch->inflate && !inflate_finish(fetch->inflate, &err)) {
+    if (fetch->packed && !fetch->inflate)
+        fetch->inflate = take_inflate(fetch->scraper);
+    if (fetch->packed && !inflate_finish(fetch->inflate, &err)) {
         fail(fetch, &err);
         return;
     }
@@ -179,17 +203,73 @@ static void tell_quiet(struct scraper *scraper)
         scraper->on_quiet(scraper->quiet_ctx);
 }
 
+/* --- without a storage --- */
+
+/* False: there is no room for all that is held. */
+static bool hold_count(struct fetch *fetch)
+{
+    struct scraper *scraper = fetch->scraper;
+    size_t bytes = sizeof(*fetch) + fetch->pending.capacity;
+
+    scraper->held_bytes += bytes - fetch->held_bytes;
+    fetch->held_bytes = bytes;
+    if (scraper->held_bytes <= HELD_BYTES_MAX && !fetch->pending.overflow)
+        return true;
+    if (!scraper->held_full)
+        LOG_W("Scrapes are skipped until the storage is open: what is held takes too much memory");
+    scraper->held_full = true;
+    fetch->skipped = true;
+    return false;
+}
+
+static bool hold_bytes(struct fetch *fetch, struct str bytes, struct err *err)
+{
+    buf_add_str(&fetch->pending, bytes);
+    return hold_count(fetch) || err_set(err, ERR_LIMIT, "no room until the storage is open");
+}
+
+/* As if it had not been. */
+static void forget(struct fetch *fetch)
+{
+    line_cache_abort(&fetch->target->cache);
+    fetch->target->fetch = NULL;
+    fetch->target = NULL;
+    fetch_free(fetch);
+}
+
+/* All of it has come: what is kept is made as small as it can be. */
+static void hold(struct fetch *fetch)
+{
+    struct arena *arena = &fetch->append.arena;
+
+    fetch->end_ns = clock_mono_ns();
+    fetch->transferred = true;
+    arena_deinit(arena);
+    arena_init(arena, 0);
+    if (fetch->failed)
+        buf_deinit(&fetch->pending);
+    else
+        buf_shrink(&fetch->pending);
+    if (!hold_count(fetch))
+        forget(fetch);
+}
+
 static void fetch_finish(struct fetch *fetch)
 {
     struct scraper *scraper = fetch->scraper;
     struct target *target = fetch->target;
 
+    if (target && !scraper->storage) {
+        hold(fetch);
+        return;
+    }
     if (target) {
         check_complete(fetch);
         count_end(fetch);
+        int64_t end_ns = fetch->end_ns ? fetch->end_ns : clock_mono_ns();
         struct append_summary summary = {
             .ok = !fetch->failed,
-            .duration_seconds = (double)(clock_mono_ns() - fetch->start_ns) / 1e9,
+            .duration_seconds = (double)(end_ns - fetch->start_ns) / 1e9,
             .body_bytes = fetch->over_body_limit                ? -1
                           : fetch->failed && !fetch->unreadable ? 0
                                                                 : (int64_t)fetch->body_bytes,
@@ -198,13 +278,13 @@ static void fetch_finish(struct fetch *fetch)
         target->health = summary.ok ? TARGET_UP : TARGET_DOWN;
         target->last_duration_seconds = summary.duration_seconds;
         target->last_scrape_ms = fetch->append.time_ms;
-        target_set_error(target, summary.ok ? NULL : fetch->err.text);
+        target_set_error(target, fetch->error);
         if (!summary.ok)
             LOG_D("Scrape failed", "scrape_pool", target->pool->name, "target", target->url, "err",
-                  fetch->err.text);
+                  fetch->error);
         if (!summary.ok && !fetch->unreadable)
             failure_logs_write(&fetch->scraper->failure_logs, fetch->options, target->url,
-                               fetch->err.text);
+                               fetch->error);
         append_finish(&fetch->append, &summary);
     }
     fetch_free(fetch);
@@ -223,17 +303,18 @@ static void set_format(struct fetch *fetch, enum text_format format)
     struct arena *kept = &fetch->append.kept;
     struct line_cache_ops ops;
 
+    drop_parsers(fetch);
     fetch->format = format;
     if (format == PROTOBUF_DELIMITED) {
-        parse_protobuf_deinit(&fetch->protobuf);
-        parse_protobuf_init(&fetch->protobuf, &target->cache, &fetch->sink, kept, &options);
+        fetch->protobuf = mem_alloc(sizeof(*fetch->protobuf));
+        parse_protobuf_init(fetch->protobuf, &target->cache, &fetch->sink, kept, &options);
     } else {
         parse_text_set_format(&fetch->parser, format);
     }
     if (format != PROTOBUF_DELIMITED && switches.classic_to_native) {
-        nhcb_deinit(&fetch->nhcb);
-        nhcb_init(&fetch->nhcb, &fetch->sink, &target->cache, kept, switches.always_classic);
-        fetch->parser.sink = &fetch->nhcb.sink;
+        fetch->nhcb = mem_alloc(sizeof(*fetch->nhcb));
+        nhcb_init(fetch->nhcb, &fetch->sink, &target->cache, kept, switches.always_classic);
+        fetch->parser.sink = &fetch->nhcb->sink;
         parse_text_set_uncached(&fetch->parser);
     }
     if (target->format == format)
@@ -255,8 +336,7 @@ static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *e
         return false;
     }
     set_format(fetch, format);
-    if (str_eq_nocase(head->content_encoding, STR("gzip")) && !fetch->inflate)
-        fetch->inflate = take_inflate(fetch->scraper);
+    fetch->packed |= str_eq_nocase(head->content_encoding, STR("gzip"));
     return true;
 }
 
@@ -271,6 +351,8 @@ static bool on_bytes(void *ctx, struct str bytes, struct err *err)
         return err_set(err, ERR_CANCELED, "canceled");
     if (bytes.len == 0)
         return true;
+    if (!fetch->scraper->storage)
+        return hold_bytes(fetch, bytes, err);
     bool queued = list_linked(&fetch->wait_node);
     if (!queued && !take_slices(fetch, bytes, &taken, err)) {
         fail(fetch, err);
@@ -292,6 +374,10 @@ static void on_done(void *ctx, const struct err *err)
 
     fetch->http = NULL;
     fetch->transferred = true;
+    if (fetch->skipped && fetch->target) {
+        forget(fetch);
+        return;
+    }
     if (err->code != ERR_NONE)
         fail(fetch, err);
     if (list_linked(&fetch->wait_node) && !fetch->failed)
@@ -304,14 +390,37 @@ static void on_idle(uv_idle_t *idle)
     fetch_drain_waiting(CONTAINER_OF(idle, struct scraper, drain_idle));
 }
 
-static void wait_for_turn(struct fetch *fetch)
+static void wait_in(struct fetch *fetch, struct list *list)
 {
-    list_push_back(&fetch->scraper->waiting, &fetch->wait_node);
+    list_push_back(list, &fetch->wait_node);
     uv_idle_start(&fetch->scraper->drain_idle, on_idle);
     if (fetch->http && !fetch->paused) {
         fetch->paused = true;
         http_fetch_pause(fetch->http);
     }
+}
+
+static void wait_for_turn(struct fetch *fetch)
+{
+    wait_in(fetch, &fetch->scraper->waiting);
+}
+
+void fetch_release_held(struct scraper *scraper)
+{
+    LIST_EACH (node, &scraper->fetches) {
+        struct fetch *fetch = CONTAINER_OF(node, struct fetch, node);
+        if (fetch->target && !fetch->skipped && (fetch->transferred || fetch->pending.len > 0))
+            wait_in(fetch, &scraper->released);
+    }
+}
+
+static struct fetch *next_waiting(struct scraper *scraper)
+{
+    struct list_node *node = list_pop_front(&scraper->waiting);
+
+    if (!node)
+        node = list_pop_front(&scraper->released);
+    return node ? CONTAINER_OF(node, struct fetch, wait_node) : NULL;
 }
 
 /* Its bytes are all parsed: on with the transfer, or the end. */
@@ -329,45 +438,56 @@ static void drained(struct fetch *fetch)
     }
 }
 
+static void drain(struct fetch *fetch)
+{
+    struct err err;
+    size_t taken = 0;
+    struct str bytes = str_after(buf_str(&fetch->pending), fetch->pending_at);
+
+    if (fetch->failed) { /* It was held. */
+        fetch_finish(fetch);
+        return;
+    }
+    if (bytes.len > 0 && !take_slices(fetch, bytes, &taken, &err)) {
+        fail(fetch, &err);
+        if (fetch->http)
+            http_fetch_cancel(fetch->http); /* on_done ends it. */
+        else
+            fetch_finish(fetch);
+        return;
+    }
+    fetch->pending_at += taken;
+    if (taken < bytes.len)
+        list_push_back(&fetch->scraper->waiting, &fetch->wait_node);
+    else
+        drained(fetch);
+}
+
 void fetch_drain_waiting(struct scraper *scraper)
 {
-    while (!list_empty(&scraper->waiting) && scraper->turn_left_ns > 0) {
-        struct list_node *node = list_pop_front(&scraper->waiting);
-        struct fetch *fetch = CONTAINER_OF(node, struct fetch, wait_node);
-        struct err err;
-        size_t taken;
-        struct str bytes = str_after(buf_str(&fetch->pending), fetch->pending_at);
-        if (!take_slices(fetch, bytes, &taken, &err)) {
-            fail(fetch, &err);
-            if (fetch->http)
-                http_fetch_cancel(fetch->http); /* on_done ends it. */
-            else
-                fetch_finish(fetch);
-            continue;
-        }
-        fetch->pending_at += taken;
-        if (taken < bytes.len)
-            list_push_back(&scraper->waiting, &fetch->wait_node);
-        else
-            drained(fetch);
+    struct fetch *fetch;
+
+    while (scraper->turn_left_ns > 0 && (fetch = next_waiting(scraper)) != NULL) {
+        int64_t left_ns = scraper->turn_left_ns, from_ns = clock_mono_ns();
+        drain(fetch);
+        scraper->turn_left_ns = left_ns - (clock_mono_ns() - from_ns);
     }
-    if (list_empty(&scraper->waiting))
+    if (list_empty(&scraper->waiting) && list_empty(&scraper->released))
         uv_idle_stop(&scraper->drain_idle);
 }
 
 static struct fetch *fetch_new(struct target *target, int64_t time_ms)
 {
-    struct fetch *fetch = mem_alloc(sizeof(*fetch));
+    struct fetch *fetch = MEM_NEW(struct fetch);
     struct scraper *scraper = target->scraper;
     int64_t now_ns = clock_mono_ns();
 
-    memset(fetch, 0, offsetof(struct fetch, err));
     fetch->scraper = scraper;
     fetch->target = target;
     fetch->config = config_ref(target->pool->config);
     fetch->options = target->pool->options;
     fetch->start_ns = now_ns;
-    buf_init(&fetch->pending, PENDING_BYTES_MAX);
+    buf_init(&fetch->pending, scraper->storage ? PENDING_BYTES_MAX : HELD_BYTES_MAX);
     append_init(&fetch->append, target, schedule_snap(target, time_ms));
     fetch->sink = append_sink;
     fetch->sink.ctx = &fetch->append;

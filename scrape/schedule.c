@@ -149,7 +149,7 @@ static void on_due(uv_timer_t *timer)
         }
         target->due_ms = now_ms + next_point(target, now_wall_ms) - now_wall_ms;
         heap_fix_top(&scraper->schedule);
-        if (!target->fetch)
+        if (!target->fetch && !(scraper->held_full && !scraper->storage))
             fetch_start(target, now_wall_ms);
     }
     timer_arm(scraper);

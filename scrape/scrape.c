@@ -48,8 +48,21 @@ struct scraper *scraper_open(const struct scraper_options *options)
     family_table_init(&scraper->families);
     list_init(&scraper->fetches);
     list_init(&scraper->waiting);
+    list_init(&scraper->released);
     schedule_open(scraper);
     return scraper;
+}
+
+void scraper_attach_storage(struct scraper *scraper, struct storage *storage)
+{
+    ENSURE(!scraper->storage && storage);
+    scraper->storage = storage;
+    VEC_EACH (pool, &scraper->pools)
+        VEC_EACH (target, &(*pool)->targets)
+            (*target)->group = storage_group_open(storage, (*target)->key);
+    VEC_EACH (target, &scraper->retiring)
+        (*target)->group = storage_group_open(storage, (*target)->key);
+    fetch_release_held(scraper);
 }
 
 static struct pool *pool_find(const struct scraper *scraper, struct str name)

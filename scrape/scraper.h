@@ -2,7 +2,7 @@
  * target has at most one fetch in flight.
  *
  *     pool.c, target.c       groups -> target_build -> keep | start | retire
- *     schedule.c, fetch.c    due -> fetch_start -> on_head, on_bytes -> fetch_finish
+ *     schedule.c, fetch.c    due -> fetch_start -> on_head, on_bytes [-> held] -> fetch_finish
  *     append.c, report.c     lines -> batch -> storage_append, with stale markers and report
  *
  * Everything runs on the loop thread. */
@@ -58,7 +58,7 @@ struct target {
     int64_t phase_ms; /* Of its grid: wall time modulo the interval. */
     int64_t due_ms;   /* Monotonic: next start, or when the retired one gets its markers. */
     int64_t stale_ms; /* Wall time of the markers of a retired one. */
-    struct storage_group *group;
+    struct storage_group *group; /* NULL while there is no storage. */
     struct line_cache cache;
     enum text_format format; /* Of its last answer. */
     size_t cache_good_count; /* Entries after the last good scrape. */
@@ -90,7 +90,7 @@ struct pool {
 struct scraper {
     struct uv_loop_s *loop;
     struct http_client *client;
-    struct storage *storage;
+    struct storage *storage; /* NULL while it is being opened. */
     char *user_agent;
     void (*on_quiet)(void *ctx);
     void *quiet_ctx;
@@ -103,6 +103,9 @@ struct scraper {
     struct heap schedule; /* Targets by due_ms: active and retiring ones. */
     struct list fetches;  /* In flight. */
     struct list waiting;  /* Those with bytes left over from a turn. */
+    struct list released; /* Those that were held while there was no storage. */
+    size_t held_bytes;
+    bool held_full; /* Nothing more is begun before there is a storage. */
     uv_timer_t due_timer;
     uv_idle_t drain_idle; /* Runs while somebody waits. */
     uv_check_t turn_check;
@@ -171,6 +174,7 @@ int64_t schedule_phase(int64_t interval_ms, uint64_t hash, uint64_t seed);
 void fetch_start(struct target *target, int64_t now_wall_ms);
 void fetch_cancel(struct target *target); /* Nothing of it is stored. */
 void fetch_drain_waiting(struct scraper *scraper);
+void fetch_release_held(struct scraper *scraper); /* There is a storage now. */
 
 /* --- append.c --- */
 

@@ -288,7 +288,8 @@ struct target *target_new(struct pool *pool, struct target_spec *spec)
     for (size_t i = 0; i < REPORT_SERIES_MAX; i++)
         target->reports[i] = SERIES_REF_NONE;
     line_cache_init(&target->cache, pool->scraper->hash_seed);
-    target->group = storage_group_open(pool->scraper->storage, spec->key);
+    if (pool->scraper->storage)
+        target->group = storage_group_open(pool->scraper->storage, spec->key);
     *spec = (struct target_spec){0};
     return target;
 }

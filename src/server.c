@@ -142,17 +142,19 @@ static void discovery_found(void *ctx, struct str job, struct target_group *cons
         scraper_set_groups(server->scraper, job, groups, count);
 }
 
+static void apply_config_to_storage(struct server *server)
+{
+    storage_set_retention(server->storage, retention_ms(server), retention_bytes(server));
+    storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
+    storage_set_exemplars_max(server->storage, exemplars_max(server));
+}
+
 static void apply_config(struct server *server)
 {
     api_set_config(server->api, server->config, clock_wall_ms());
-    if (server->storage) {
-        storage_set_retention(server->storage, retention_ms(server), retention_bytes(server));
-        storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
-    }
     if (server->storage)
-        storage_set_exemplars_max(server->storage, exemplars_max(server));
-    if (server->scraper)
-        scraper_apply(server->scraper, server->config);
+        apply_config_to_storage(server);
+    scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
     for (size_t i = 0; i < server->config->inactive.count; i++)
         LOG_W("Part of the configuration is not active yet", "what",
@@ -210,21 +212,13 @@ static void open_done(struct job *job)
     }
     server->storage_timer = timer_new(&server->loop, storage_timer_fire, server);
     timer_start(server->storage_timer, 0, 0);
-    struct scraper_options scraper_options = {
-        .loop = &server->loop,
-        .client = server->client,
-        .storage = server->storage,
-        .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
-        .on_quiet = scraper_quiet,
-        .ctx = server,
-    };
-    server->scraper = scraper_open(&scraper_options);
+    apply_config_to_storage(server);
+    scraper_attach_storage(server->scraper, server->storage);
     if (option_bool(server->options, "web.enable-remote-write-receiver"))
         server->write_receiver = write_receiver_open(server->storage);
     api_attach_storage(server->api, server->storage, server->scraper, server->write_receiver);
     if (server->kube.kube)
         kube_attach_storage(server->kube.kube, server->storage);
-    apply_config(server);
     api_set_ready(server->api, true);
     LOG_I("Server is ready to receive web requests.");
 }
@@ -278,6 +272,20 @@ static void storage_begin(struct server *server)
     server->opening = true;
     /* At normal priority: nothing else has the lane before there is a store, and /-/ready waits for it. */
     lane_submit(server->commit_lane, &server->open_job);
+}
+
+/* From the first second on: what comes before the store is open is held. */
+static void scraping_begin(struct server *server)
+{
+    struct scraper_options options = {
+        .loop = &server->loop,
+        .client = server->client,
+        .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
+        .on_quiet = scraper_quiet,
+        .ctx = server,
+    };
+    server->scraper = scraper_open(&options);
+    apply_config(server);
 }
 
 /* --- reload --- */
@@ -365,7 +373,7 @@ static void on_hup_signal(uv_signal_t *handle, int signal)
     struct server *server = CONTAINER_OF(handle, struct server, on_hup);
     struct err err = {0};
     (void)signal;
-    if (!server->stopping && !server->opening)
+    if (!server->stopping)
         (void)!server_reload(server, &err);
 }
 
@@ -668,6 +676,7 @@ int server_run(const struct options *options, struct config *config)
         query_log_begin(&server, &err) && gate_begin(&server, &err) &&
         listen_begin(&server, &err) && kube_begin(&server, &err)) {
         storage_begin(&server);
+        scraping_begin(&server);
         auto_reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {

@@ -30,6 +30,7 @@ void buf_addf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
  * NULL (and overflow) when that would pass the maximum. */
 char *buf_reserve(struct buf *buf, size_t len);
 void buf_commit(struct buf *buf, size_t len);
+void buf_shrink(struct buf *buf);                 /* Gives memory back that holds nothing. */
 void buf_drop_front(struct buf *buf, size_t len); /* Removes the first len bytes. */
 void buf_swap(struct buf *a, struct buf *b);
 

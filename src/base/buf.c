@@ -112,6 +112,18 @@ void buf_addf(struct buf *buf, const char *format, ...)
     mem_free(copy);
 }
 
+void buf_shrink(struct buf *buf)
+{
+    if (buf->len == buf->capacity)
+        return;
+    if (buf->len == 0) {
+        buf_deinit(buf);
+        return;
+    }
+    buf->ptr = mem_realloc(buf->ptr, buf->len);
+    buf->capacity = buf->len;
+}
+
 void buf_drop_front(struct buf *buf, size_t len)
 {
     ENSURE(len <= buf->len);

@@ -130,6 +130,53 @@ def test_sigkill__keeps_what_was_answered():
     stop_well(server)
 
 
+def test_start__scrapes_while_the_store_is_opened():
+    """A store takes seconds to open after a kill. What targets say meanwhile is there afterwards, at its own time; a target
+    that was down then was down then. What opening waits for here is a day file that is a pipe."""
+    answered = []
+
+    def page(_):
+        answered.append(time.time())
+        return 200, {"Content-Type": "text/plain; version=0.0.4"}, f"step {len(answered)}\n"
+
+    exporter = harness.Exporter({"/metrics": page})
+    server = Server(f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: good
+  static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]
+- job_name: bad
+  static_configs: [{{targets: ["127.0.0.1:{harness.free_port()}"]}}]
+""")
+    wait_for("a scrape before the kill", lambda: server.value("step") and server.value('up{job="bad"}') == 0)
+    server.kill()
+    pipe = os.path.join(server.data_path, "narthex", "1-2.mdb")
+    os.mkfifo(pipe)
+    time.sleep(0.02)
+    before, started = len(answered), time.time()
+    server.spawn()
+    wait_for("a scrape while the store is opened", lambda: len(answered) > before, 60)
+    time.sleep(2.5)
+    assert server.get("/-/ready").status == 503
+    assert server.get("/-/healthy").status == 200
+    assert len(answered) == before + 1, "one answer a target is held"
+    released = time.time()
+    os.close(os.open(pipe, os.O_WRONLY))
+    server.wait_ready(60)
+    wait_for("scrapes after it", lambda: server.value("step") >= before + 3, 60)
+
+    samples = dict((float(t), float(v)) for t, v in server.instant("step[5m]")[0][1])
+    early = [(t, v) for t, v in samples.items() if started - 0.003 <= t <= released]
+    assert [v for _, v in early] == [before + 1], (early, samples, started, released)
+    assert abs(early[0][0] - answered[before]) < 1, (early, answered)
+    assert list(samples.values()) == sorted(samples.values()), samples
+    at = repr(early[0][0] + 0.001)
+    assert server.value('scrape_duration_seconds{job="good"}', float(at)) < 2
+    down = [(float(t), v) for t, v in server.instant('up{job="bad"}[5m]')[0][1]]
+    assert [v for t, v in down if started - 0.003 <= t <= released] == ["0"], (down, started, released)
+    stop_well(server)
+
+
 def test_long_history__is_one_answer_over_partitions():
     """Ten hours in partitions of two, written in one go into an empty store, read through every edge."""
     server = Server("", args=SLOTS + ["--storage.narthex.partition-duration=2h"])

@@ -93,6 +93,8 @@ struct storage_group *storage_group_open(struct storage *storage, uint64_t key)
 
 void storage_group_close(struct storage_group *group)
 {
+    if (!group)
+        return;
     group->storage->open_groups--;
     mem_free(group);
 }

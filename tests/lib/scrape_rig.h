@@ -69,7 +69,8 @@ static void rig_handle(void *ctx, struct http_exchange *exchange)
     buf_deinit(&body);
 }
 
-static void rig_open(struct rig *rig)
+/* The scraper has no storage before rig_attach. */
+static void rig_open_early(struct rig *rig)
 {
     struct err err;
 
@@ -90,9 +91,19 @@ static void rig_open(struct rig *rig)
     ENSURE(http_client_open(&rig->client, &rig->loop, &err));
     struct scraper_options options = {.loop = &rig->loop,
                                       .client = rig->client,
-                                      .storage = &rig->storage,
                                       .user_agent = STR("Prometheus/3.14.0")};
     rig->scraper = scraper_open(&options);
+}
+
+static void rig_attach(struct rig *rig)
+{
+    scraper_attach_storage(rig->scraper, &rig->storage);
+}
+
+static void rig_open(struct rig *rig)
+{
+    rig_open_early(rig);
+    rig_attach(rig);
 }
 
 /* One job "j" whose extra lines stand at two columns; the target is ours, its instance is "i".

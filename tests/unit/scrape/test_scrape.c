@@ -719,6 +719,185 @@ static void test_scrape__lists_dropped_targets(void **state)
     rig_close(&rig);
 }
 
+/* --- before the storage is open --- */
+
+static const struct fetch *first_fetch(struct rig *rig)
+{
+    return rig->scraper->pools.items[0]->targets.items[0]->fetch;
+}
+
+static size_t held_wanted;
+
+static bool is_held(struct rig *rig)
+{
+    return rig->scraper->held_bytes > held_wanted && !rig->held && rig->request_count > 0;
+}
+
+/* When the server answers at once, what is held has come some turns later. */
+static bool has_settled(struct rig *rig)
+{
+    static size_t turns;
+
+    turns = is_held(rig) ? turns + 1 : 0;
+    return turns > 10;
+}
+
+static int64_t first_time_ms(struct rig *rig, const char *series)
+{
+    const struct fake_series *found = fake_find(&rig->storage, series);
+
+    if (!found || found->samples.count == 0)
+        fail_msg("no %s", series);
+    return found->samples.items[0].time_ms;
+}
+
+/* After a kill the log is read for seconds: what targets said meanwhile is stored with its own time
+ * once it can be, and once only; then they are scraped on. */
+static void test_scrape__holds_answers_until_there_is_a_storage(void **state)
+{
+    for (int gzip = 0; gzip < 2; gzip++) {
+        struct rig rig;
+        struct buf body;
+
+        (void)state;
+        rig_open_early(&rig);
+        rig.gzip = gzip;
+        long_body_fill(&body, 3000); /* More than a turn's worth. */
+        rig.long_body = buf_str(&body);
+        held_wanted = 8000;
+        rig_configure(&rig, "");
+        assert_true(rig_until(&rig, has_settled));
+        assert_non_null(first_fetch(&rig));
+        assert_int_equal(rig.scraper->stats.scrapes, 0);
+        int64_t before_ms = clock_wall_ms();
+        rig.long_body = STR_EMPTY;
+        rig.body = "new 1\n";
+        for (int i = 0; i < 30; i++) { /* A later time: none of these is another scrape. */
+            uv_run(&rig.loop, UV_RUN_NOWAIT);
+            uv_sleep(10);
+        }
+        assert_int_equal(rig.request_count, 1);
+        rig_attach(&rig);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_true(first_time_ms(&rig, "up{instance=\"i\", job=\"j\"}") <= before_ms);
+        assert_int_equal(fake_find(&rig.storage, "up{instance=\"i\", job=\"j\"}")->samples.count,
+                         1);
+        expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 1);
+        expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 3000);
+        const struct fake_series *took =
+            fake_find(&rig.storage, "scrape_duration_seconds{instance=\"i\", job=\"j\"}");
+        assert_true(took->samples.items[0].value < 0.3 || gzip);
+        assert_int_equal(rig.scraper->held_bytes, 0);
+        assert_true(rig_scrapes(&rig, 1));
+        expect_last(&rig, "new{instance=\"i\", job=\"j\"}", 1);
+        rig_close(&rig);
+        buf_deinit(&body);
+    }
+}
+
+/* A target that is down while nothing can be stored was down then. */
+static void test_scrape__holds_failures_until_there_is_a_storage(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open_early(&rig);
+    rig.status = 503;
+    held_wanted = 0;
+    rig_configure(&rig, "");
+    assert_true(rig_until(&rig, has_settled));
+    int64_t before_ms = clock_wall_ms();
+    rig.status = 200;
+    rig_attach(&rig);
+    assert_true(rig_scrapes(&rig, 1));
+    assert_true(first_time_ms(&rig, "up{instance=\"i\", job=\"j\"}") <= before_ms);
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 0);
+    assert_non_null(strstr(see(&rig).error, "503"));
+    assert_true(rig_scrapes(&rig, 1));
+    expect_last(&rig, "up{instance=\"i\", job=\"j\"}", 1);
+    rig_close(&rig);
+}
+
+/* An answer that is on its way when the storage comes goes on as any other. */
+static void test_scrape__takes_the_storage_in_the_middle(void **state)
+{
+    struct rig rig;
+    struct buf body;
+
+    (void)state;
+    rig_open_early(&rig);
+    long_body_fill(&body, 1000);
+    for (int i = 0; i < 100000; i++)
+        buf_addf(&body, "# So many lines that one read does not bring them all: %d\n", i);
+    rig.long_body = buf_str(&body);
+    rig.interval = "20s";
+    held_wanted = 20000;
+    rig_configure(&rig, "");
+    rig.scraper->pools.items[0]->targets.items[0]->due_ms = 0;
+    schedule_rebuild(rig.scraper);
+    assert_true(rig_until(&rig, is_held));
+    rig_attach(&rig);
+    assert_true(rig_scrapes(&rig, 1));
+    assert_string_equal(see(&rig).error, "");
+    expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", 1000);
+    rig_close(&rig);
+    buf_deinit(&body);
+}
+
+/* More than there is room for is no scrape at all, and nothing is left of it. */
+static void test_scrape__holds_only_so_much(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open_early(&rig);
+    rig.body = "a 1\n";
+    rig.scraper->held_bytes = (size_t)64 << 20;
+    rig_configure(&rig, "");
+    log_setup((enum log_level)(LOG_ERROR + 1), LOG_LOGFMT);
+    while (!rig.scraper->held_full || first_fetch(&rig))
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    assert_int_equal(rig.scraper->held_bytes, (size_t)64 << 20);
+    size_t asked = rig.request_count;
+    for (int i = 0; i < 30; i++) {
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+        uv_sleep(10);
+    }
+    assert_int_equal(rig.request_count, asked);
+    rig_attach(&rig);
+    assert_null(fake_find(&rig.storage, "up{instance=\"i\", job=\"j\"}"));
+    assert_true(rig_scrapes(&rig, 1));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 1);
+    rig_close(&rig);
+}
+
+/* A stop, a target that goes: what is held goes with them, storage or not. */
+static void test_scrape__lets_go_of_what_is_held(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open_early(&rig);
+    rig.body = "a 1\n";
+    held_wanted = 0;
+    rig_configure(&rig, "");
+    assert_true(rig_until(&rig, has_settled));
+    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    assert_int_equal(rig.scraper->held_bytes, 0);
+    rig.request_count = 0;
+    rig_configure(&rig, "");
+    assert_true(rig_until(&rig, has_settled));
+    scraper_set_groups(rig.scraper, STR("j"), NULL, 0); /* It retires, and the storage comes. */
+    rig_attach(&rig);
+    rig_close(&rig);
+
+    rig_open_early(&rig);
+    rig_configure(&rig, "");
+    assert_true(rig_until(&rig, has_settled));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -748,6 +927,11 @@ int main(void)
         cmocka_unit_test(test_scrape__cancels_what_is_in_flight),
         cmocka_unit_test(test_scrape__stops_in_flight_without_markers),
         cmocka_unit_test(test_scrape__lists_dropped_targets),
+        cmocka_unit_test(test_scrape__holds_answers_until_there_is_a_storage),
+        cmocka_unit_test(test_scrape__holds_failures_until_there_is_a_storage),
+        cmocka_unit_test(test_scrape__takes_the_storage_in_the_middle),
+        cmocka_unit_test(test_scrape__holds_only_so_much),
+        cmocka_unit_test(test_scrape__lets_go_of_what_is_held),
     };
 
     log_setup(LOG_ERROR, LOG_LOGFMT);
