@@ -121,15 +121,8 @@ static void timer_arm(struct scraper *scraper)
 
 static void retired_gone(struct target *target)
 {
-    struct scraper *scraper = target->scraper;
-
     append_target_gone(target, target->stale_ms);
-    for (size_t i = 0; i < scraper->retiring.count; i++) {
-        if (scraper->retiring.items[i] != target)
-            continue;
-        scraper->retiring.items[i] = scraper->retiring.items[--scraper->retiring.count];
-        break;
-    }
+    target_unlist(target);
     target_free(target);
 }
 
@@ -145,6 +138,10 @@ static void on_due(uv_timer_t *timer)
         if (target->state == TARGET_RETIRING) {
             (void)heap_pop(&scraper->schedule);
             retired_gone(target);
+            continue;
+        }
+        if (target->state == TARGET_NEW) { /* Was retiring; the sync that took it schedules it. */
+            (void)heap_pop(&scraper->schedule);
             continue;
         }
         target->due_ms = now_ms + next_point(target, now_wall_ms) - now_wall_ms;
@@ -221,6 +218,7 @@ static void on_turn(uv_check_t *check)
 
     scraper->turn_left_ns = TURN_BUDGET_NS;
     scraper->turn_from_ns = uv_now(scraper->loop) * 1000000;
+    scraper->sync_left_ns = SYNC_BUDGET_NS;
 }
 
 void schedule_open(struct scraper *scraper)
@@ -228,6 +226,7 @@ void schedule_open(struct scraper *scraper)
     heap_init(&scraper->schedule, due_before);
     uv_timer_init(scraper->loop, &scraper->due_timer);
     uv_idle_init(scraper->loop, &scraper->drain_idle);
+    uv_idle_init(scraper->loop, &scraper->sync_idle);
     uv_check_init(scraper->loop, &scraper->turn_check);
     uv_check_start(&scraper->turn_check, on_turn);
     uv_unref((uv_handle_t *)&scraper->turn_check);
@@ -235,7 +234,8 @@ void schedule_open(struct scraper *scraper)
     uv_prepare_start(&scraper->turn_prepare, on_poll);
     uv_unref((uv_handle_t *)&scraper->turn_prepare);
     scraper->turn_left_ns = TURN_BUDGET_NS;
-    scraper->open_handles = 4;
+    scraper->sync_left_ns = SYNC_BUDGET_NS;
+    scraper->open_handles = 5;
 }
 
 static void handle_closed(struct scraper *scraper)
@@ -254,6 +254,11 @@ static void on_idle_closed(uv_handle_t *handle)
     handle_closed(CONTAINER_OF(handle, struct scraper, drain_idle));
 }
 
+static void on_sync_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct scraper, sync_idle));
+}
+
 static void on_check_closed(uv_handle_t *handle)
 {
     handle_closed(CONTAINER_OF(handle, struct scraper, turn_check));
@@ -270,6 +275,7 @@ void schedule_close(struct scraper *scraper)
     heap_deinit(&scraper->schedule);
     uv_close((uv_handle_t *)&scraper->due_timer, on_timer_closed);
     uv_close((uv_handle_t *)&scraper->drain_idle, on_idle_closed);
+    uv_close((uv_handle_t *)&scraper->sync_idle, on_sync_closed);
     uv_close((uv_handle_t *)&scraper->turn_check, on_check_closed);
     uv_close((uv_handle_t *)&scraper->turn_prepare, on_prepare_closed);
 }

@@ -49,6 +49,7 @@ struct scraper *scraper_open(const struct scraper_options *options)
     list_init(&scraper->fetches);
     list_init(&scraper->waiting);
     list_init(&scraper->released);
+    map_init(&scraper->retiring_map);
     schedule_open(scraper);
     return scraper;
 }
@@ -120,11 +121,16 @@ void scraper_set_groups(struct scraper *scraper, struct str job, struct target_g
                         size_t count)
 {
     struct pool *pool = pool_find(scraper, job);
+
+    if (pool && !scraper->stopping)
+        pool_set_groups(pool, groups, count);
+}
+
+/* A connection for each of them. */
+void scraper_targets_changed(struct scraper *scraper)
+{
     size_t targets = 0;
 
-    if (!pool || scraper->stopping)
-        return;
-    pool_set_groups(pool, groups, count);
     VEC_EACH (each, &scraper->pools)
         targets += (*each)->targets.count;
     http_client_set_connections_max(scraper->client, (unsigned)(targets < 16 ? 16 : targets));
@@ -135,10 +141,13 @@ void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx)
     ENSURE(!scraper->stopping);
     scraper->stopping = true;
     uv_timer_stop(&scraper->due_timer);
-    VEC_EACH (pool, &scraper->pools)
+    VEC_EACH (pool, &scraper->pools) {
+        pool_sync_cancel(*pool);
         VEC_EACH (target, &(*pool)->targets)
             fetch_cancel(*target);
+    }
     uv_idle_stop(&scraper->drain_idle);
+    uv_idle_stop(&scraper->sync_idle);
     scraper->on_stopped = done;
     scraper->stopped_ctx = ctx;
     if (list_empty(&scraper->fetches))
@@ -156,6 +165,7 @@ void scraper_free(struct scraper *scraper)
     VEC_EACH (target, &scraper->retiring)
         target_free(*target);
     VEC_FREE(&scraper->retiring);
+    map_deinit(&scraper->retiring_map);
     family_table_deinit(&scraper->families);
     while (scraper->spare_inflate_count > 0)
         inflate_free(scraper->spare_inflates[--scraper->spare_inflate_count]);

@@ -1,7 +1,7 @@
 /* scraper: what the files of this module share: a scraper has pools (jobs), a pool has targets, a
  * target has at most one fetch in flight.
  *
- *     pool.c, target.c       groups -> target_build -> keep | start | retire
+ *     pool_sync.c, target.c  groups -> target_build -> keep | start | retire
  *     schedule.c, fetch.c    due -> fetch_start -> on_head, on_bytes [-> held] -> fetch_finish
  *     append.c, report.c     lines -> batch -> storage_append, with stale markers and report
  *
@@ -25,6 +25,7 @@
 #include "scrape.h"
 
 #define TURN_BUDGET_NS         (2 * 1000 * 1000) /* Parsing per turn of the loop. */
+#define SYNC_BUDGET_NS         (4 * 1000 * 1000) /* Making targets match discovery, per turn. */
 #define TURN_SLOW_NS           (20 * 1000 * 1000)
 #define TIMESTAMP_TOLERANCE_MS 2
 #define CACHE_KEEP_FAILED_MS                                                                       \
@@ -36,6 +37,7 @@ struct pool;
 struct fetch;
 
 enum target_state {
+    TARGET_NEW, /* Of a sync that is under way; in no schedule. */
     TARGET_ACTIVE,
     TARGET_RETIRING, /* Gone from its pool; its stale markers wait in case it comes back. */
 };
@@ -49,6 +51,8 @@ struct target {
     struct scraper *scraper; /* Borrowed. */
     struct pool *pool;       /* Borrowed; NULL once retired. */
     enum target_state state;
+    uint32_t sync_round;     /* Of its pool, when it was found last. */
+    uint32_t retiring_index; /* In scraper->retiring, when it is there. */
     struct labels *discovered;
     struct labels *labels;
     char *url;
@@ -73,6 +77,16 @@ struct target {
     struct fetch *fetch; /* In flight. */
 };
 
+struct target_list {
+    struct target **items;
+    size_t count, capacity;
+};
+
+struct labels_list {
+    struct labels **items;
+    size_t count, capacity;
+};
+
 struct pool {
     struct scraper *scraper;             /* Borrowed. */
     struct config *config;               /* Reference. */
@@ -80,8 +94,11 @@ struct pool {
     char *name;
     struct target_group **groups; /* References. */
     size_t group_count;
-    VEC(struct target *) targets; /* Sorted by labels. Owned. */
-    VEC(struct labels *) dropped; /* As discovered; at most keep_dropped_targets. */
+    struct pool_sync *sync; /* Under way. NULL else. */
+    bool sync_again;        /* The groups have changed since it started. */
+    uint32_t sync_round;
+    struct target_list targets; /* Sorted by labels. Owned. */
+    struct labels_list dropped; /* As discovered; at most keep_dropped_targets. */
     size_t dropped_count;
     char *request_lines;
     char *forced_error; /* target_limit: every scrape fails with it. */
@@ -99,6 +116,7 @@ struct scraper {
     uint64_t offset_seed;     /* Of the schedule: host name and external labels. */
     VEC(struct pool *) pools; /* Sorted by name. */
     VEC(struct target *) retiring;
+    struct map retiring_map; /* Key to index of retiring. */
     struct family_table families;
     struct heap schedule; /* Targets by due_ms: active and retiring ones. */
     struct list fetches;  /* In flight. */
@@ -108,9 +126,10 @@ struct scraper {
     bool held_full; /* Nothing more is begun before there is a storage. */
     uv_timer_t due_timer;
     uv_idle_t drain_idle; /* Runs while somebody waits. */
+    uv_idle_t sync_idle;  /* Runs while a pool is made to match. */
     uv_check_t turn_check;
     uv_prepare_t turn_prepare;
-    int64_t turn_left_ns;
+    int64_t turn_left_ns, sync_left_ns;
     uint64_t turn_from_ns, turn_cpu_ns; /* The loop came back from its sockets; went to them. */
     int open_handles;
     struct inflate_stream *spare_inflates[SPARE_INFLATE_MAX];
@@ -153,6 +172,17 @@ void pool_set_config(struct pool *pool, struct config *config, const struct conf
 void pool_set_groups(struct pool *pool, struct target_group *const *groups, size_t count);
 void pool_retire(struct pool *pool); /* All targets retire; frees the pool. */
 void pool_free(struct pool *pool);
+void scraper_targets_changed(struct scraper *scraper);
+
+/* --- pool_sync.c --- */
+
+/* Makes the targets match pool->groups, in slices of the turns that follow. */
+void pool_sync_start(struct pool *pool);
+void pool_sync_cancel(struct pool *pool); /* The targets are as they were. */
+/* As much of all syncs as sync_left_ns allows. Whether there is more to do. */
+bool pool_sync_some(struct scraper *scraper);
+void target_retire(struct target *target);
+void target_unlist(struct target *target); /* Out of scraper->retiring. */
 
 /* --- schedule.c --- */
 

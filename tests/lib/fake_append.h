@@ -71,7 +71,7 @@ static const struct fake_series *fake_find(const struct storage *storage, const 
 }
 
 /* The newest value of a series; NaN with the bits of a stale marker counts as a value. */
-static bool fake_last(const struct storage *storage, const char *text, double *out)
+static inline bool fake_last(const struct storage *storage, const char *text, double *out)
 {
     const struct fake_series *series = fake_find(storage, text);
 

@@ -106,6 +106,21 @@ static void rig_open(struct rig *rig)
     rig_attach(rig);
 }
 
+/* All syncs to their end, however slow this machine is. */
+static void rig_settle(struct rig *rig)
+{
+    do
+        rig->scraper->sync_left_ns = INT64_MAX / 2;
+    while (pool_sync_some(rig->scraper));
+    rig->scraper->sync_left_ns = SYNC_BUDGET_NS;
+}
+
+static inline void rig_set_groups(struct rig *rig, struct target_group *const *groups, size_t count)
+{
+    scraper_set_groups(rig->scraper, STR("j"), groups, count);
+    rig_settle(rig);
+}
+
 /* One job "j" whose extra lines stand at two columns; the target is ours, its instance is "i".
  * Applies it. */
 static void rig_configure(struct rig *rig, const char *extra)
@@ -128,6 +143,7 @@ static void rig_configure(struct rig *rig, const char *extra)
     for (size_t i = 0; i < config->scrape_count; i++)
         scraper_set_groups(rig->scraper, config->scrapes[i].job_name,
                            config->scrapes[i].static_sd.groups, config->scrapes[i].static_sd.count);
+    rig_settle(rig);
     config_unref(rig->config);
     rig->config = config;
 }
@@ -160,7 +176,7 @@ static bool rig_scraped_enough(struct rig *rig)
 }
 
 /* `count` more scrapes that began after now have ended: the first may have begun before. */
-static bool rig_scrapes(struct rig *rig, uint64_t count)
+static inline bool rig_scrapes(struct rig *rig, uint64_t count)
 {
     rig_scrapes_wanted = rig->scraper->stats.scrapes + count;
     return rig_until(rig, rig_scraped_enough);

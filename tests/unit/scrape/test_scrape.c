@@ -211,14 +211,14 @@ static void test_scrape__marks_removed_targets_late(void **state)
     rig.body = "a 1\n";
     rig_configure(&rig, "");
     assert_true(rig_scrapes(&rig, 2));
-    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    rig_set_groups(&rig, NULL, 0);
     assert_int_equal(see(&rig).count, 0);
     assert_false(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
     rig_configure(&rig, "");
     assert_int_equal(rig.storage.open_groups, 1);
     assert_true(rig_scrapes(&rig, 3));
     assert_false(is_stale(&rig, "a{instance=\"i\", job=\"j\"}"));
-    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    rig_set_groups(&rig, NULL, 0);
     assert_true(rig_until(&rig, all_stale));
     assert_int_equal(rig.storage.open_groups, 0);
     rig_close(&rig);
@@ -671,7 +671,7 @@ static void test_scrape__cancels_what_is_in_flight(void **state)
     rig.silent = true;
     rig_configure(&rig, "");
     assert_true(rig_until(&rig, is_asked));
-    scraper_set_groups(rig.scraper, STR("j"), NULL, 0);
+    rig_set_groups(&rig, NULL, 0);
     rig_configure(&rig, "");
     assert_null(rig.scraper->pools.items[0]->targets.items[0]->fetch);
     assert_int_equal(rig.scraper->stats.scrapes, 0);
