@@ -1,6 +1,6 @@
 /* kubernetes: a role's targets (kubernetes_sd_configs): one group for each object of the role's kind.
  *
- *     watches -> on_changed -> dirty entries -> (in slices) kube_group_new -> the new group
+ *     watches -> on_changed -> dirty entries -> a round, in slices: kube_group_begin, _step, _end
  *
  * Nothing is told before all watches of the role have had a whole list, as otherwise targets would
  * first come without the labels of the others. An entry remembers, as hashes, which other objects
@@ -28,7 +28,7 @@ struct entry {
 };
 
 struct kube_sd {
-    struct kube_lookup lookup; /* First: kube_group_new gives it back. */
+    struct kube_lookup lookup; /* Groups in the making give it back. */
     const struct provider_env *env;
     struct config *owner; /* Borrowed, as is the block. */
     const struct config_kubernetes_sd *config;
@@ -37,9 +37,13 @@ struct kube_sd {
     enum kube_kind kind;
     VEC(struct source *) sources;
     VEC(struct entry) entries;
-    VEC(uint32_t) free, dirty;
+    VEC(uint32_t) free;
+    VEC(uint32_t) dirty; /* What waits for the next round. */
+    VEC(uint32_t) round; /* What is being made again. */
     struct map map;
-    VEC(uint64_t) others; /* Of the group that is being made. */
+    VEC(uint64_t) others;     /* Of the group that is being made. */
+    struct kube_build *build; /* That group. NULL: none. */
+    uint32_t build_index;
     struct timer *timer;
     bool joined, said, started, news;
     int64_t built_ms; /* Monotonic: when nothing was dirty any more. */
@@ -64,13 +68,18 @@ static void work_soon(struct kube_sd *sd)
     timer_start(sd->timer, 1, 0);
 }
 
+static bool in_round(const struct kube_sd *sd)
+{
+    return sd->build || sd->round.count > 0;
+}
+
 static void entry_mark(struct kube_sd *sd, uint32_t index)
 {
     if (sd->entries.items[index].dirty)
         return;
     sd->entries.items[index].dirty = true;
     VEC_PUSH(&sd->dirty, index);
-    if (sd->dirty.count == 1)
+    if (sd->dirty.count == 1 && !in_round(sd))
         timer_start(sd->timer, sd->built_ms + BUILD_INTERVAL_MS - clock_mono_ms(), 0);
 }
 
@@ -128,26 +137,23 @@ static const struct kube_object *object_find(const struct kube_sd *sd, enum kube
     return NULL;
 }
 
+static bool has_other(const uint64_t *others, size_t count, uint64_t other)
+{
+    for (size_t i = 0; i < count; i++)
+        if (others[i] == other)
+            return true;
+    return false;
+}
+
 static const struct kube_object *on_lookup(struct kube_lookup *lookup, enum kube_kind kind,
                                            struct str key)
 {
     struct kube_sd *sd = CONTAINER_OF(lookup, struct kube_sd, lookup);
     uint64_t hash = other_hash(kind, key);
-    size_t i = 0;
 
-    while (i < sd->others.count && sd->others.items[i] != hash)
-        i++;
-    if (i == sd->others.count)
+    if (!has_other(sd->others.items, sd->others.count, hash))
         VEC_PUSH(&sd->others, hash);
     return object_find(sd, kind, key);
-}
-
-static bool entry_is_of(const struct entry *entry, uint64_t other)
-{
-    for (uint32_t i = 0; i < entry->other_count; i++)
-        if (entry->others[i] == other)
-            return true;
-    return false;
 }
 
 static void other_changed(struct kube_sd *sd, enum kube_kind kind, struct str key)
@@ -155,17 +161,18 @@ static void other_changed(struct kube_sd *sd, enum kube_kind kind, struct str ke
     uint64_t hash = other_hash(kind, key);
 
     for (size_t i = 0; i < sd->entries.count; i++)
-        if (entry_is_of(&sd->entries.items[i], hash))
+        if (has_other(sd->entries.items[i].others, sd->entries.items[i].other_count, hash))
             entry_mark(sd, (uint32_t)i);
+    if (sd->build && has_other(sd->others.items, sd->others.count, hash))
+        entry_mark(sd, sd->build_index);
 }
 
 /* --- groups --- */
 
-static void entry_build(struct kube_sd *sd, uint32_t index)
+static void build_begin(struct kube_sd *sd, uint32_t index)
 {
     struct entry *entry = &sd->entries.items[index];
     const struct kube_object *object = object_find(sd, sd->kind, str_of(entry->key));
-    struct target_group *group;
 
     entry->dirty = false;
     if (!object) {
@@ -173,7 +180,16 @@ static void entry_build(struct kube_sd *sd, uint32_t index)
         return;
     }
     VEC_CLEAR(&sd->others);
-    group = kube_group_new(sd->kind, object, &sd->lookup);
+    sd->build_index = index;
+    sd->build = kube_group_begin(sd->kind, object, &sd->lookup);
+}
+
+static void build_end(struct kube_sd *sd)
+{
+    struct entry *entry = &sd->entries.items[sd->build_index];
+    struct target_group *group = kube_group_end(sd->build);
+
+    sd->build = NULL;
     mem_free(entry->others);
     entry->other_count = (uint32_t)sd->others.count;
     entry->others = sd->others.count > 0
@@ -188,14 +204,23 @@ static void entry_build(struct kube_sd *sd, uint32_t index)
     entry->group = group;
 }
 
-/* Always at least one, so that a busy loop makes progress. */
+/* Always a step, so that a busy loop makes progress. What changes while a group is being made marks
+ * its entry again, for the next round. */
 static void build_some(struct kube_sd *sd)
 {
     int64_t left_ns = kube_hub_left_ns(sd->env->kube), start_ns = clock_mono_ns();
     int64_t spent_ns = 0;
 
-    while (sd->dirty.count > 0 && (spent_ns == 0 || spent_ns < left_ns)) {
-        entry_build(sd, VEC_POP(&sd->dirty));
+    if (!in_round(sd)) {
+        VEC_EACH (index, &sd->dirty)
+            VEC_PUSH(&sd->round, *index);
+        VEC_CLEAR(&sd->dirty);
+    }
+    while (in_round(sd) && (spent_ns == 0 || spent_ns < left_ns)) {
+        if (!sd->build)
+            build_begin(sd, VEC_POP(&sd->round));
+        else if (!kube_group_step(sd->build))
+            build_end(sd);
         spent_ns = clock_mono_ns() - start_ns;
     }
     kube_hub_spend(sd->env->kube, spent_ns);
@@ -337,11 +362,13 @@ static void on_timer(void *ctx)
     if (!sd->started)
         return;
     build_some(sd);
-    if (sd->dirty.count > 0) {
+    if (in_round(sd)) {
         work_soon(sd);
         return;
     }
     sd->built_ms = clock_mono_ms();
+    if (sd->dirty.count > 0)
+        timer_start(sd->timer, BUILD_INTERVAL_MS, 0);
     if (sd->news) {
         sd->news = false;
         sd->changed(sd->ctx);
@@ -391,6 +418,7 @@ void kube_sd_close(struct kube_sd *sd)
     if (!sd)
         return;
     timer_free(sd->timer);
+    kube_group_cancel(sd->build);
     VEC_EACH (source, &sd->sources) {
         kube_watch_leave(&(*source)->listener);
         mem_free(*source);
@@ -401,6 +429,7 @@ void kube_sd_close(struct kube_sd *sd)
     VEC_FREE(&sd->entries);
     VEC_FREE(&sd->free);
     VEC_FREE(&sd->dirty);
+    VEC_FREE(&sd->round);
     VEC_FREE(&sd->others);
     map_deinit(&sd->map);
     mem_free(sd);

@@ -202,7 +202,16 @@ struct kube_lookup {
     bool node_required; /* Pods whose node is not found give no targets. */
 };
 
-/* The group of an object of a role's kind. Never NULL; may be without targets. */
+/* begin -> step while true -> end, or cancel. The object is not needed after begin. */
+struct kube_build;
+struct kube_build *kube_group_begin(enum kube_kind kind, const struct kube_object *object,
+                                    struct kube_lookup *lookup);
+bool kube_group_step(struct kube_build *build);
+struct target_group *kube_group_end(struct kube_build *build);
+void kube_group_cancel(struct kube_build *build); /* NULL is fine. */
+
+/* All of that at once.
+ * The group of an object of a role's kind. Never NULL; may be without targets. */
 struct target_group *kube_group_new(enum kube_kind kind, const struct kube_object *object,
                                     struct kube_lookup *lookup);
 

@@ -2,6 +2,7 @@
  * service, pod, containers, node and namespace. */
 #include "kubernetes_build.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 /* --- reading --- */
@@ -28,19 +29,29 @@ struct str kube_host_port(struct kube_build *build, struct str host, struct str 
     return arena_strf(&build->arena, STR_FMT ":" STR_FMT, STR_ARG(host), STR_ARG(port));
 }
 
+static bool is_parsed(const void *ctx, const void *key, uint32_t value)
+{
+    const struct kube_parsed *parsed = ctx, *wanted = key;
+
+    return parsed[value].kind == wanted->kind && str_eq(parsed[value].key, wanted->key);
+}
+
 /* Another object; NULL when it is not known. */
 const struct json *kube_build_find(struct kube_build *build, enum kube_kind kind, struct str key)
 {
     const struct kube_object *object = build->lookup->find(build->lookup, kind, key);
-    struct kube_parsed fresh = {.object = object};
+    struct kube_parsed fresh = {.kind = kind, .key = key};
+    uint64_t hash = hash64_mix((uint64_t)kind, hash64(key));
     struct err err;
 
     if (!object)
         return NULL;
-    VEC_EACH (each, &build->parsed)
-        if (each->object == object)
-            return each->root;
+    uint32_t index = map_find(&build->parsed_map, hash, &fresh, is_parsed, build->parsed.items);
+    if (index != MAP_NONE)
+        return build->parsed.items[index].root;
+    fresh.key = arena_str(&build->arena, key);
     ENSURE(json_parse(&fresh.root, kube_object_text(object), &err));
+    map_insert(&build->parsed_map, hash, (uint32_t)build->parsed.count);
     VEC_PUSH(&build->parsed, fresh);
     return fresh.root;
 }

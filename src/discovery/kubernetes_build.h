@@ -7,17 +7,28 @@
 #define META "__meta_kubernetes_"
 
 struct kube_parsed {
-    const struct kube_object *object;
+    enum kube_kind kind;
+    struct str key;    /* In the arena. */
     struct json *root; /* Owned. */
 };
 
+struct kube_backings;
+
+/* May take many turns of the loop: nothing here points into the stores, which change meanwhile. */
 struct kube_build {
     struct kube_lookup *lookup;
+    enum kube_kind kind;
+    struct json *root; /* The object. Owned. */
+    struct str source; /* Of the group; in the arena. */
     struct arena arena;
     struct labels_builder common, target;
     VEC(struct labels *) targets;
-    VEC(struct kube_parsed) parsed; /* Other objects. */
-    struct str namespace, name;     /* Of the object. */
+    VEC(struct kube_parsed) parsed; /* Other objects, as they were when they were first needed. */
+    struct map parsed_map;
+    struct str namespace, name; /* Of the object. */
+    size_t at[4];               /* How far endpoints are. */
+    bool addresses_done;
+    struct kube_backings *backings; /* Owned. NULL: none. */
 };
 
 static inline const struct json *kube_at(const struct json *node, const char *a, const char *b)
@@ -66,9 +77,10 @@ void kube_set_container(struct kube_build *build, const struct json *container, 
 void kube_set_container_port(struct kube_build *build, const struct json *port,
                              struct str protocol);
 
-/* --- kubernetes_endpoints.c --- */
+/* --- kubernetes_endpoints.c: an address or a pod at a time; false when there is no more --- */
 
-void kube_build_endpoints(struct kube_build *build, const struct json *endpoints);
-void kube_build_slice(struct kube_build *build, const struct json *slice);
+bool kube_build_endpoints(struct kube_build *build, const struct json *endpoints);
+bool kube_build_slice(struct kube_build *build, const struct json *slice);
+void kube_backings_free(struct kube_backings *backings); /* NULL is fine. */
 
 #endif

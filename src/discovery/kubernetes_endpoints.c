@@ -1,5 +1,9 @@
 /* kubernetes_endpoints: the targets of Endpoints and EndpointSlices: addresses by ports, and the other
- * ports of the pods behind them. */
+ * ports of the pods behind them.
+ *
+ * A thousand pods take tens of milliseconds: a call is one address, later one pod, and the build
+ * remembers in `at` which is next. */
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "kubernetes_build.h"
@@ -10,8 +14,9 @@ struct backing {
     VEC(int) ports;               /* Those that have a target. */
 };
 
-struct backings {
+struct kube_backings {
     VEC(struct backing) pods;
+    struct map map; /* Of pods. */
 };
 
 static const struct json *pod_of(struct kube_build *build, const struct json *target)
@@ -23,16 +28,23 @@ static const struct json *pod_of(struct kube_build *build, const struct json *ta
         kube_key_in(build, kube_text(target, "namespace"), kube_text(target, "name")));
 }
 
-static struct backing *backing_of(struct kube_build *build, struct backings *backings,
-                                  const struct json *pod)
+static bool is_pod(const void *ctx, const void *key, uint32_t value)
 {
-    struct backing fresh = {.pod = pod};
+    return ((const struct backing *)ctx)[value].pod == key;
+}
 
-    VEC_EACH (each, &backings->pods)
-        if (each->pod == pod)
-            return each;
+static struct backing *backing_of(struct kube_build *build, const struct json *pod)
+{
+    struct kube_backings *backings = build->backings;
+    struct backing fresh = {.pod = pod};
+    uint64_t hash = hash64_mix((uint64_t)(uintptr_t)pod, 0);
+    uint32_t index = map_find(&backings->map, hash, pod, is_pod, backings->pods.items);
+
+    if (index != MAP_NONE)
+        return &backings->pods.items[index];
     labels_builder_init(&fresh.labels);
     kube_set_pod(build, &fresh.labels, pod);
+    map_insert(&backings->map, hash, (uint32_t)backings->pods.count);
     VEC_PUSH(&backings->pods, fresh);
     return &backings->pods.items[backings->pods.count - 1];
 }
@@ -80,11 +92,11 @@ static void set_container_of_port(struct kube_build *build, const struct json *p
 }
 
 /* Ends a target of an address and, when a pod is behind it, says so. `port` NULL: none. */
-static void add_endpoint(struct kube_build *build, struct backings *backings,
-                         const struct json *pod, const struct json *port, struct str protocol)
+static void add_endpoint(struct kube_build *build, const struct json *pod, const struct json *port,
+                         struct str protocol)
 {
     if (pod) {
-        struct backing *backing = backing_of(build, backings, pod);
+        struct backing *backing = backing_of(build, pod);
         set_labels(build, &backing->labels);
         if (port) {
             set_container_of_port(build, pod, port_number(port), protocol);
@@ -113,23 +125,53 @@ static void add_other_ports_of(struct kube_build *build, const struct backing *b
     }
 }
 
-static void add_other_ports(struct kube_build *build, struct backings *backings)
+static void add_other_ports(struct kube_build *build, const struct backing *backing)
 {
     const struct json *container;
     bool init;
 
+    if (json_str(kube_at(backing->pod, "status", "podIP")).len == 0)
+        return;
+    for (size_t i = 0; (container = kube_container_at(backing->pod, i, &init)) != NULL; i++)
+        add_other_ports_of(build, backing, container, init);
+}
+
+void kube_backings_free(struct kube_backings *backings)
+{
+    if (!backings)
+        return;
     VEC_EACH (backing, &backings->pods) {
-        if (json_str(kube_at(backing->pod, "status", "podIP")).len > 0)
-            for (size_t i = 0; (container = kube_container_at(backing->pod, i, &init)) != NULL; i++)
-                add_other_ports_of(build, backing, container, init);
         VEC_FREE(&backing->ports);
         labels_builder_deinit(&backing->labels);
     }
     VEC_FREE(&backings->pods);
+    map_deinit(&backings->map);
+    mem_free(backings);
 }
 
-static void add_address(struct kube_build *build, struct backings *backings,
-                        const struct json *address, const struct json *port, bool ready)
+static void backings_begin(struct kube_build *build)
+{
+    build->backings = MEM_NEW(struct kube_backings);
+    map_init(&build->backings->map);
+}
+
+/* After the last address: a pod behind them. */
+static bool next_backing(struct kube_build *build)
+{
+    struct kube_backings *backings = build->backings;
+
+    if (!build->addresses_done) {
+        build->addresses_done = true;
+        build->at[0] = 0;
+    }
+    if (build->at[0] == backings->pods.count)
+        return false;
+    add_other_ports(build, &backings->pods.items[build->at[0]++]);
+    return true;
+}
+
+static void add_address(struct kube_build *build, const struct json *address,
+                        const struct json *port, bool ready)
 {
     struct labels_builder *out = &build->target;
     const struct json *target = json_get(address, "targetRef");
@@ -148,14 +190,7 @@ static void add_address(struct kube_build *build, struct backings *backings,
     if (node.len == 0 && str_eq(kube_text(target, "kind"), STR("Node")))
         node = kube_text(target, "name");
     kube_attach_node(build, out, node);
-    add_endpoint(build, backings, pod_of(build, target), number, kube_text(port, "protocol"));
-}
-
-static void add_addresses(struct kube_build *build, struct backings *backings,
-                          const struct json *addresses, const struct json *port, bool ready)
-{
-    for (size_t i = 0; i < json_count(addresses); i++)
-        add_address(build, backings, json_at(addresses, i), port, ready);
+    add_endpoint(build, pod_of(build, target), number, kube_text(port, "protocol"));
 }
 
 static void warn_of_capacity(struct kube_build *build, const struct json *endpoints)
@@ -169,26 +204,49 @@ static void warn_of_capacity(struct kube_build *build, const struct json *endpoi
               "discovery", "kubernetes", "endpoints", log_str(build->name));
 }
 
-void kube_build_endpoints(struct kube_build *build, const struct json *endpoints)
+static void endpoints_begin(struct kube_build *build, const struct json *endpoints)
 {
-    const struct json *subsets = json_get(endpoints, "subsets");
-    struct backings backings = {0};
-
     kube_set(&build->common, META "namespace", build->namespace);
     kube_attach_service(build, kube_build_find(build, KUBE_SERVICE,
                                                kube_key_in(build, build->namespace, build->name)));
     kube_set_object(build, &build->common, endpoints, "endpoints");
     kube_attach_namespace(build);
-    for (size_t i = 0; i < json_count(subsets); i++) {
-        const struct json *subset = json_at(subsets, i), *ports = json_get(subset, "ports");
-        for (size_t k = 0; k < json_count(ports); k++) {
-            const struct json *port = json_at(ports, k);
-            add_addresses(build, &backings, json_get(subset, "addresses"), port, true);
-            add_addresses(build, &backings, json_get(subset, "notReadyAddresses"), port, false);
-        }
-    }
     warn_of_capacity(build, endpoints);
-    add_other_ports(build, &backings);
+}
+
+/* at: subset, port, ready or not, address. */
+static bool next_address(struct kube_build *build, const struct json *subsets)
+{
+    static const char *const lists[] = {"addresses", "notReadyAddresses"};
+    size_t *at = build->at;
+
+    while (at[0] < json_count(subsets)) {
+        const struct json *subset = json_at(subsets, at[0]), *ports = json_get(subset, "ports");
+        if (at[1] == json_count(ports)) {
+            at[0]++;
+            at[1] = 0;
+            continue;
+        }
+        const struct json *addresses = json_get(subset, lists[at[2]]);
+        if (at[3] < json_count(addresses)) {
+            add_address(build, json_at(addresses, at[3]++), json_at(ports, at[1]), at[2] == 0);
+            return true;
+        }
+        at[3] = 0;
+        at[1] += at[2];
+        at[2] ^= 1;
+    }
+    return false;
+}
+
+bool kube_build_endpoints(struct kube_build *build, const struct json *endpoints)
+{
+    if (!build->backings) {
+        backings_begin(build);
+        endpoints_begin(build, endpoints);
+    }
+    return (!build->addresses_done && next_address(build, json_get(endpoints, "subsets"))) ||
+           next_backing(build);
 }
 
 static void set_bool(struct kube_build *build, const char *name, const struct json *node)
@@ -221,9 +279,8 @@ static void set_slice_endpoint(struct kube_build *build, const struct json *endp
                          : kube_text(endpoint, "nodeName"));
 }
 
-static void add_slice_address(struct kube_build *build, struct backings *backings,
-                              const struct json *endpoint, const struct json *port,
-                              struct str address)
+static void add_slice_address(struct kube_build *build, const struct json *endpoint,
+                              const struct json *port, struct str address)
 {
     struct labels_builder *out = &build->target;
     const struct json *number = json_get(port, "port");
@@ -237,8 +294,8 @@ static void add_slice_address(struct kube_build *build, struct backings *backing
         kube_set(out, SLICE "port", kube_number_text(build, number));
     kube_set(out, SLICE "port_app_protocol", kube_text(port, "appProtocol"));
     set_slice_endpoint(build, endpoint);
-    add_endpoint(build, backings, pod_of(build, json_get(endpoint, "targetRef")),
-                 numbered ? number : NULL, STR_EMPTY);
+    add_endpoint(build, pod_of(build, json_get(endpoint, "targetRef")), numbered ? number : NULL,
+                 STR_EMPTY);
 }
 
 /* A service of both families has slices of both for the same pods: the first family counts. */
@@ -251,31 +308,57 @@ static bool is_second_family(const struct json *slice, const struct json *servic
            !str_eq(first, kube_text(slice, "addressType"));
 }
 
-void kube_build_slice(struct kube_build *build, const struct json *slice)
+/* False: it gives no targets. */
+static bool slice_begin(struct kube_build *build, const struct json *slice)
 {
-    const struct json *endpoints = json_get(slice, "endpoints"), *ports = json_get(slice, "ports");
     struct str service_name =
         json_str(json_get(kube_at(slice, "metadata", "labels"), "kubernetes.io/service-name"));
     const struct json *service =
         service_name.len > 0 ? kube_build_find(build, KUBE_SERVICE,
                                                kube_key_in(build, build->namespace, service_name))
                              : NULL;
-    struct backings backings = {0};
 
     if (is_second_family(slice, service))
-        return;
+        return false;
     kube_set(&build->common, META "namespace", build->namespace);
     kube_set(&build->common, SLICE "address_type", kube_text(slice, "addressType"));
     kube_set_object(build, &build->common, slice, "endpointslice");
     kube_attach_service(build, service);
     kube_attach_namespace(build);
-    for (size_t i = 0; i < json_count(endpoints); i++) {
-        const struct json *endpoint = json_at(endpoints, i);
+    return true;
+}
+
+/* at: endpoint, port, address. */
+static bool next_slice_address(struct kube_build *build, const struct json *slice)
+{
+    const struct json *endpoints = json_get(slice, "endpoints"), *ports = json_get(slice, "ports");
+    size_t *at = build->at;
+
+    while (at[0] < json_count(endpoints)) {
+        const struct json *endpoint = json_at(endpoints, at[0]);
         const struct json *addresses = json_get(endpoint, "addresses");
-        for (size_t k = 0; k < json_count(ports); k++)
-            for (size_t a = 0; a < json_count(addresses); a++)
-                add_slice_address(build, &backings, endpoint, json_at(ports, k),
-                                  json_str(json_at(addresses, a)));
+        if (at[1] == json_count(ports)) {
+            at[0]++;
+            at[1] = 0;
+            continue;
+        }
+        if (at[2] < json_count(addresses)) {
+            add_slice_address(build, endpoint, json_at(ports, at[1]),
+                              json_str(json_at(addresses, at[2]++)));
+            return true;
+        }
+        at[2] = 0;
+        at[1]++;
     }
-    add_other_ports(build, &backings);
+    return false;
+}
+
+bool kube_build_slice(struct kube_build *build, const struct json *slice)
+{
+    if (!build->backings) {
+        backings_begin(build);
+        if (!slice_begin(build, slice))
+            return false;
+    }
+    return (!build->addresses_done && next_slice_address(build, slice)) || next_backing(build);
 }

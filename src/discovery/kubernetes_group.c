@@ -203,55 +203,98 @@ static void build_ingress(struct kube_build *build, const struct json *ingress)
 
 /* --- all --- */
 
-typedef void (*build_fn)(struct kube_build *build, const struct json *object);
+static bool build_at_once(struct kube_build *build)
+{
+    switch (build->kind) {
+    case KUBE_NODE:
+        build_node(build, build->root);
+        break;
+    case KUBE_POD:
+        build_pod(build, build->root);
+        break;
+    case KUBE_SERVICE:
+        build_service(build, build->root);
+        break;
+    case KUBE_INGRESS:
+        build_ingress(build, build->root);
+        break;
+    default:
+        ENSURE(!"a role's kind");
+    }
+    return false;
+}
 
-static const build_fn build_fns[] = {
-    [KUBE_NODE] = build_node,
-    [KUBE_POD] = build_pod,
-    [KUBE_SERVICE] = build_service,
-    [KUBE_ENDPOINTS] = kube_build_endpoints,
-    [KUBE_ENDPOINTSLICE] = kube_build_slice,
-    [KUBE_INGRESS] = build_ingress,
-};
-
-static struct target_group *group_finish(struct kube_build *build, enum kube_kind kind,
-                                         const struct kube_object *object)
+struct kube_build *kube_group_begin(enum kube_kind kind, const struct kube_object *object,
+                                    struct kube_lookup *lookup)
 {
     const char *role = kind == KUBE_SERVICE ? "svc" : kube_kind_role(kind);
-    struct str source =
+    struct kube_build *build = MEM_NEW(struct kube_build);
+    struct err err;
+
+    build->lookup = lookup;
+    build->kind = kind;
+    ENSURE(json_parse(&build->root, kube_object_text(object), &err)); /* We wrote it. */
+    arena_init(&build->arena, 0);
+    labels_builder_init(&build->common);
+    labels_builder_init(&build->target);
+    map_init(&build->parsed_map);
+    build->source =
         arena_strf(&build->arena, "%s/" STR_FMT, role, STR_ARG(kube_object_key(object)));
-    struct target_group *group = target_group_new(source, build->targets.count);
+    build->namespace = json_str(kube_at(build->root, "metadata", "namespace"));
+    build->name = json_str(kube_at(build->root, "metadata", "name"));
+    return build;
+}
+
+bool kube_group_step(struct kube_build *build)
+{
+    switch (build->kind) {
+    case KUBE_ENDPOINTS:
+        return kube_build_endpoints(build, build->root);
+    case KUBE_ENDPOINTSLICE:
+        return kube_build_slice(build, build->root);
+    default:
+        return build_at_once(build);
+    }
+}
+
+void kube_group_cancel(struct kube_build *build)
+{
+    if (!build)
+        return;
+    VEC_EACH (labels, &build->targets)
+        labels_unref(*labels);
+    VEC_EACH (parsed, &build->parsed)
+        json_free(parsed->root);
+    VEC_FREE(&build->parsed);
+    map_deinit(&build->parsed_map);
+    VEC_FREE(&build->targets);
+    kube_backings_free(build->backings);
+    labels_builder_deinit(&build->common);
+    labels_builder_deinit(&build->target);
+    arena_deinit(&build->arena);
+    json_free(build->root);
+    mem_free(build);
+}
+
+struct target_group *kube_group_end(struct kube_build *build)
+{
+    struct target_group *group = target_group_new(build->source, build->targets.count);
 
     for (size_t i = 0; i < build->targets.count; i++)
         group->targets[i] = build->targets.items[i];
+    VEC_CLEAR(&build->targets);
     labels_unref(group->labels);
     group->labels = labels_build(&build->common);
+    kube_group_cancel(build);
     return group;
 }
 
 struct target_group *kube_group_new(enum kube_kind kind, const struct kube_object *object,
                                     struct kube_lookup *lookup)
 {
-    struct kube_build build = {.lookup = lookup};
-    struct json *root;
-    struct err err;
+    struct kube_build *build = kube_group_begin(kind, object, lookup);
 
-    ENSURE(kind < COUNT_OF(build_fns));
-    ENSURE(json_parse(&root, kube_object_text(object), &err)); /* We wrote it. */
-    arena_init(&build.arena, 0);
-    labels_builder_init(&build.common);
-    labels_builder_init(&build.target);
-    build.namespace = json_str(kube_at(root, "metadata", "namespace"));
-    build.name = json_str(kube_at(root, "metadata", "name"));
-    build_fns[kind](&build, root);
-    struct target_group *group = group_finish(&build, kind, object);
-    VEC_EACH (parsed, &build.parsed)
-        json_free(parsed->root);
-    VEC_FREE(&build.parsed);
-    VEC_FREE(&build.targets);
-    labels_builder_deinit(&build.common);
-    labels_builder_deinit(&build.target);
-    arena_deinit(&build.arena);
-    json_free(root);
-    return group;
+    while (kube_group_step(build))
+        ;
+    return kube_group_end(build);
 }

@@ -68,13 +68,31 @@ static void labels_dump(struct buf *out, const struct labels *labels)
     }
 }
 
-/* The group of the cluster's last object: its labels, and after each "-" those of a target. */
+/* All objects come anew, as from a list: nobody may hold on to the old ones. */
+static void cluster_renew(struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->count; i++) {
+        char *text = str_dup(kube_object_text(cluster->objects[i]));
+        struct kube_object *fresh = object_of(cluster->kinds[i], text);
+        mem_free(cluster->objects[i]);
+        cluster->objects[i] = fresh;
+        mem_free(text);
+    }
+}
+
+/* The group of the cluster's last object: its labels, and after each "-" those of a target. Other
+ * work is done between any two steps of its making. */
 static void check_group(struct cluster *cluster, const char *wanted)
 {
     size_t last = cluster->count - 1;
-    struct target_group *group =
-        kube_group_new(cluster->kinds[last], cluster->objects[last], &cluster->lookup);
+    struct kube_build *build =
+        kube_group_begin(cluster->kinds[last], cluster->objects[last], &cluster->lookup);
     struct buf out;
+
+    do
+        cluster_renew(cluster);
+    while (kube_group_step(build));
+    struct target_group *group = kube_group_end(build);
 
     buf_init(&out, 65536);
     buf_addf(&out, "%s\n", group->source);
@@ -354,6 +372,26 @@ static void test_endpointslice__are_addresses_by_ports(void **state)
             OTHER_PORT);
 }
 
+/* Half a group that nobody waits for any more. */
+static void test_group_cancel__frees_what_is_half_made(void **state)
+{
+    struct cluster cluster = {0};
+
+    (void)state;
+    cluster_add(&cluster, KUBE_ENDPOINTS,
+                "{\"metadata\":{\"name\":\"e\",\"namespace\":\"n\"},\"subsets\":[{\"addresses\":["
+                "{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.2\"},{\"ip\":\"1.1.1.3\"}],"
+                "\"ports\":[{\"port\":1},{\"port\":2}]}]}");
+    for (int steps = 0; steps <= 7; steps++) {
+        struct kube_build *build =
+            kube_group_begin(KUBE_ENDPOINTS, cluster.objects[0], &cluster.lookup);
+        for (int i = 0; i < steps; i++)
+            assert_int_equal(kube_group_step(build), i < 6);
+        kube_group_cancel(build);
+    }
+    cluster_free(&cluster);
+}
+
 /* The same pods again, by their other address. */
 static void test_endpointslice__of_the_second_family_gives_nothing(void **state)
 {
@@ -490,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_endpointslice__are_addresses_by_ports),
         cmocka_unit_test(test_endpointslice__of_the_second_family_gives_nothing),
         cmocka_unit_test(test_ingress__gives_its_paths),
+        cmocka_unit_test(test_group_cancel__frees_what_is_half_made),
         cmocka_unit_test(test_store__of_ten_thousand_pods_is_small),
         cmocka_unit_test(test_store__sweeps_what_a_list_lacks),
     };
