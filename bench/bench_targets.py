@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Very many targets: the schedule, the loop and memory.
 
-    NARTHEX=build/release/narthex bench/bench_targets.py [targets faults]
+    NARTHEX=build/release/narthex bench/bench_targets.py [targets faults discovery]
 
 targets   10,000 addresses with 100 series each, every 15 s: scrapes that were missed, how late scrapes start, the longest turn
           of the event loop, CPU and memory (after MEASURE_SECONDS; FULL=1 takes three minutes). On a machine with other work the
           times are that work's: what the loop itself needs is the CPU time of its turns, and `chrt -r 1` helps
 faults    half of them refuse connections, and some targets each hang, trickle, send without end or send a gzip bomb: what that
           does to the schedule of the rest
+discovery what the longest turn is while that many targets come (and later go) by a file, by a list from HTTP, by a reload, or as
+          1,000 pods behind one Endpoints object
 """
 import gzip
 import os
@@ -153,8 +155,85 @@ def bench_faults():
     targets.stop()
 
 
+# ---- discovery ----
+
+RELABEL = """    relabel_configs:
+      - {source_labels: [__meta_kubernetes_namespace, namespace], action: keep, regex: .*}
+      - {action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}
+      - {source_labels: [__address__, pod], regex: "([^:]+)(?::.*)?;(.*)", replacement: "$1:9090", target_label: __address__}
+"""
+
+
+def found_targets(server):
+    found = server.data("/api/v1/scrape_pools") and server.data("/api/v1/targets", {"state": "active"})["activeTargets"]
+    return len(found)
+
+
+def longest_turn(name, server, change, count, what):
+    """The metric is of all turns so far: each kind of change has a server of its own."""
+    before = side.metric(server, "narthex_event_loop_turn_max_cpu_seconds")
+    cpu = side.cpu_s(server)
+    change()
+    harness.wait_for(f"{count} targets", lambda: side.metric(server, 'prometheus_sd_discovered_targets{config="pods",name="scrape"}')
+                     == count, 60, 0.2)
+    time.sleep(3)
+    say(f"discovery_{name}_{what}_turn_max_cpu", side.metric(server, "narthex_event_loop_turn_max_cpu_seconds") * 1e3, "ms")
+    say(f"discovery_{name}_{what}_turn_max_cpu_before", before * 1e3, "ms")
+    say(f"discovery_{name}_{what}_cpu", (side.cpu_s(server) - cpu) * 1e3, "ms")
+
+
+def groups(count):
+    return [{"targets": [f"{address(i)}:9"], "labels": {"namespace": f"namespace-{i % 20}", "pod": f"workload-{i}"}}
+            for i in range(count)]
+
+
+def pods_behind(kube, count):
+    addresses = []
+    for i in range(count):
+        name = f"workload-{i}"
+        kube.put("pods", {"metadata": {"name": name, "namespace": "ode", "uid": f"uid-{i}", "labels": {
+            "app": "workload", "pod-template-hash": "5d8c7f9b6", "app.kubernetes.io/name": "workload"},
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "workload-5d8c7f9b6", "controller": True}]},
+            "spec": {"nodeName": f"node-{i % 50}", "containers": [
+                {"name": "app", "image": "example/app:1", "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"},
+                                                                     {"name": "metrics", "containerPort": 9090}]},
+                {"name": "proxy", "image": "example/proxy:1", "ports": [{"containerPort": 15090}]}]},
+            "status": {"phase": "Running", "podIP": address(i), "hostIP": "192.0.2.1",
+                       "conditions": [{"type": "Ready", "status": "True"}]}})
+        addresses.append({"ip": address(i), "nodeName": f"node-{i % 50}",
+                          "targetRef": {"kind": "Pod", "namespace": "ode", "name": name}})
+    kube.put("endpoints", {"metadata": {"name": "workload", "namespace": "ode"}, "subsets": [
+        {"addresses": addresses, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]}]})
+
+
+def bench_discovery():
+    import json
+    from fake_kube import FakeKube
+    head = "global: {scrape_interval: 1h}\nscrape_configs:\n  - job_name: pods\n" + RELABEL
+    path = os.path.join(harness.new_folder("sd"), "targets.json")
+    harness.write_file(path, "[]")
+    server = side.start_narthex(head + f"    file_sd_configs: [{{files: ['{path}']}}]\n")
+    longest_turn("file", server, lambda: harness.write_file(path, json.dumps(groups(TARGETS))), TARGETS, "come")
+    longest_turn("file", server, lambda: harness.write_file(path, json.dumps(groups(10))), 10, "go")
+    side.drop(server)
+    server = side.start_narthex(head)
+    def reload_with():
+        server.set_config(head + job("x", [f"{address(i)}:9" for i in range(TARGETS)]).split("\n", 1)[1])
+        server.post("/-/reload")
+    longest_turn("reload", server, reload_with, TARGETS, "come")
+    side.drop(server)
+    kube = FakeKube()
+    server = side.start_narthex(head + f"    kubernetes_sd_configs: [{{role: endpoints, api_server: '{kube.url}'}}]\n")
+    longest_turn("endpoints", server, lambda: pods_behind(kube, 1000), 3000, "come")
+    longest_turn("endpoints", server, lambda: kube.delete("pods", "ode", "workload-7"), 2998, "pod_goes")
+    side.drop(server)
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1:] or ["targets", "faults"]
+    if "discovery" in wanted:
+        bench_discovery()
     if "targets" in wanted:
         bench_targets()
     if "faults" in wanted:

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/job.h"
 #include "base/str.h"
 #include "config.h"
 #include "model/labels.h"
@@ -29,6 +30,8 @@ struct discovery_options {
     struct str dns_servers; /* "127.0.0.1:53,..." of dns_sd; empty: those of resolv.conf. Copied. */
     discovery_groups_fn on_groups;
     void *ctx;
+    job_submit_fn submit; /* A lane's, that parses long lists. May outlive the discovery. NULL: the loop does it. */
+    void *submit_ctx;
 };
 
 struct discovery *discovery_open(const struct discovery_options *options);

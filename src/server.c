@@ -561,6 +561,8 @@ static bool discovery_begin(struct server *server, struct err *err)
         .dns_servers = option_string(server->options, "discovery.narthex.dns-servers"),
         .on_groups = discovery_found,
         .ctx = server,
+        .submit = lane_submit_ctx,
+        .submit_ctx = server->side_lane,
     };
     server->discovery = discovery_open(&options);
     return true;

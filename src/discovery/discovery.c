@@ -249,6 +249,13 @@ static void jobs_close(struct discovery *discovery)
     VEC_CLEAR(&discovery->jobs);
 }
 
+static void run_at_once(void *ctx, struct job *job)
+{
+    (void)ctx;
+    job->run(job);
+    job->done(job);
+}
+
 struct discovery *discovery_open(const struct discovery_options *options)
 {
     struct discovery *discovery = MEM_NEW(struct discovery);
@@ -260,6 +267,8 @@ struct discovery *discovery_open(const struct discovery_options *options)
         .user_agent = str_dup(options->user_agent),
         .dns_servers = str_dup(options->dns_servers),
         .stats = &discovery->stats,
+        .submit = options->submit ? options->submit : run_at_once,
+        .submit_ctx = options->submit_ctx,
     };
     discovery->env.kube = kube_hub_new(&discovery->env);
     discovery->on_groups = options->on_groups;

@@ -2,7 +2,9 @@
  *
  * The patterns' directories are watched (a file that is replaced by a rename is seen, too) and
  * everything is read anew each refresh_interval in case an event got lost. Events are gathered for
- * a moment, so that a burst of writes is one read.
+ * a moment, so that a burst of writes is one read. A file that has changed is read and parsed on the
+ * lane, as ten thousand targets take longer than the loop may stand still; one that changes
+ * meanwhile is read again after.
  *
  * A file that cannot be read or parsed keeps its last good groups; one that is gone has none. */
 #include <dirent.h>
@@ -28,6 +30,19 @@ struct file {
     struct target_group **groups; /* The last good content. */
     size_t group_count;
     bool seen;
+    struct load *load; /* Under way. NULL: none. */
+    bool again;        /* It has changed since that began. */
+};
+
+/* A file on its way. Ends without an owner when the file or the provider has gone. */
+struct load {
+    struct job job;
+    struct file_sd *sd; /* NULL: closed. */
+    char *path;
+    struct target_group **groups;
+    size_t group_count;
+    bool good;
+    struct err err;
 };
 
 struct watch {
@@ -40,7 +55,8 @@ struct file_sd {
     VEC(char *) patterns;
     VEC(struct file) files; /* Sorted by path. */
     VEC(struct watch *) watches;
-    struct discovery_stats *stats; /* Borrowed. */
+    const struct provider_env *env; /* Borrowed. */
+    bool opened;                    /* Until then files are read at once. */
     provider_changed_fn changed;
     void *ctx;
     int64_t refresh_ms;
@@ -48,13 +64,6 @@ struct file_sd {
     struct timer *gather;
     struct uv_loop_s *loop;
 };
-
-static void groups_free(struct target_group **groups, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        target_group_unref(groups[i]);
-    mem_free(groups);
-}
 
 static bool file_load(const char *path, struct buf *out, struct err *err)
 {
@@ -89,35 +98,106 @@ static bool file_is_same(const struct file *file, const struct stat *stat)
            file->inode == stat->st_ino;
 }
 
-/* True when the groups are other ones now. */
-static bool file_read(struct file_sd *sd, struct file *file, const struct stat *stat)
-{
-    struct target_group **groups = NULL;
-    struct buf text;
-    struct err err;
-    size_t count = 0;
+/* --- one file --- */
 
-    file->modified = stat->st_mtim;
-    file->len = stat->st_size;
-    file->inode = stat->st_ino;
+/* On the lane, but for the first time. */
+static void load_run(struct job *job)
+{
+    struct load *load = CONTAINER_OF(job, struct load, job);
+    struct buf text;
+
     buf_init(&text, FILE_BYTES_MAX);
-    bool ok = file_load(file->path, &text, &err) &&
-              config_parse_target_groups(buf_str(&text), str_of(file->path), &groups, &count, &err);
+    load->good = file_load(load->path, &text, &load->err) &&
+                 config_parse_target_groups(buf_str(&text), str_of(load->path), &load->groups,
+                                            &load->group_count, &load->err);
     buf_deinit(&text);
-    if (!ok) {
-        sd->stats->file_read_errors++;
-        LOG_E("Error reading file", "path", file->path, "err", err.text);
+}
+
+static void load_free(struct load *load)
+{
+    target_groups_free(load->groups, load->group_count);
+    mem_free(load->path);
+    mem_free(load);
+}
+
+/* True when the groups are other ones now. */
+static bool load_take(struct load *load, struct file *file)
+{
+    struct file_sd *sd = load->sd;
+
+    file->load = NULL;
+    if (!load->good) {
+        sd->env->stats->file_read_errors++;
+        LOG_E("Error reading file", "path", file->path, "err", load->err.text);
         return false;
     }
-    groups_free(file->groups, file->group_count);
-    file->groups = groups;
-    file->group_count = count;
+    target_groups_free(file->groups, file->group_count);
+    file->groups = load->groups;
+    file->group_count = load->group_count;
+    load->groups = NULL;
+    load->group_count = 0;
     return true;
 }
 
+static void load_done(struct job *job)
+{
+    struct load *load = CONTAINER_OF(job, struct load, job);
+    struct file_sd *sd = load->sd;
+    struct file *file = NULL;
+
+    if (sd)
+        VEC_EACH (each, &sd->files)
+            file = each->load == load ? each : file;
+    if (file) {
+        if (file->again)
+            timer_start(sd->gather, EVENT_DELAY_MS, 0);
+        file->again = false;
+        if (load_take(load, file))
+            sd->changed(sd->ctx);
+    }
+    load_free(load);
+}
+
+static struct load *load_new(struct file_sd *sd, struct file *file)
+{
+    struct load *load = MEM_NEW(struct load);
+
+    load->job = (struct job){.run = load_run, .done = load_done};
+    load->sd = sd;
+    load->path = str_dup(str_of(file->path));
+    return load;
+}
+
+/* True when the groups are other ones now; later, `changed` says so. */
+static bool file_read(struct file_sd *sd, struct file *file, const struct stat *stat)
+{
+    struct load *load;
+
+    if (file->load) {
+        file->again = true;
+        return false;
+    }
+    file->modified = stat->st_mtim;
+    file->len = stat->st_size;
+    file->inode = stat->st_ino;
+    load = load_new(sd, file);
+    if (sd->opened) {
+        file->load = load;
+        sd->env->submit(sd->env->submit_ctx, &load->job);
+        return false;
+    }
+    load_run(&load->job);
+    bool changed = load_take(load, file);
+    load_free(load);
+    return changed;
+}
+
+/* What is on its way ends without it. */
 static void file_deinit(struct file *file)
 {
-    groups_free(file->groups, file->group_count);
+    if (file->load)
+        file->load->sd = NULL;
+    target_groups_free(file->groups, file->group_count);
     mem_free(file->path);
 }
 
@@ -291,7 +371,7 @@ struct file_sd *file_sd_open(const struct provider_env *env, const struct config
     for (size_t i = 0; i < config->files.count; i++)
         VEC_PUSH(&sd->patterns, str_dup(config->files.items[i]));
     sd->loop = env->loop;
-    sd->stats = env->stats;
+    sd->env = env;
     sd->changed = changed;
     sd->ctx = ctx;
     sd->refresh_ms = config->refresh_ms;
@@ -299,6 +379,7 @@ struct file_sd *file_sd_open(const struct provider_env *env, const struct config
     sd->refresh = timer_new(env->loop, on_gathered, sd);
     watch_all(sd);
     (void)read_all(sd);
+    sd->opened = true;
     timer_start(sd->refresh, sd->refresh_ms, sd->refresh_ms);
     return sd;
 }

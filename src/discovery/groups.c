@@ -8,6 +8,13 @@ void group_list_deinit(struct group_list *list)
     VEC_FREE(&list->groups);
 }
 
+void target_groups_free(struct target_group **groups, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        target_group_unref(groups[i]);
+    mem_free(groups);
+}
+
 bool target_group_eq(const struct target_group *a, const struct target_group *b)
 {
     if (!a || !b)

@@ -1,10 +1,10 @@
 /* http: targets from a list that an HTTP server gives (http_sd_configs).
  *
- *   on_refresh -> http_fetch -> on_head (200, JSON) -> on_bytes ... -> on_done -> the new list
+ *   on_refresh -> http_fetch -> on_head (200, JSON) -> on_bytes ... -> on_done
+ *       -> (on the lane) parse_run -> parse_done -> the new list
  *
- * Anything but a whole, good list keeps the old one. A request takes no longer than the time to the
- * next one, so there is never more than one. What a closed provider has in flight ends without an
- * owner. */
+ * Anything but a whole, good list keeps the old one. There is never more than one request. What a
+ * closed provider has in flight ends without an owner. */
 #include "base/log.h"
 #include "base/number.h"
 #include "provider.h"
@@ -14,10 +14,16 @@
 #define HEADER_COUNT       3
 
 struct request {
-    struct http_sd *sd; /* NULL: closed meanwhile. */
-    struct http_fetch *fetch;
-    struct arena arena; /* Of the options' texts. */
+    struct http_sd *sd;       /* NULL: closed meanwhile. */
+    struct http_fetch *fetch; /* NULL once it has ended. */
+    struct arena arena;       /* Of the options' texts. */
     struct buf body;
+    struct job parse;
+    struct str url;
+    struct target_group **groups; /* What the parse gave. */
+    size_t group_count;
+    bool parsed;
+    struct err err;
 };
 
 struct http_sd {
@@ -32,15 +38,9 @@ struct http_sd {
     size_t group_count;
 };
 
-static void groups_free(struct target_group **groups, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        target_group_unref(groups[i]);
-    mem_free(groups);
-}
-
 static void request_free(struct request *request)
 {
+    target_groups_free(request->groups, request->group_count);
     buf_deinit(&request->body);
     arena_deinit(&request->arena);
     mem_free(request);
@@ -117,24 +117,41 @@ static bool same_groups(const struct http_sd *sd, struct target_group **groups, 
     return true;
 }
 
-static void take_body(struct http_sd *sd, struct str body)
+/* On the lane. */
+static void parse_run(struct job *job)
 {
-    struct target_group **groups;
-    struct err err;
-    size_t count;
+    struct request *request = CONTAINER_OF(job, struct request, parse);
 
-    if (!config_parse_http_groups(body, sd->config->url, &groups, &count, &err)) {
-        note_failure(sd, &err);
+    request->parsed =
+        config_parse_http_groups(buf_str(&request->body), request->url, &request->groups,
+                                 &request->group_count, &request->err);
+}
+
+static void take_groups(struct http_sd *sd, struct request *request)
+{
+    if (same_groups(sd, request->groups, request->group_count))
         return;
-    }
-    if (same_groups(sd, groups, count)) {
-        groups_free(groups, count);
-        return;
-    }
-    groups_free(sd->groups, sd->group_count);
-    sd->groups = groups;
-    sd->group_count = count;
+    target_groups_free(sd->groups, sd->group_count);
+    sd->groups = request->groups;
+    sd->group_count = request->group_count;
+    request->groups = NULL;
+    request->group_count = 0;
     sd->changed(sd->ctx);
+}
+
+static void parse_done(struct job *job)
+{
+    struct request *request = CONTAINER_OF(job, struct request, parse);
+    struct http_sd *sd = request->sd;
+
+    if (sd) {
+        sd->running = NULL;
+        if (request->parsed)
+            take_groups(sd, request);
+        else
+            note_failure(sd, &request->err);
+    }
+    request_free(request);
 }
 
 static void on_done(void *ctx, const struct err *err)
@@ -142,12 +159,17 @@ static void on_done(void *ctx, const struct err *err)
     struct request *request = ctx;
     struct http_sd *sd = request->sd;
 
+    request->fetch = NULL;
+    if (sd && err->code == ERR_NONE) {
+        const struct provider_env *env = sd->env;
+        request->url = arena_str(&request->arena, sd->config->url);
+        request->parse = (struct job){.run = parse_run, .done = parse_done};
+        env->submit(env->submit_ctx, &request->parse);
+        return;
+    }
     if (sd) {
         sd->running = NULL;
-        if (err->code != ERR_NONE)
-            note_failure(sd, err);
-        else
-            take_body(sd, buf_str(&request->body));
+        note_failure(sd, err);
     }
     request_free(request);
 }
@@ -185,7 +207,7 @@ static void on_refresh(void *ctx)
     struct err err = {0};
 
     if (sd->running)
-        return; /* It ends any moment, by its timeout. */
+        return; /* It ends any moment: a fetch by its timeout. */
     request = MEM_NEW(struct request);
     request->sd = sd;
     arena_init(&request->arena, 0);
@@ -227,8 +249,9 @@ void http_sd_close(struct http_sd *sd)
     timer_free(sd->refresh);
     if (sd->running) {
         sd->running->sd = NULL;
-        http_fetch_cancel(sd->running->fetch);
+        if (sd->running->fetch)
+            http_fetch_cancel(sd->running->fetch);
     }
-    groups_free(sd->groups, sd->group_count);
+    target_groups_free(sd->groups, sd->group_count);
     mem_free(sd);
 }

@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "base/job.h"
 #include "base/vec.h"
 #include "discovery.h"
 #include "net/http_client.h"
@@ -21,6 +22,8 @@ struct provider_env {
     char *dns_servers;
     struct discovery_stats *stats;
     struct kube_hub *kube; /* The watches of kubernetes.c. */
+    job_submit_fn submit;  /* Long lists are parsed there. */
+    void *submit_ctx;
 };
 
 /* --- groups.c --- */
@@ -30,6 +33,7 @@ struct group_list {
 };
 
 void group_list_deinit(struct group_list *list);
+void target_groups_free(struct target_group **groups, size_t count); /* An array of references. */
 /* Same sources, labels and targets in the same order; NULL equals only NULL. */
 bool target_group_eq(const struct target_group *a, const struct target_group *b);
 
@@ -42,8 +46,8 @@ void static_sd_collect(const struct config_static_sd *config, struct group_list 
 
 struct file_sd;
 
-/* Reads everything once before it returns; `changed` is for later. Copies what it needs of the
- * config. */
+/* Reads everything once before it returns; `changed` is for later, when files are parsed on the lane.
+ * Copies what it needs of the config. */
 struct file_sd *file_sd_open(const struct provider_env *env, const struct config_file_sd *config,
                              provider_changed_fn changed, void *ctx);
 void file_sd_collect(const struct file_sd *sd, struct group_list *out); /* Adds references. */
@@ -70,8 +74,8 @@ void dns_sd_close(struct dns_sd *sd);
 struct kube_sd;
 
 struct kube_sd *kube_sd_open(const struct provider_env *env, struct config *owner,
-                             const struct config_kubernetes_sd *config,
-                             provider_changed_fn changed, void *ctx);
+                             const struct config_kubernetes_sd *config, provider_changed_fn changed,
+                             void *ctx);
 void kube_sd_collect(const struct kube_sd *sd, struct group_list *out);
 void kube_sd_close(struct kube_sd *sd);
 

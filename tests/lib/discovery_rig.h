@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "discovery.h"
+#include "lane_now.h"
 #include "net/http_client.h"
 
 struct rig {
@@ -20,6 +21,7 @@ struct rig {
     struct buf told; /* "job: address address;" of the last call for each job. */
     size_t calls;
     const char *wanted;
+    struct lane_now lane; /* Runs jobs at once, unless it is held. */
 };
 
 static void rig_on_groups(void *ctx, struct str job, struct target_group *const *groups,
@@ -56,7 +58,11 @@ static void rig_start(struct rig *rig)
         .dns_servers = rig->dns_servers ? str_of(rig->dns_servers) : STR_EMPTY,
         .on_groups = rig_on_groups,
         .ctx = rig,
+        .submit = lane_now_submit,
+        .submit_ctx = &rig->lane,
     };
+    lane_now_init(&rig->lane);
+    rig->lane.held = false;
     rig->discovery = discovery_open(&options);
 }
 
@@ -100,9 +106,25 @@ static bool rig_told(struct rig *rig, const char *wanted)
     return str_eq(buf_str(&rig->told), str_of(wanted));
 }
 
+/* Turns the loop until a job waits on the lane, which is held. */
+static inline bool rig_has_job(struct rig *rig)
+{
+    int64_t end_ms = clock_mono_ms() + 60000;
+    uv_timer_t wake;
+
+    uv_timer_init(&rig->loop, &wake);
+    uv_timer_start(&wake, rig_on_wake, 20, 20);
+    while (list_empty(&rig->lane.jobs) && clock_mono_ms() < end_ms)
+        uv_run(&rig->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&wake, NULL);
+    uv_run(&rig->loop, UV_RUN_NOWAIT);
+    return !list_empty(&rig->lane.jobs);
+}
+
 static void rig_close(struct rig *rig)
 {
     discovery_close(rig->discovery);
+    lane_now_run(&rig->lane); /* What is left there has no owner any more. */
     http_client_close(rig->client);
     config_unref(rig->config);
     uv_run(&rig->loop, UV_RUN_DEFAULT);

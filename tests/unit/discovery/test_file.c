@@ -119,11 +119,45 @@ static void test_file__waits_for_a_file(void **state)
     rig_close(&rig);
 }
 
+/* A file may change, go or lose its owner while the lane reads it. */
+static void test_file__is_read_on_the_lane(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    write_file("a.json", "[{\"targets\": [\"a1\"]}]");
+    apply_pattern(&rig, "a.json");
+    assert_true(rig_told(&rig, "j: a1"));
+    rig.lane.held = true;
+    write_file("a.json", "[{\"targets\": [\"a2\"]}]");
+    assert_true(rig_has_job(&rig));
+    write_file("a.json",
+               "[{\"targets\": [\"a2\", \"a3\"]}]"); /* Of this the job may see all or nothing. */
+    rig.lane.held = false;
+    lane_now_run(&rig.lane);
+    assert_true(rig_told(&rig, "j: a2 a3"));
+    rig.lane.held = true;
+    write_file("a.json", "[{\"targets\": [\"a4\"]}]");
+    assert_true(rig_has_job(&rig));
+    remove_file("a.json");
+    assert_true(rig_told(&rig, "j:"));
+    write_file("a.json", "[{\"targets\": [\"a5\"]}]");
+    rig.lane.held = false;
+    lane_now_run(&rig.lane);
+    assert_true(rig_told(&rig, "j: a5"));
+    rig.lane.held = true;
+    write_file("a.json", "[{\"targets\": [\"a6\"]}]");
+    assert_true(rig_has_job(&rig));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file__follows_its_files),
         cmocka_unit_test(test_file__waits_for_a_file),
+        cmocka_unit_test(test_file__is_read_on_the_lane),
     };
 
     log_setup(LOG_ERROR, LOG_LOGFMT);

@@ -305,6 +305,28 @@ static void test_http__ends_with_a_request_in_flight(void **state)
     site_close(&site);
 }
 
+/* A list whose provider has gone while the lane parses it is nobody's. */
+static void test_http__is_parsed_on_the_lane(void **state)
+{
+    struct site site;
+
+    (void)state;
+    site_open(&site);
+    site.body = "[{\"targets\": [\"a\"]}]";
+    site.rig.lane.held = true;
+    site_apply(&site, "j", "");
+    assert_true(rig_has_job(&site.rig));
+    assert_true(rig_told(&site.rig, "j:"));
+    lane_now_run(&site.rig.lane);
+    assert_true(rig_told(&site.rig, "j: a"));
+    assert_true(rig_has_job(&site.rig));
+    rig_apply(&site.rig, "scrape_configs: []\n");
+    lane_now_run(&site.rig.lane);
+    site_apply(&site, "k", "");
+    assert_true(rig_has_job(&site.rig));
+    site_close(&site);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_http__survives_hostile_bodies),
         cmocka_unit_test(test_http__shares_and_keeps_providers),
         cmocka_unit_test(test_http__ends_with_a_request_in_flight),
+        cmocka_unit_test(test_http__is_parsed_on_the_lane),
     };
 
     log_setup(LOG_ERROR, LOG_LOGFMT);
