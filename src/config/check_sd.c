@@ -102,8 +102,7 @@ static bool field_selector_check(struct decoder *decoder, struct str selector)
 
 bool section_check_kubernetes_selector(struct decoder *decoder, struct section *section)
 {
-    return role_check(decoder, section->values[KUBERNETES_SELECTOR_role].as.text) &&
-           field_selector_check(decoder, section->values[KUBERNETES_SELECTOR_field].as.text);
+    return role_check(decoder, section->values[KUBERNETES_SELECTOR_role].as.text);
 }
 
 static bool list_has(struct str list, struct str name)
@@ -130,6 +129,10 @@ static bool selectors_check(struct decoder *decoder, struct str role, const stru
         if (!list_has(allowed, name))
             return err_set(decoder->err, ERR_BAD_DATA, STR_FMT " role supports only %s selectors",
                            STR_ARG(role), allowed.ptr);
+        const struct value *v = list->as.sections.items[i]->values;
+        if (!field_selector_check(decoder, v[KUBERNETES_SELECTOR_field].as.text) ||
+            !label_selector_check(v[KUBERNETES_SELECTOR_label].as.text, decoder->err))
+            return false;
         seen[i] = name; /* Distinct allowed names: no more than the table has. */
     }
     return true;

@@ -194,6 +194,8 @@ MUST_CHECK bool scalar_decode(struct arena *arena, const struct field *field, st
                               struct value *out, struct err *err);
 
 /* Checks of blocks on their own (check*.c) and of the whole (check.c). */
+/* In the words of Kubernetes' own library. */
+bool label_selector_check(struct str text, struct err *err);
 bool section_check_global(struct decoder *decoder, struct section *section);
 bool section_check_scrape(struct decoder *decoder, struct section *section);
 bool section_check_file_sd(struct decoder *decoder, struct section *section);
