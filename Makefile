@@ -1,5 +1,5 @@
 # A thin face over CMake presets and .ci; nothing is decided here.
-.PHONY: build run test compare fuzz fuzz-promql bench format clean
+.PHONY: build run test compare side-by-side fuzz fuzz-promql bench format clean
 
 build:
 	.ci/install.sh
@@ -30,6 +30,12 @@ fuzz-promql: build
 	.ci/peers.sh
 	NARTHEX=$(CURDIR)/build/release/narthex PEERS=$(CURDIR)/build/peers PYTHONDONTWRITEBYTECODE=1 \
 		python3 tests/e2e/fuzz_promql.py
+
+# Real exporters scraped by Debian's Prometheus and by Narthex for SIDE_BY_SIDE_SECONDS (300), then compared.
+side-by-side: build
+	.ci/peers.sh
+	NARTHEX=$(CURDIR)/build/release/narthex PEERS=$(CURDIR)/build/peers PYTHONDONTWRITEBYTECODE=1 \
+		SIDE_BY_SIDE_SECONDS=$(or $(SIDE_BY_SIDE_SECONDS),300) python3 tests/e2e/test_side_by_side.py
 
 # What single floors do, then Narthex beside its peers; lines `name value unit`, kept in build/release/bench.txt. Some
 # twenty minutes; FULL=1 takes the sizes that docs promise (hours). BESIDE=disk runs one of the programs of BESIDE.

@@ -53,7 +53,7 @@ $fixed_addresses true 2>/dev/null || fixed_addresses=
 
 stage dev "" ""
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters|residency)$'
+stage asan "" "" -R '^(unit|fuzz|e2e)/' -E '^e2e/test_(kill|retention|exporters|side_by_side|residency)$'
 tsan_targets=$(cmake --preset tsan >/dev/null 2>&1 && ninja -C build/tsan -t targets all |
     sed -n 's#^\(tests/unit_\(base\|net\|storage\)_[a-z0-9_]*\): .*#\1#p' | tr '\n' ' ')
 # Not those that are long and have one thread.

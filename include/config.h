@@ -170,6 +170,9 @@ struct config {
     struct str printed; /* The whole configuration with defaults, secrets masked: /status/config. */
 };
 
+/* What global.extra_scrape_metrics is when no file says it; before any load. --enable-feature's way. */
+void config_set_extra_scrape_metrics(bool value);
+
 /* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't
  * load configuration (--config.file=...) is the caller's prefix. */
 MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);

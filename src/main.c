@@ -64,6 +64,12 @@ static int run_server(const struct options *options)
     LOG_I("Starting Narthex", "version", NARTHEX_VERSION, "behaves_as",
           "prometheus " PROMETHEUS_VERSION);
     options_warn(options);
+    if (feature_is_on(options, "extra-scrape-metrics")) {
+        LOG_W(
+            "This feature is a default of the configuration, which has extra_scrape_metrics for it",
+            "feature", "extra-scrape-metrics");
+        config_set_extra_scrape_metrics(true);
+    }
     if (!config_load(&config, path, &err)) {
         LOG_E(log_fmt("Error loading config (--config.file=" STR_FMT ")", STR_ARG(path)), "file",
               log_str(path), "err", err.text);

@@ -68,7 +68,7 @@ struct server {
 
 static void server_stop(struct server *server);
 
-static bool feature_is_on(const struct options *options, const char *wanted)
+bool feature_is_on(const struct options *options, const char *wanted)
 {
     for (size_t i = 0; i < option_count(options, "enable-feature"); i++) {
         struct str rest = option_at(options, "enable-feature", i);
@@ -494,7 +494,9 @@ static unsigned query_features(const struct options *options)
         struct str rest = option_at(options, "enable-feature", i);
         while (rest.ptr) {
             struct str name = str_cut(rest, ',', &rest);
-            bool known = name.len == 0 || str_eq(name, STR("exemplar-storage"));
+            bool known = name.len == 0 || str_eq(name, STR("exemplar-storage")) ||
+                         str_eq(name, STR("auto-reload-config")) ||
+                         str_eq(name, STR("extra-scrape-metrics"));
             for (size_t f = 0; f < COUNT_OF(features); f++) {
                 if (str_eq(name, str_of(features[f].name))) {
                     bits |= features[f].bit;

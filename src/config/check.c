@@ -91,6 +91,13 @@ static bool external_labels_check(const struct value *labels, bool legacy, struc
     return true;
 }
 
+static bool extra_scrape_metrics_default; /* Set once, before anything is loaded. */
+
+void config_set_extra_scrape_metrics(bool value)
+{
+    extra_scrape_metrics_default = value;
+}
+
 bool section_check_global(struct decoder *decoder, struct section *section)
 {
     struct value *v = section->values;
@@ -113,6 +120,8 @@ bool section_check_global(struct decoder *decoder, struct section *section)
     if (*evaluation == 0)
         *evaluation = EVALUATION_MS;
     v[GLOBAL_scrape_native_histograms].set = true; /* Printed even when they are defaults. */
+    if (!v[GLOBAL_extra_scrape_metrics].set)
+        v[GLOBAL_extra_scrape_metrics].as.boolean = extra_scrape_metrics_default;
     v[GLOBAL_extra_scrape_metrics].set = true;
     if (v[GLOBAL_scrape_protocols].set &&
         !protocols_check(&v[GLOBAL_scrape_protocols].as.texts, decoder->err))

@@ -543,9 +543,28 @@ static void test_config_parse_target_groups__empty_text_is_no_groups(void **stat
     free_groups(groups, count);
 }
 
+/* --enable-feature=extra-scrape-metrics is the default of the field, not more. */
+static void test_config_set_extra_scrape_metrics__is_a_default(void **state)
+{
+    (void)state;
+    static const char *const jobs = "scrape_configs: [{job_name: a}]\n";
+    config_set_extra_scrape_metrics(true);
+    struct config *config = parse(jobs);
+    assert_true(config->scrapes[0].extra_scrape_metrics);
+    config_unref(config);
+    config = parse("global: {extra_scrape_metrics: false}\nscrape_configs: [{job_name: a}]\n");
+    assert_false(config->scrapes[0].extra_scrape_metrics);
+    config_unref(config);
+    config_set_extra_scrape_metrics(false);
+    config = parse(jobs);
+    assert_false(config->scrapes[0].extra_scrape_metrics);
+    config_unref(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config_set_extra_scrape_metrics__is_a_default),
         cmocka_unit_test(test_config_parse__matches_the_golden_corpus),
         cmocka_unit_test(test_config_parse__empty_file_has_the_defaults),
         cmocka_unit_test(test_config_parse__jobs_inherit_from_global),
