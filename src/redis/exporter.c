@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/number.h"
 #include "collect.h"
+#include "door.h"
 #include "file.h"
 #include "self.h"
 
@@ -42,7 +43,7 @@ struct exporter {
     struct regex *search_indexes;
     struct tls_context *tls; /* Made at the first use, and anew when its files change. */
     uint64_t tls_stamp;
-    char *authorization; /* What the header must say; NULL: anybody may ask. */
+    struct door *door;
     struct figures figures;
     struct list visits;
 };
@@ -406,30 +407,12 @@ static void serve_index(struct exporter *exporter, struct http_exchange *exchang
     buf_deinit(&body);
 }
 
-/* In a time that does not depend on where they differ. */
-static bool is_authorized(const struct exporter *exporter, const struct http_request *request)
-{
-    if (!exporter->authorization)
-        return true;
-    struct str given = http_request_header(request, "Authorization"),
-               wanted = str_of(exporter->authorization);
-    unsigned differ = given.len != wanted.len;
-    for (size_t i = 0; i < wanted.len; i++)
-        differ |= (unsigned)(wanted.ptr[i] ^ (i < given.len ? given.ptr[i] : 0));
-    return differ == 0;
-}
-
-void exporter_handle(void *ctx, struct http_exchange *exchange)
+static void serve(void *ctx, struct http_exchange *exchange)
 {
     struct exporter *exporter = ctx;
     const struct http_request *request = http_exchange_request(exchange);
-    if (!is_authorized(exporter, request)) {
-        struct http_header header = {STR("WWW-Authenticate"),
-                                     STR("Basic realm=\"redis-exporter, charset=UTF-8\"")};
-        struct http_response response = {
-            .status = 401, .content_type = "text/plain", .headers = &header, .header_count = 1};
-        http_reply(exchange, &response, NULL);
-    } else if (str_eq(request->path, exporter->flags->telemetry_path)) {
+
+    if (str_eq(request->path, exporter->flags->telemetry_path)) {
         serve_metrics(exporter, exchange, VISIT_METRICS);
     } else if (str_eq(request->path, STR("/scrape"))) {
         if (exporter->flags->disable_scrape)
@@ -449,6 +432,12 @@ void exporter_handle(void *ctx, struct http_exchange *exchange)
     } else {
         serve_index(exporter, exchange);
     }
+}
+
+void exporter_handle(void *ctx, struct http_exchange *exchange)
+{
+    struct exporter *exporter = ctx;
+    door_ask(exporter->door, exchange, serve, exporter);
 }
 
 /* --- life --- */
@@ -500,35 +489,10 @@ static bool check_flags(struct exporter *exporter, struct err *err)
 {
     const struct flags *flags = exporter->flags;
     struct address address;
-    if (flags->basic_auth_hash.len > 0)
-        return err_set(err, ERR_BAD_DATA,
-                       "basic-auth-hash-password is not supported; the exporter does not start "
-                       "open where a closed one was asked for");
     if (flags->redis_addr.len > 0 &&
         !redis_address_parse(&address, flags->redis_addr, &exporter->arena, err))
         return err_wrap(err, "redis.addr");
     return check_key_lists(flags, &exporter->arena, err);
-}
-
-/* "Basic " and user:password in base64. */
-static char *basic_authorization(struct str user, struct str password)
-{
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = user.len + 1 + password.len;
-    unsigned char *plain = mem_zalloc(len + 3);
-    char *out = mem_zalloc(sizeof("Basic ") + (len + 2) / 3 * 4);
-    size_t at = sizeof("Basic ") - 1;
-    memcpy(plain, user.ptr, user.len);
-    plain[user.len] = ':';
-    memcpy(plain + user.len + 1, password.ptr, password.len);
-    memcpy(out, "Basic ", at);
-    for (size_t i = 0; i < len; i += 3) {
-        unsigned bits = (unsigned)plain[i] << 16 | (unsigned)plain[i + 1] << 8 | plain[i + 2];
-        for (size_t d = 0; d < 4; d++)
-            out[at++] = i + d <= len ? DIGITS[bits >> (18 - 6 * d) & 63] : '=';
-    }
-    mem_free(plain);
-    return out;
 }
 
 bool exporter_open(struct exporter **out, struct uv_loop_s *loop, const struct flags *flags,
@@ -539,12 +503,9 @@ bool exporter_open(struct exporter **out, struct uv_loop_s *loop, const struct f
     exporter->flags = flags;
     arena_init(&exporter->arena, 0);
     list_init(&exporter->visits);
-    if (flags->basic_auth_username.len > 0 && flags->basic_auth_password.len > 0)
-        exporter->authorization =
-            basic_authorization(flags->basic_auth_username, flags->basic_auth_password);
     *out = exporter;
-    if (check_flags(exporter, err) && exporter_reload(exporter, err) &&
-        read_scripts(exporter, err) && fresh_tls(exporter, err) &&
+    if (check_flags(exporter, err) && door_open(&exporter->door, loop, flags, err) &&
+        exporter_reload(exporter, err) && read_scripts(exporter, err) && fresh_tls(exporter, err) &&
         (!flags->search_metrics ||
          regex_new(&exporter->search_indexes, flags->check_search_indexes, err)))
         return true;
@@ -555,6 +516,7 @@ bool exporter_open(struct exporter **out, struct uv_loop_s *loop, const struct f
 
 void exporter_stop(struct exporter *exporter)
 {
+    door_stop(exporter->door);
     while (!list_empty(&exporter->visits)) {
         struct visit *visit = CONTAINER_OF(list_first(&exporter->visits), struct visit, link);
         http_reply_text(visit->exchange, 503, "stopping");
@@ -570,7 +532,7 @@ void exporter_close(struct exporter *exporter)
     json_free(exporter->passwords);
     regex_free(exporter->search_indexes);
     tls_context_unref(exporter->tls);
-    mem_free(exporter->authorization);
+    door_close(exporter->door);
     arena_deinit(&exporter->arena);
     mem_free(exporter);
 }

@@ -111,6 +111,7 @@ static int program_run(struct program *program)
     }
     uv_run(&program->loop, UV_RUN_DEFAULT);
     exporter_close(program->exporter);
+    uv_run(&program->loop, UV_RUN_DEFAULT); /* What that has closed. */
     listen_tls_close(&program->tls);
     ENSURE(uv_loop_close(&program->loop) == 0);
     return exit_code;

@@ -1,6 +1,7 @@
 """narthex redis-exporter beside Debian's prometheus-redis-exporter (1.45) at the same Redis: names, types, help, labels and
 values agree, and what differs is listed here with its reason. Then what the peer cannot be compared in: TLS, broken
 servers, cluster-wide keys."""
+import base64
 import concurrent.futures
 import http.client
 import json
@@ -544,6 +545,30 @@ def test_flags():
     assert series["other_up", ()] == 1 and not [n for n in families if not n.startswith("other_")]
     assert "other_exporter_build_info" not in families
     assert guarded.get("/m", headers={"Authorization": "Basic bWU6aXR0"}).status == 401
+    assert guarded.stop() == 0
+
+
+# bcrypt of "it", cost 4.
+HASH = "$2b$04$.ghT./nXiHryUYPv5TQyGuXsPQ3XpsdrxzcoEQjn/qlrIPZJWvWiG"
+
+
+def test_hashed_password():
+    """The same answers as with a plain one; a good header is known again, and a stop does not wait for guesses."""
+    code, _, err = harness.run_command([harness.NARTHEX, "redis-exporter", "-basic-auth-username=me", "-basic-auth-hash-password=x"])
+    assert code == 1 and "basic-auth-hash-password" in err, (code, err)
+    port = harness.free_port()
+    guarded = Exporter("hashed", port, [harness.NARTHEX, "redis-exporter", f"--web.listen-address=127.0.0.1:{port}", ADDRESS,
+                                        "-basic-auth-username=me", "-basic-auth-password=other", "-basic-auth-hash-password=" + HASH],
+                       "/health").spawn()
+    say = lambda text: {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+    harness.wait_for("401", lambda: guarded.get("/health").status == 401)
+    for text in ("me:other", "me:itt", "you:it", "me", "", "me:" + "x" * 9000):
+        assert guarded.get("/metrics", headers=say(text)).status == 401, text
+    assert guarded.get("/metrics", headers={"Authorization": "Bearer x"}).status == 401
+    for _ in range(3):
+        answer = guarded.get("/metrics", headers=say("me:it"))
+        assert answer.status == 200 and "redis_up 1" in answer.text
+    assert guarded.get("/metrics", headers=say("me:i")).status == 401
     assert guarded.stop() == 0
 
 
