@@ -414,6 +414,8 @@ enum kube_found kube_trust_identify(const struct kube_trust *trust, struct tls *
         is_known = may_proxy(rules, peer.common_name);
         if (is_known && identify_by_headers(rules, request, arena, out))
             return KUBE_FOUND;
+        if (is_known && rules->names.count > 0)
+            return KUBE_FOUND_NOBODY; /* A proxy that speaks for nobody is no user, whoever signed it. */
         err_set(err, ERR_UNAVAILABLE,
                 "x509: subject with cn=" STR_FMT " is not in the allowed list",
                 STR_ARG(str_first(peer.common_name, 200)));

@@ -441,6 +441,23 @@ static void test_check__believes_headers_from_nobody_else(void **state)
     world_close(&world);
 }
 
+/* Where one authority signs proxies and users, a proxy is still no user of its own. */
+static void test_check__takes_no_proxy_for_a_user(void **state)
+{
+    (void)state;
+    struct world world;
+    world_open(&world, false);
+    world.client_ca = "proxy-ca";
+    wait_map(&world);
+    ask(&world, "proxy", POD_PATH, NULL, 0);
+    assert_non_null(strstr(world.access, "\"user\":\"system:anonymous\",\"groups\":["
+                                         "\"system:unauthenticated\"],\"res"));
+    ask(&world, "proxy", POD_PATH, ALICE + 1, 2);
+    assert_non_null(strstr(world.access, "\"user\":\"system:anonymous\",\"groups\":["
+                                         "\"system:unauthenticated\"],\"res"));
+    world_close(&world);
+}
+
 /* system:masters may do all, and the API server is not asked. */
 static void test_check__lets_masters_in(void **state)
 {
@@ -673,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_check__believes_the_front_proxy),
         cmocka_unit_test(test_check__refuses_in_the_words_of_kubernetes),
         cmocka_unit_test(test_check__believes_headers_from_nobody_else),
+        cmocka_unit_test(test_check__takes_no_proxy_for_a_user),
         cmocka_unit_test(test_check__lets_masters_in),
         cmocka_unit_test(test_check__reviews_tokens_once),
         cmocka_unit_test(test_check__needs_the_api_server),
