@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "config.h"
@@ -73,6 +74,8 @@ void api_set_stopping(struct api *api);
 void api_set_server(struct api *api, const struct http_server *server); /* For its own figures. */
 /* Who answers /api/v1/kube/explain; without one the metrics APIs are off. Borrows ctx. */
 void api_set_explain(struct api *api, void (*explain)(void *ctx, struct http_exchange *exchange), void *ctx);
+/* More of /metrics, from who serves those. Borrows ctx, until it is told NULL. */
+void api_set_more_metrics(struct api *api, void (*write)(void *ctx, struct buf *out), void *ctx);
 /* The handler for http_server_options. ctx is the api. */
 void api_handle(void *api, struct http_exchange *exchange);
 /* Cancels queries in flight; they still answer. */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "discovery.h"
@@ -115,6 +116,8 @@ void kube_handle(void *kube, struct http_exchange *exchange);
 /* GET /api/v1/kube/explain?metric=...&namespace=...&resource=...&name=...&labelSelector=...&metricLabelSelector=...: which
  * rule, which query, what was found, what is missing and why. Answers the exchange, in the envelope of the API. */
 void kube_explain(struct kube *kube, struct http_exchange *exchange);
+/* Own metrics, in the text format. */
+void kube_write_metrics(const struct kube *kube, struct buf *out);
 void kube_cancel(struct kube *kube); /* Cancels queries in flight; they still answer. */
 void kube_close(struct kube *kube);  /* No exchange may be in flight. NULL is fine. */
 

@@ -12,6 +12,11 @@ static void explain(void *kube, struct http_exchange *exchange)
     kube_explain(kube, exchange);
 }
 
+static void write_metrics(void *kube, struct buf *out)
+{
+    kube_write_metrics(kube, out);
+}
+
 static bool open_apis(struct kube_parts *out, const struct kube_env *env, struct err *err)
 {
     const struct options *options = env->options;
@@ -61,6 +66,7 @@ bool open_kube(struct kube_parts *out, const struct kube_env *env, struct err *e
         !open_apis(out, env, err) || !open_listener(out, env, err))
         return false;
     api_set_explain(env->api, explain, out->kube);
+    api_set_more_metrics(env->api, write_metrics, out->kube);
     return true;
 }
 

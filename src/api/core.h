@@ -74,6 +74,8 @@ struct api {
     uint64_t query_log_failures;
     void (*explain)(void *ctx, struct http_exchange *exchange); /* NULL: no metrics APIs. */
     void *explain_ctx;
+    void (*more_metrics)(void *ctx, struct buf *out); /* NULL: there are none. */
+    void *more_metrics_ctx;
 };
 
 struct route;

@@ -8,6 +8,12 @@ void api_set_explain(struct api *api, void (*explain)(void *ctx, struct http_exc
     api->explain_ctx = ctx;
 }
 
+void api_set_more_metrics(struct api *api, void (*write)(void *ctx, struct buf *out), void *ctx)
+{
+    api->more_metrics = write;
+    api->more_metrics_ctx = ctx;
+}
+
 void serve_kube_explain(struct call *call)
 {
     struct err err;

@@ -294,5 +294,7 @@ void serve_metrics(struct call *call)
     add_guilty(&out, &f.storage.guilty);
     add_http_requests(&out, call->api);
     add_http_durations(&out, call->api);
+    if (call->api->more_metrics)
+        call->api->more_metrics(call->api->more_metrics_ctx, &out);
     answer(call, 200, CONTENT_METRICS, &out);
 }

@@ -13,6 +13,8 @@ void call_answer(struct call *call, int status, struct buf *body)
 {
     struct http_response response = {.status = status, .content_type = "application/json"};
 
+    if (call->is_counted)
+        request_count(call->kube, call->ask.kind, status);
     http_reply(call->exchange, &response, body);
 }
 
@@ -107,6 +109,13 @@ struct evaluator call_evaluator(const struct call *call)
                               .canceled = &call->canceled};
 }
 
+static bool run_list(struct call *call, struct buf *out, struct err *err)
+{
+    struct finder finder = call_finder(call);
+
+    return document_metrics(out, &call->ask, &finder, err);
+}
+
 static void call_run(struct job *job)
 {
     struct call *call = CONTAINER_OF(job, struct call, job);
@@ -123,10 +132,12 @@ static void call_done(struct job *job)
 
     http_exchange_on_gone(call->exchange, NULL, NULL);
     list_remove(&call->node);
-    rule_set_unref(call->rules);
-    arena_deinit(&call->arena);
     if (call->err.code == ERR_NONE && call->out.overflow)
         err_set(&call->err, ERR_INTERNAL, "the answer is larger than %zu bytes", ANSWER_BYTES_MAX);
+    if (call->err.code == ERR_NONE && call->run == run_list)
+        list_cache_put(call->kube, call->request->path, call->rules, &call->out);
+    rule_set_unref(call->rules);
+    arena_deinit(&call->arena);
     if (call->finish) {
         call->finish(call);
         return;
@@ -188,13 +199,6 @@ static bool run_usage(struct call *call, struct buf *out, struct err *err)
     return usage_document(out, &usage, err);
 }
 
-static bool run_list(struct call *call, struct buf *out, struct err *err)
-{
-    struct finder finder = call_finder(call);
-
-    return document_metrics(out, &call->ask, &finder, err);
-}
-
 /* --- the loop --- */
 
 static void serve_document(struct call *call)
@@ -204,6 +208,12 @@ static void serve_document(struct call *call)
 
     buf_init(&body, ANSWER_BYTES_MAX);
     if (document_static(&body, &call->ask, &kube->groups, str_of(kube->version))) {
+        call_answer(call, 200, &body);
+        return;
+    }
+    const struct buf *known = list_cache_find(kube, call->request->path);
+    if (known) {
+        buf_add_str(&body, buf_str(known));
         call_answer(call, 200, &body);
         return;
     }
@@ -264,10 +274,10 @@ static void on_verdict(void *ctx, const struct kube_verdict *verdict)
 
 static void serve_health(struct kube *kube, struct http_exchange *exchange, struct str path)
 {
-    if (str_starts(path, STR("/readyz")) && !kube->options.storage)
-        answer_text(exchange, 503, STR("storage is not open yet"));
-    else
-        answer_text(exchange, 200, STR("ok"));
+    bool good = !str_starts(path, STR("/readyz")) || kube->options.storage;
+
+    request_count(kube, ASK_HEALTH, good ? 200 : 503);
+    answer_text(exchange, good ? 200 : 503, good ? STR("ok") : STR("storage is not open yet"));
 }
 
 void kube_handle(void *ctx, struct http_exchange *exchange)
@@ -279,6 +289,7 @@ void kube_handle(void *ctx, struct http_exchange *exchange)
     call->kube = kube;
     call->exchange = exchange;
     call->request = request;
+    call->is_counted = true;
     ask_parse(&call->ask, request->target, &kube->groups, request->arena, &call->path_err);
     if (request->method != HTTP_GET && request->method != HTTP_HEAD) {
         answer_status(call, 405, STR("MethodNotAllowed"),
@@ -367,6 +378,7 @@ void kube_close(struct kube *kube)
     if (!kube)
         return;
     ENSURE(list_empty(&kube->calls));
+    list_caches_clear(kube);
     rule_set_unref(kube->rules);
     mem_free(kube->rules_file);
     mem_free(kube->version);

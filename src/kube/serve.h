@@ -17,12 +17,33 @@
 
 #define ANSWER_BYTES_MAX ((size_t)64 << 20)
 
+#define REQUEST_CODES_MAX 12
+
+/* How often which status was answered. */
+struct request_figures {
+    struct {
+        int status;
+        uint64_t count;
+    } codes[REQUEST_CODES_MAX];
+    size_t code_count;
+};
+
+/* A list of metrics as it was just now: many ask for the same, and each costs a walk over all series. */
+struct list_cache {
+    char *path;             /* NULL: none. */
+    struct rule_set *rules; /* A reference. */
+    struct buf body;
+    int64_t until_ms; /* Monotonic. */
+};
+
 struct kube {
     struct kube_options options;
     struct rule_set *rules; /* A reference. */
     struct ask_groups groups;
     char *rules_file, *version; /* Owned copies of the options'. */
     struct list calls;          /* On the lane, or on their way. */
+    struct request_figures requests[ASK_NODES + 1];
+    struct list_cache lists[4]; /* One for each API and version. */
 };
 
 struct call {
@@ -31,6 +52,7 @@ struct call {
     const struct http_request *request;
     struct ask ask;
     struct err path_err; /* Of an ask that is nothing. */
+    bool is_counted;     /* In the figures. */
     /* From call_submit on: */
     struct job job;
     struct list_node node;
@@ -47,6 +69,13 @@ struct call {
     /* On the loop; NULL: JSON with status 200, or a Status. Must answer; takes out. */
     void (*finish)(struct call *call);
 };
+
+void request_count(struct kube *kube, enum ask_kind kind, int status);
+/* NULL: none that is new enough. */
+const struct buf *list_cache_find(const struct kube *kube, struct str path);
+void list_cache_put(struct kube *kube, struct str path, struct rule_set *rules,
+                    const struct buf *body);
+void list_caches_clear(struct kube *kube);
 
 void call_submit(struct call *call);
 struct finder call_finder(struct call *call);

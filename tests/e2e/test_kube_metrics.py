@@ -151,7 +151,23 @@ def test_every_request_of_an_api_server():
     check_external_and_resource(world)
     check_errors(world)
     check_explain(world)
+    check_figures(world)
     world.stop()
+
+
+def check_figures(world):
+    """How often what was asked, and with what end, is on the server's own page."""
+    def count(code, handler):
+        line = f'narthex_kube_requests_total{{code="{code}",handler="{handler}"}} '
+        found = [text[len(line):] for text in world.server.get("/metrics").text.splitlines() if text.startswith(line)]
+        return int(found[0]) if found else 0
+
+    for code, handler, path in ((200, "custom.metrics.k8s.io", f"{CUSTOM}/v1beta1/namespaces/ode/pods/*/queue_depth"),
+                                (400, "custom.metrics.k8s.io", f"{CUSTOM}/v1beta1/namespaces/ode/pods/*/queue_depth?labelSelector=a%20in"),
+                                (200, "discovery", f"{CUSTOM}/v1beta1"), (200, "health", "/readyz"), (404, "unknown", "/nothing")):
+        before = count(code, handler)
+        assert world.ask(path).status == code, path
+        assert count(code, handler) == before + 1, (path, before)
 
 
 def check_discovery(world):
