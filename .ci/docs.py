@@ -34,7 +34,7 @@ def flags():
 
 def metrics():
     out = ("# Metrics of our own\n\nServed at /metrics. Generated from src/api/metrics.def by .ci/docs.py; `prometheus_http_*` and "
-           "`prometheus_engine_query_duration_seconds` come beside these.\n\n| metric | type | what |\n|---|---|---|\n")
+           "`prometheus_engine_query_duration_seconds` come beside these, and `narthex_kube_requests_total` with the metrics APIs.\n\n| metric | type | what |\n|---|---|---|\n")
     seen = set()
     for name, kind, help_text in re.findall(rf'\bM\({STRING}, (\w+), "(?:[^"\\]|\\.)*",\s*{STRING}', read("src/api/metrics.def")):
         if name not in seen:

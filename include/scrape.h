@@ -31,6 +31,7 @@ struct scraper_options {
     /* What was asked for has come and is stored: nothing more is expected at once. May be NULL. */
     void (*on_quiet)(void *ctx);
     void *ctx;
+    int64_t tolerance_ms;       /* A scrape no farther off its schedule has the schedule's time. Negative: its own. */
 };
 
 struct scraper *scraper_open(const struct scraper_options *options);

@@ -56,8 +56,8 @@ int64_t schedule_next(int64_t now_wall_ms, int64_t interval_ms, int64_t phase)
 int64_t schedule_snap(const struct target *target, int64_t now_wall_ms)
 {
     int64_t interval = target->interval_ms;
-    int64_t tolerance =
-        interval / 100 < TIMESTAMP_TOLERANCE_MS ? interval / 100 : TIMESTAMP_TOLERANCE_MS;
+    int64_t wanted = target->scraper->tolerance_ms;
+    int64_t tolerance = interval / 100 < wanted ? interval / 100 : wanted;
     int64_t after = schedule_next(now_wall_ms, interval, target->phase_ms);
 
     if (after - now_wall_ms <= tolerance)
@@ -70,8 +70,8 @@ int64_t schedule_snap(const struct target *target, int64_t now_wall_ms)
 /* A timer may be a little early: the point that it was for must not be taken again. */
 static int64_t next_point(const struct target *target, int64_t now_wall_ms)
 {
-    int64_t slack = target->interval_ms / 2 < TIMESTAMP_TOLERANCE_MS ? target->interval_ms / 2
-                                                                     : TIMESTAMP_TOLERANCE_MS;
+    int64_t slack =
+        target->interval_ms / 2 < TIMER_SLACK_MS ? target->interval_ms / 2 : TIMER_SLACK_MS;
 
     return schedule_next(now_wall_ms + slack, target->interval_ms, target->phase_ms);
 }

@@ -43,6 +43,7 @@ struct scraper *scraper_open(const struct scraper_options *options)
     scraper->user_agent = str_dup(options->user_agent);
     scraper->on_quiet = options->on_quiet;
     scraper->quiet_ctx = options->ctx;
+    scraper->tolerance_ms = options->tolerance_ms;
     scraper->hash_seed = random_seed();
     scraper->offset_seed = offset_seed(NULL);
     family_table_init(&scraper->families);

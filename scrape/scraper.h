@@ -24,10 +24,10 @@
 #include "sample_labels.h"
 #include "scrape.h"
 
-#define TURN_BUDGET_NS         (2 * 1000 * 1000) /* Parsing per turn of the loop. */
-#define SYNC_BUDGET_NS         (4 * 1000 * 1000) /* Making targets match discovery, per turn. */
-#define TURN_SLOW_NS           (20 * 1000 * 1000)
-#define TIMESTAMP_TOLERANCE_MS 2
+#define TURN_BUDGET_NS (2 * 1000 * 1000) /* Parsing per turn of the loop. */
+#define SYNC_BUDGET_NS (4 * 1000 * 1000) /* Making targets match discovery, per turn. */
+#define TURN_SLOW_NS   (20 * 1000 * 1000)
+#define TIMER_SLACK_MS 2 /* By so much a timer may be early. */
 #define CACHE_KEEP_FAILED_MS                                                                       \
     (10 * 60 * 1000) /* A target that is down longer gives its series back. */
 #define REPORT_SERIES_MAX 8
@@ -111,6 +111,7 @@ struct scraper {
     char *user_agent;
     void (*on_quiet)(void *ctx);
     void *quiet_ctx;
+    int64_t tolerance_ms; /* Of times of scrapes; negative: none. */
     struct failure_logs failure_logs;
     uint64_t hash_seed;       /* Of the line caches. */
     uint64_t offset_seed;     /* Of the schedule: host name and external labels. */
@@ -193,7 +194,7 @@ void schedule_retire(struct target *target); /* ... its markers: two intervals a
 void schedule_rebuild(struct scraper *scraper);
 void schedule_set_seed(struct scraper *scraper, uint64_t seed); /* Then schedule_rebuild. */
 void schedule_tell_stopped(struct scraper *scraper);            /* Nothing is in flight any more. */
-/* The grid point next to now, or now when none is within the tolerance. */
+/* The grid point next to now, or now when none is within the tolerance and a hundredth of the interval. */
 int64_t schedule_snap(const struct target *target, int64_t now_wall_ms);
 int64_t schedule_next(int64_t now_wall_ms, int64_t interval_ms,
                       int64_t phase_ms); /* First one after now. */

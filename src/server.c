@@ -281,6 +281,9 @@ static void scraping_begin(struct server *server)
         .loop = &server->loop,
         .client = server->client,
         .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
+        .tolerance_ms = option_bool(server->options, "scrape.adjust-timestamps")
+                            ? option_duration_ms(server->options, "scrape.timestamp-tolerance")
+                            : -1,
         .on_quiet = scraper_quiet,
         .ctx = server,
     };

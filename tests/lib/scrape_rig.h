@@ -91,7 +91,8 @@ static void rig_open_early(struct rig *rig)
     ENSURE(http_client_open(&rig->client, &rig->loop, &err));
     struct scraper_options options = {.loop = &rig->loop,
                                       .client = rig->client,
-                                      .user_agent = STR("Prometheus/3.14.0")};
+                                      .user_agent = STR("Prometheus/3.14.0"),
+                                      .tolerance_ms = 2};
     rig->scraper = scraper_open(&options);
 }
 

@@ -167,6 +167,35 @@ static void test_pool_sync__starts_anew_with_other_rules(void **state)
     rig_close(&rig);
 }
 
+/* A time within the tolerance is the schedule's, but never by more than a hundredth of the interval. */
+static void test_schedule_snap__keeps_to_the_tolerance(void **state)
+{
+    static const struct {
+        int64_t interval_ms, tolerance_ms, off_ms, shown_ms;
+    } rows[] = {
+        {15000, 2, 2, 0},    {15000, 2, 3, 3},       {15000, 2, -2, 0},     {15000, 2, -3, -3},
+        {15000, 0, 1, 1},    {15000, 0, 0, 0},       {15000, -1, 0, 0},     {15000, -1, 1, 1},
+        {15000, 100, 99, 0}, {15000, 100, 101, 101}, {15000, 5000, 150, 0}, {15000, 5000, 151, 151},
+        {100, 2, 1, 0},      {100, 2, 2, 2},
+    };
+    struct rig rig;
+
+    (void)state;
+    begin(&rig);
+    struct target *target = pool_of(&rig)->targets.items[0];
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        target->interval_ms = rows[i].interval_ms;
+        int64_t before = 1700000000000;
+        rig.scraper->tolerance_ms = INT64_MAX;
+        while (schedule_snap(target, before) == before)
+            before++; /* Until just before a point of the grid. */
+        int64_t point = schedule_snap(target, before);
+        rig.scraper->tolerance_ms = rows[i].tolerance_ms;
+        assert_int_equal(schedule_snap(target, point + rows[i].off_ms), point + rows[i].shown_ms);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_pool_sync__keeps_and_takes_back),
         cmocka_unit_test(test_pool_sync__is_called_off),
         cmocka_unit_test(test_pool_sync__starts_anew_with_other_rules),
+        cmocka_unit_test(test_schedule_snap__keeps_to_the_tolerance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
