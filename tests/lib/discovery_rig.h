@@ -91,10 +91,10 @@ static void rig_on_wake(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Turns the loop until the last call said this, at most ten seconds. */
+/* Turns the loop until the last call said this, at most a minute. */
 static bool rig_told(struct rig *rig, const char *wanted)
 {
-    int64_t end_ms = clock_mono_ms() + 10000;
+    int64_t end_ms = clock_mono_ms() + 60000;
     uv_timer_t wake;
 
     uv_timer_init(&rig->loop, &wake);

@@ -154,10 +154,10 @@ static void rig_on_wake(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Turns the loop until `done(ctx)`, at most ten seconds. */
+/* Turns the loop until `done(ctx)`, at most a minute. */
 static bool rig_until(struct rig *rig, bool (*done)(struct rig *rig))
 {
-    int64_t end_ms = clock_mono_ms() + 10000;
+    int64_t end_ms = clock_mono_ms() + 60000;
     uv_timer_t wake;
 
     uv_timer_init(&rig->loop, &wake);
