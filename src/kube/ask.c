@@ -203,6 +203,8 @@ static bool is_document(const struct ask *ask, const struct ask_groups *groups)
     if (count == 0 || (count == 1 && (segment_is(ask, 0, "api") || segment_is(ask, 0, "apis") ||
                                       segment_is(ask, 0, "version"))))
         return true;
+    if (count == 2 && segment_is(ask, 0, "openapi"))
+        return segment_is(ask, 1, "v2") || segment_is(ask, 1, "v3");
     if (count == 2 && segment_is(ask, 0, "api") && segment_is(ask, 1, "v1"))
         return false;
     if (!segment_is(ask, 0, "apis") || count > 3)

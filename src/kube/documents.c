@@ -183,7 +183,9 @@ static void add_root(struct buf *out, const struct ask_groups *groups)
         BUF_ADD(out, ",\"/apis/" GROUP_EXTERNAL "\",\"/apis/" GROUP_EXTERNAL "/v1beta1\"");
     if (groups->resource)
         BUF_ADD(out, ",\"/apis/" GROUP_RESOURCE "\",\"/apis/" GROUP_RESOURCE "/v1beta1\"");
-    BUF_ADD(out, ",\"/healthz\",\"/livez\",\"/readyz\",\"/version\"]}\n");
+    BUF_ADD(
+        out,
+        ",\"/healthz\",\"/livez\",\"/openapi/v2\",\"/openapi/v3\",\"/readyz\",\"/version\"]}\n");
 }
 
 /* Kubernetes' clients read major and minor: a release that has all that is served here. */
@@ -194,6 +196,20 @@ static void add_version(struct buf *out, struct str version)
     BUF_ADD(out, "\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":"
                  "\"1970-01-01T00:00:00Z\",\"goVersion\":\"\",\"compiler\":\"\",\"platform\":"
                  "\"linux/amd64\"}\n");
+}
+
+/* Nothing is described. But there has to be a document: an API server logs an error for each APIService each minute while it
+ * finds none. */
+static void add_open_api(struct buf *out, bool v2, struct str version)
+{
+    if (v2)
+        buf_addf(out,
+                 "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Narthex\",\"version\":\"" STR_FMT
+                 "\"},",
+                 STR_ARG(version));
+    else
+        BUF_ADD(out, "{");
+    BUF_ADD(out, "\"paths\":{}}\n");
 }
 
 static void add_resource_metrics(struct buf *out)
@@ -219,6 +235,8 @@ bool document_static(struct buf *out, const struct ask *ask, const struct ask_gr
         add_root(out, groups);
     } else if (path->count == 3) {
         add_resource_metrics(out);
+    } else if (str_eq(first, STR("openapi"))) {
+        add_open_api(out, str_eq(path->segments[1], STR("v2")), version);
     } else if (path->count == 2) {
         BUF_ADD(out, "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\",");
         add_group(out, path->segments[1]);

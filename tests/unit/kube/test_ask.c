@@ -99,6 +99,8 @@ static void test_ask_parse__reads_external_and_resource_paths(void **state)
     assert_int_equal(ask.kind, ASK_DOCUMENT);
     is(ask.attributes.path, "/apis/metrics.k8s.io/v1beta1");
     assert_int_equal(ask_of("/livez/ping").kind, ASK_HEALTH);
+    assert_int_equal(ask_of("/openapi/v2").kind, ASK_DOCUMENT);
+    assert_int_equal(ask_of("/openapi/v3?hash=1").kind, ASK_DOCUMENT);
     arena_deinit(&arena);
 }
 
@@ -127,7 +129,8 @@ static void test_ask_parse__names_the_right_path(void **state)
         "of the namespace itself)?");
     check_refused("/apis/custom.metrics.k8s.io/v1/x",
                   "the server could not find the requested resource");
-    check_refused("/openapi/v3", "the server could not find the requested resource");
+    check_refused("/openapi/v3/apis/custom.metrics.k8s.io/v1beta1",
+                  "the server could not find the requested resource");
     check_refused("/apis/%zz", "the server could not find the requested resource");
     arena_deinit(&arena);
 }
