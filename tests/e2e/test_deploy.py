@@ -76,6 +76,10 @@ def test_manifests__render_and_fit_each_other():
         assert line in worker, line
     for line in ("averageUtilization: 70", "averageUtilization: 80", "maxReplicas: 10", "stabilizationWindowSeconds: 300"):
         assert line in api, line
+    # No Service of the server's own is an application: by each of them its pod would be scraped once more.
+    own = re.search(r"job_name: applications.*?regex: (prometheus\S+)", base["ConfigMap/narthex-config"], re.S).group(1)
+    for name in [n for n, text in base.items() if n.startswith("Service/") and "selector:\n    app.kubernetes.io/instance: narthex\n" in text]:
+        assert re.fullmatch(own, name.removeprefix("Service/")), (name, own)
     # The order in which they are applied: what others need comes first.
     assert "kubernetes-pods" in base["ConfigMap/narthex-config"]
 
