@@ -102,6 +102,8 @@ MUST_CHECK bool kube_api_request(const struct kube_api *api, struct str path,
 MUST_CHECK bool kube_api_own_namespace(struct str *out, struct arena *arena, struct err *err);
 /* For tests: where the files of the service account are. NULL: where Kubernetes puts them. */
 void kube_api_set_account_dir(const char *dir);
+/* Always false: what the API server says with a status other than 200, a Status object. */
+bool kube_api_status_error(int status, struct str answer, struct err *err);
 
 /* A collection's path, and its selectors as the beginning of a query. Free with mem_free. */
 char *kube_api_path(enum kube_kind kind, struct str namespace);

@@ -14,7 +14,7 @@
 
 #define ACCOUNT_DIR    "/var/run/secrets/kubernetes.io/serviceaccount"
 #define FILE_BYTES_MAX ((size_t)4 << 20)
-#define HEADER_COUNT 2
+#define HEADER_COUNT   2
 
 static const char *account_dir = ACCOUNT_DIR; /* Of the loop thread. */
 
@@ -187,4 +187,18 @@ char *kube_api_query(struct str label, struct str field)
     char *out = str_dup(buf_str(&query));
     buf_deinit(&query);
     return out;
+}
+
+bool kube_api_status_error(int status, struct str answer, struct err *err)
+{
+    struct str message = str_trim(answer);
+    struct json *root = NULL;
+    struct err ignored;
+
+    if (json_parse(&root, answer, &ignored) && json_str(json_get(root, "message")).len > 0)
+        message = json_str(json_get(root, "message"));
+    err_set(err, status == 410 ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+            "server returned HTTP status %d: " STR_FMT, status, STR_ARG(str_first(message, 1000)));
+    json_free(root);
+    return false;
 }

@@ -1,7 +1,11 @@
 /* kubernetes_watch: all objects of a kind (in one namespace, by one selector), kept up to date.
  *
  *     list page by page -> sweep what is gone -> watch from the list's version -> watch on ...
- *         ^---- 410 Gone, an error in the stream ----'
+ *         ^---- 410 Gone, an error in the stream ----'                              |  ^
+ *         '------ it is older ------ ask for the API server's version <-- failed ---'  '-- it is not
+ *
+ * Versions go back when the store behind the API server was set up again, or from a backup. A watch
+ * from a version that has not been yet is not refused: it says nothing until it is reached.
  *
  * Objects are taken over one by one while a list arrives; a list that breaks off changes no more
  * than it has told, and what it lacks is removed only at the end of a whole one. All watches
@@ -44,6 +48,7 @@ struct kube_watch {
     char *key, *path, *query; /* Owned. */
     struct kube_store store;
     bool listing, synced;
+    bool checking;        /* Whether the API server's version is still not before ours. */
     bool was_listing;     /* The last request. */
     char *version, *page; /* Owned; empty: none. */
     struct kube_request *request;
@@ -89,6 +94,15 @@ static bool take_metadata(struct kube_watch *watch, const struct json *meta)
 {
     text_set(&watch->version, json_str(json_get(meta, "resourceVersion")));
     text_set(&watch->page, json_str(json_get(meta, "continue")));
+    return true;
+}
+
+/* Versions are numbers without a leading zero. */
+static bool check_version(struct kube_watch *watch, const struct json *meta)
+{
+    struct str now = json_str(json_get(meta, "resourceVersion")), ours = str_of(watch->version);
+
+    watch->listing = now.len != ours.len ? now.len < ours.len : str_cmp(now, ours) < 0;
     return true;
 }
 
@@ -150,24 +164,25 @@ static bool take_piece(struct kube_request *request, struct str key, struct str 
                        struct err *err)
 {
     struct kube_watch *watch = request->watch;
-    bool meta = watch->listing && str_eq(key, STR("metadata"));
-    bool item = watch->listing && str_eq(key, STR("items"));
+    bool is_list = request->stream.mode == KUBE_LIST;
+    bool meta = is_list && str_eq(key, STR("metadata"));
+    bool item = is_list && !watch->checking && str_eq(key, STR("items"));
     struct json *root;
     bool good;
 
-    if (watch->listing && !meta && (!item || piece.ptr[0] != '{'))
+    if (is_list && !meta && (!item || piece.ptr[0] != '{'))
         return true; /* kind, apiVersion, "items": null */
     if (!json_parse(&root, piece, err))
         return false;
     if (meta)
-        good = take_metadata(watch, root);
+        good = watch->checking ? check_version(watch, root) : take_metadata(watch, root);
     else if (item)
         good = take_object(watch, root, err);
     else
         good = take_event(watch, root, err);
     json_free(root);
     request->events++;
-    if (!watch->listing && good)
+    if (!is_list && good)
         watch->failures = 0;
     return good;
 }
@@ -238,6 +253,7 @@ static void next_after_failure(struct kube_watch *watch, const struct err *err)
     if (delay_ms > BACKOFF_MS_MAX)
         delay_ms = BACKOFF_MS_MAX;
     watch->failures++;
+    watch->checking = !watch->listing;
     if (watch->listing)
         text_set(&watch->page, STR_EMPTY); /* From the start. */
     next_start(watch, delay_ms + kube_hub_random(watch->hub, delay_ms));
@@ -271,22 +287,6 @@ static void watch_done(struct kube_watch *watch, const struct kube_request *requ
     next_start(watch, useless ? SHORT_WATCH_MS + kube_hub_random(watch->hub, SHORT_WATCH_MS) : 0);
 }
 
-/* What the API server says with a status other than 200: a Status object. */
-static bool status_error(const struct kube_request *request, struct err *err)
-{
-    struct str text = buf_str(&request->answer), message = str_trim(text);
-    struct json *root = NULL;
-    struct err ignored;
-
-    if (json_parse(&root, text, &ignored) && json_str(json_get(root, "message")).len > 0)
-        message = json_str(json_get(root, "message"));
-    err_set(err, request->status == 410 ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
-            "server returned HTTP status %d: " STR_FMT, request->status,
-            STR_ARG(str_first(message, 1000)));
-    json_free(root);
-    return false;
-}
-
 static bool request_judge(struct kube_request *request, const struct err *fetch_err,
                           struct err *err)
 {
@@ -294,7 +294,7 @@ static bool request_judge(struct kube_request *request, const struct err *fetch_
     if (err->code != ERR_NONE)
         return false;
     if (request->status != 200)
-        return status_error(request, err);
+        return kube_api_status_error(request->status, buf_str(&request->answer), err);
     return kube_stream_is_whole(&request->stream) ||
            err_set(err, ERR_UNAVAILABLE, "answer ends too early");
 }
@@ -311,20 +311,23 @@ static void request_free(struct kube_request *request)
 static void request_done(struct kube_watch *watch, struct kube_request *request,
                          const struct err *fetch_err)
 {
+    bool is_watch = request->stream.mode == KUBE_WATCH, checked = watch->checking;
     bool timed_out = fetch_err->code == ERR_TIMEOUT && request->status == 200;
     struct err err = {0};
 
-    if (!watch->listing && request->status == 200 &&
-        clock_mono_ms() - request->start_ms >= CALM_WATCH_MS)
+    watch->checking = false;
+    if (is_watch && request->status == 200 && clock_mono_ms() - request->start_ms >= CALM_WATCH_MS)
         watch->failures = 0;
     if (request_judge(request, fetch_err, &err)) {
-        if (watch->listing)
-            list_done(watch);
-        else
+        if (checked)
+            next_start(watch, 0);
+        else if (is_watch)
             watch_done(watch, request);
+        else
+            list_done(watch);
         return;
     }
-    if (timed_out && !watch->listing) {
+    if (timed_out && is_watch) {
         watch_done(watch, request); /* It has lived long enough. */
         return;
     }
@@ -409,8 +412,8 @@ static struct str request_path(struct kube_watch *watch, struct arena *arena, in
 
     buf_init(&path, 65536);
     buf_addf(&path, "%s?%s", watch->path, watch->query);
-    if (watch->listing) {
-        buf_addf(&path, "limit=%d", PAGE_ITEMS);
+    if (watch->listing || watch->checking) {
+        buf_addf(&path, "limit=%d", watch->checking ? 1 : PAGE_ITEMS);
         if (watch->page[0]) {
             BUF_ADD(&path, "&continue=");
             buf_add_url_escaped(&path, str_of(watch->page));
@@ -438,7 +441,7 @@ static void request_start(struct kube_watch *watch)
     request->watch = watch;
     watch->was_listing = watch->listing;
     arena_init(&request->arena, 0);
-    kube_stream_init(&request->stream, watch->listing ? KUBE_LIST : KUBE_WATCH);
+    kube_stream_init(&request->stream, watch->listing || watch->checking ? KUBE_LIST : KUBE_WATCH);
     buf_init(&request->pending, PENDING_BYTES_MAX);
     buf_init(&request->answer, ANSWER_BYTES_MAX);
     request->start_ms = clock_mono_ms();

@@ -1,14 +1,8 @@
 """Service discovery from a Kubernetes API server: all roles as Prometheus has them, and what happens when objects, the
-history, the connections and the credentials come and go. Against fake_kube; some of it also against a real
-kube-apiserver when NARTHEX_KUBE_APISERVER names its URL (NARTHEX_KUBE_TOKEN_FILE and NARTHEX_KUBE_CA_FILE its
-credentials)."""
+history, the connections and the credentials come and go. Against fake_kube; tests/k8s has the real one."""
 import base64
-import json
 import os
-import ssl
 import time
-import urllib.error
-import urllib.request
 
 import harness
 from fake_kube import Certificates, FakeKube
@@ -188,6 +182,22 @@ def by_address(server, role):
     return found
 
 
+def compare_role(ours, theirs, role):
+    """The same targets, and the same labels but for those that only one of them has."""
+    wait_for(role + " here", lambda: discovered(ours, role))
+    wait_for(role + " there", lambda: discovered(theirs, role), deadline_s=40)
+    mine, other = by_address(ours, role), by_address(theirs, role)
+    assert set(other) <= set(mine), set(other) - set(mine)
+    assert all(at[1] == "init" for at in set(mine) - set(other)), "more ports of init containers only"
+    for at, labels in other.items():
+        both = set(mine[at]) & set(labels) - {"__address__"}
+        assert len(both) > 4, (role, at, both)
+        assert {n: mine[at][n] for n in both} == {n: labels[n] for n in both}, (role, at)
+        odd = [n for n in set(mine[at]) - both if n != "__address__" and not n.startswith(ONLY_HERE[role])]
+        odd += [n for n in set(labels) - both if n != "__address__" and not n.startswith(ONLY_THERE.get(role, ()))]
+        assert not odd, (role, at, odd)
+
+
 def test_roles__labels_are_those_of_another_scraper():
     cluster = Cluster()
     fill(cluster.kube)
@@ -195,18 +205,7 @@ def test_roles__labels_are_those_of_another_scraper():
             for role in ROLES]
     ours, theirs = Server(config_of(*jobs)), start_agent(config_of(*jobs))
     for role in ROLES:
-        wait_for(role + " here", lambda r=role: discovered(ours, r))
-        wait_for(role + " there", lambda r=role: discovered(theirs, r), deadline_s=40)
-        mine, other = by_address(ours, role), by_address(theirs, role)
-        assert set(other) <= set(mine), set(other) - set(mine)
-        assert all(at[1] == "init" for at in set(mine) - set(other)), "more ports of init containers only"
-        for at, labels in other.items():
-            both = set(mine[at]) & set(labels) - {"__address__"}
-            assert len(both) > 4, (role, at, both)
-            assert {n: mine[at][n] for n in both} == {n: labels[n] for n in both}, (role, at)
-            odd = [n for n in set(mine[at]) - both if n != "__address__" and not n.startswith(ONLY_HERE[role])]
-            odd += [n for n in set(labels) - both if n != "__address__" and not n.startswith(ONLY_THERE.get(role, ()))]
-            assert not odd, (role, at, odd)
+        compare_role(ours, theirs, role)
     cluster.kube.close()
 
 
@@ -294,6 +293,23 @@ def test_bookmarks__the_version_moves_on():
     cluster.kube.put("pods", bare_pod(2))
     wait_for("the second", lambda: len(addresses(server, "pods")) == 2)
     assert cluster.kube.count("/pods$", watch=False) == 1, "no second list"
+    cluster.kube.close()
+
+
+def test_versions__go_back():
+    """A store that was set up again: a watch from a version that has not been yet would wait for it in silence."""
+    cluster = Cluster()
+    cluster.kube.version = 99990
+    for number in range(3):
+        cluster.kube.put("pods", bare_pod(number))
+    server = Server(config_of(job("pods", "pod", cluster.access())))
+    wait_for("the first", lambda: len(addresses(server, "pods")) == 3)
+    cluster.kube.start_over()
+    cluster.kube.put("pods", bare_pod(7))
+    cluster.kube.cut_watches()
+    wait_for("what there is now", lambda: addresses(server, "pods") == ["10.0.0.7"])
+    cluster.kube.put("pods", bare_pod(8))
+    wait_for("the watch", lambda: addresses(server, "pods") == ["10.0.0.7", "10.0.0.8"])
     cluster.kube.close()
 
 
@@ -441,49 +457,6 @@ def test_config__of_the_manifests_is_valid():
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/k8s/prometheus.yml")
     code, out, err = harness.run_command([harness.NARTHEX, "check", "config", "--syntax-only", path])
     assert code == 0, out + err
-
-
-def test_real_api_server__finds_its_own_endpoints():
-    url = os.environ.get("NARTHEX_KUBE_APISERVER")
-    if not url:
-        print("skipped: NARTHEX_KUBE_APISERVER names no kube-apiserver")
-        return
-    access = f"    api_server: {url}\n"
-    token, ca = os.environ.get("NARTHEX_KUBE_TOKEN_FILE"), os.environ.get("NARTHEX_KUBE_CA_FILE")
-    if token:
-        access += f"    authorization:\n      credentials_file: {token}\n"
-    access += f"    tls_config:\n      ca_file: {ca}\n" if ca else "    tls_config:\n      insecure_skip_verify: true\n"
-    jobs = [job(role, role, access) for role in ("node", "pod", "service", "endpoints")]
-    ours, theirs = Server(config_of(*jobs)), start_agent(config_of(*jobs))
-    wait_for("the API server's service", lambda: any(
-        labels["__meta_kubernetes_service_name"] == "kubernetes" for labels in discovered(ours, "service")))
-    for role in ("node", "pod", "service", "endpoints"):
-        wait_for(role, lambda r=role: addresses(ours, r) == addresses(theirs, r), deadline_s=40)
-    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "narthex-test"},
-            "spec": {"ports": [{"port": 4711}]}}
-    services = "/api/v1/namespaces/default/services"
-    real_call("POST", url + services, token, ca, body)
-    try:
-        wait_for("the new service", lambda: "narthex-test.default.svc:4711" in addresses(ours, "service"))
-    finally:
-        real_call("DELETE", url + services + "/narthex-test", token, ca)
-    wait_for("it is gone", lambda: "narthex-test.default.svc:4711" not in addresses(ours, "service"))
-
-
-def real_call(method, url, token, ca, body=None):
-    request = urllib.request.Request(url, method=method, data=json.dumps(body).encode() if body else None,
-                                     headers={"Content-Type": "application/json"})
-    if token:
-        with open(token, encoding="ascii") as f:
-            request.add_header("Authorization", "Bearer " + f.read().strip())
-    context = ssl.create_default_context(cafile=ca) if ca else ssl._create_unverified_context()
-    try:
-        with urllib.request.urlopen(request, timeout=15, context=context) as answer:
-            return answer.read()
-    except urllib.error.HTTPError as e:
-        if method == "POST" and e.code == 409:
-            return b""
-        raise
 
 
 if __name__ == "__main__":

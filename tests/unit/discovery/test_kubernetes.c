@@ -145,6 +145,7 @@ static void test_watch__survives_errors(void **state)
         {"limit=500", 403, "{\"kind\":\"Status\",\"message\":\"services is forbidden\"}"},
         {"limit=500", 200, LIST("5", "", SERVICE("a"))},
         {"resourceVersion=5&", 200, "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"na"},
+        {"services?limit=1", 200, LIST("12", "x", SERVICE("c"))}, /* Only its version counts. */
         {"resourceVersion=5&", 200, EVENT("ADDED", SERVICE("b"))},
         {"resourceVersion=7&", 200, ""},
     };
@@ -155,6 +156,25 @@ static void test_watch__survives_errors(void **state)
     api_apply(&api, "");
     assert_true(rig_told(&api.rig, "k: a.n.svc:1 b.n.svc:1"));
     assert_int_equal(stats_of(&api).kubernetes_failures, 2);
+    api_close(&api);
+}
+
+/* A store that was set up again: a watch from our version would be silent until it is reached. */
+static void test_watch__sees_that_versions_went_back(void **state)
+{
+    static const struct step steps[] = {
+        {"limit=500", 200, LIST("10", "", SERVICE("a"))},
+        {"resourceVersion=10&", 200, "{\"type\":\"ADDED\",\"obj"},
+        {"services?limit=1", 200, LIST("9", "x", SERVICE("b"))},
+        {"limit=500", 200, LIST("9", "", SERVICE("b"))},
+        {"resourceVersion=9&", 200, ""},
+    };
+    struct api api;
+
+    (void)state;
+    api_open(&api, steps, COUNT_OF(steps));
+    api_apply(&api, "");
+    assert_true(rig_told(&api.rig, "k: b.n.svc:1"));
     api_close(&api);
 }
 
@@ -200,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_watch__follows_the_list),
         cmocka_unit_test(test_watch__survives_errors),
+        cmocka_unit_test(test_watch__sees_that_versions_went_back),
         cmocka_unit_test(test_reload__ends_the_watch),
         cmocka_unit_test(test_empty__is_told),
     };
