@@ -1,5 +1,5 @@
 # A thin face over CMake presets and .ci; nothing is decided here.
-.PHONY: build run test compare side-by-side fuzz fuzz-promql bench format clean
+.PHONY: build run test compare side-by-side fuzz fuzz-promql bench format clean test-k8s
 
 build:
 	.ci/install.sh
@@ -14,6 +14,12 @@ test:
 	.ci/install.sh
 	.ci/peers.sh
 	@exec .ci/test.sh
+
+# Against a real etcd, kube-apiserver and kube-controller-manager: KUBEBUILDER_ASSETS=folder (docs/kubernetes.md). TESTS=file.py:test_name.
+test-k8s:
+	@if python3 tests/k8s/run.py --check; then \
+		$(MAKE) --no-print-directory build && .ci/peers.sh && NARTHEX=$(CURDIR)/build/release/narthex PEERS=$(CURDIR)/build/peers \
+			python3 tests/k8s/run.py $(TESTS); fi
 
 # Needs clang-14 and libclang-rt-14-dev. FUZZ_SECONDS=60 for each target.
 fuzz:

@@ -181,10 +181,11 @@ def end_with_parent():
 
 
 class Process:
-    """One program with a log file that is shown when a test fails."""
+    """One program with a log file that is shown when a test fails. It ends with the test, or it lasts for all of a file."""
 
-    def __init__(self, name, argv, env=None, cwd=None):
+    def __init__(self, name, argv, env=None, cwd=None, lasts=False):
         self.name = name
+        self.lasts = lasts
         self.argv = argv
         self.env = dict(os.environ, **(env or {}))
         self.cwd = cwd
@@ -372,12 +373,12 @@ def start_prometheus(config="", args=()):
     return Prometheus("prometheus", port, argv, "/-/ready", cwd=home).start()
 
 
-def start_redis():
+def start_redis(port=None, lasts=False):
     home = new_folder("redis")
-    port = free_port()
+    port = port or free_port()
     peer = Process("redis", [peer_path("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1",
                              "--save", "", "--appendonly", "no", "--dir", home],
-                   env={"LD_LIBRARY_PATH": os.path.join(PEERS, "lib")}).spawn()
+                   env={"LD_LIBRARY_PATH": os.path.join(PEERS, "lib")}, lasts=lasts).spawn()
     peer.port = port
     wait_for("redis answers", lambda: redis_call(port, "PING") == "+PONG")
     return peer
@@ -506,7 +507,8 @@ def main(names):
                 code = process.child.poll() if process.child else None
                 print(f"--- log of {process.name} (exit code {code}):\n{process.log()[-4000:]}", flush=True)
         for process in processes[first_process:]:
-            process.kill()
+            if not process.lasts:
+                process.kill()
     if failed:
         print(f"{failed} of {len(tests)} failed")
         sys.exit(1)
