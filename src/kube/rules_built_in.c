@@ -70,9 +70,9 @@ const char rules_built_in[] =
     "  metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)\n"
     "resourceRules:\n"
     "  cpu:\n"
-    "    containerQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,"
+    "    containerQuery: sum(irate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,"
     "container!=\"\",container!=\"POD\"}[2m])) by (<<.GroupBy>>)\n"
-    "    nodeQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,id=\"/\"}[2m])) "
+    "    nodeQuery: sum(irate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,id=\"/\"}[2m])) "
     "by "
     "(<<.GroupBy>>)\n"
     "    resources: &machine\n"
@@ -87,4 +87,4 @@ const char rules_built_in[] =
     "(<<.GroupBy>>)\n"
     "    resources: *machine\n"
     "    containerLabel: container\n"
-    "  window: 2m\n";
+    "  window: 30s\n";

@@ -254,7 +254,7 @@ def check_external_and_resource(world):
     assert (reply["kind"], reply["apiVersion"], reply["metadata"]) == ("PodMetricsList", "metrics.k8s.io/v1beta1", {})
     item = reply["items"][0]
     assert item["metadata"]["name"] == "w-0" and item["metadata"]["namespace"] == "ode"
-    assert item["metadata"]["labels"]["app"] == "w" and item["window"] == "2m0s"
+    assert item["metadata"]["labels"]["app"] == "w" and item["window"] == "30s"
     container, = item["containers"]
     assert container["name"] == "c" and container["usage"]["memory"] == "20480Ki"
     assert 0 < quantity(container["usage"]["cpu"]) < 2, container

@@ -86,7 +86,7 @@ static void test_rule_set_load__has_rules_without_a_file(void **state)
     (void)state;
     assert_true(rule_set_load(&set, STR_EMPTY, &err));
     assert_true(set->built_in && set->cpu.given && set->memory.given);
-    assert_int_equal(set->window_ms, 120000);
+    assert_int_equal(set->window_ms, 30000); /* irate: two scrapes. */
     for (size_t i = 0; i < set->rule_count; i++)
         assert_true(set->rules[i].name.reversible);
     rule_set_unref(set);
