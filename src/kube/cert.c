@@ -25,7 +25,7 @@
 #define PATCH_TIMEOUT_MS   10000
 #define PATCH_AGAIN_MS     1000
 #define PATCH_AGAIN_MS_MAX 60000
-#define PATCH_REPEAT_MS    (10 * 60 * 1000)
+#define PATCH_REPEAT_MS    (60 * 1000)
 #define PEM_BYTES_MAX      ((size_t)4 << 20)
 
 struct kube_cert {
