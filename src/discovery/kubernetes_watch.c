@@ -54,8 +54,15 @@ struct kube_watch {
     struct kube_request *request;
     struct timer *timer; /* The next request, or more work on this one. */
     unsigned failures;
+    bool was_gone;    /* The version, and no watch has held since. */
     char *last_error; /* Owned. NULL: none. */
 };
+
+static void note_calm(struct kube_watch *watch)
+{
+    watch->failures = 0;
+    watch->was_gone = false;
+}
 
 static void text_set(char **text, struct str value)
 {
@@ -183,7 +190,7 @@ static bool take_piece(struct kube_request *request, struct str key, struct str 
     json_free(root);
     request->events++;
     if (!is_list && good)
-        watch->failures = 0;
+        note_calm(watch);
     return good;
 }
 
@@ -282,7 +289,7 @@ static void watch_done(struct kube_watch *watch, const struct kube_request *requ
     bool useless = request->events == 0 && clock_mono_ms() - request->start_ms < SHORT_WATCH_MS;
 
     if (!useless)
-        watch->failures = 0;
+        note_calm(watch);
     note_success(watch);
     next_start(watch, useless ? SHORT_WATCH_MS + kube_hub_random(watch->hub, SHORT_WATCH_MS) : 0);
 }
@@ -317,7 +324,7 @@ static void request_done(struct kube_watch *watch, struct kube_request *request,
 
     watch->checking = false;
     if (is_watch && request->status == 200 && clock_mono_ms() - request->start_ms >= CALM_WATCH_MS)
-        watch->failures = 0;
+        note_calm(watch);
     if (request_judge(request, fetch_err, &err)) {
         if (checked)
             next_start(watch, 0);
@@ -333,9 +340,10 @@ static void request_done(struct kube_watch *watch, struct kube_request *request,
     }
     if (err.code == ERR_NOT_FOUND || request->status == 410 || request->status == 504)
         watch->listing = true;
-    /* The first time a version is gone is no failure: history is short. */
-    if (err.code == ERR_NOT_FOUND && watch->failures == 0) {
-        watch->failures = 1;
+    /* The first time a version is gone is no failure: history is short, and that of an API server
+     * that has just started is empty. */
+    if (err.code == ERR_NOT_FOUND && !watch->was_gone) {
+        watch->was_gone = true;
         text_set(&watch->page, STR_EMPTY);
         next_start(watch, 0);
         return;

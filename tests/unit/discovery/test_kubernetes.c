@@ -159,6 +159,27 @@ static void test_watch__survives_errors(void **state)
     api_close(&api);
 }
 
+/* An API server that starts again knows no history: that is one failure, not two. */
+static void test_watch__is_gone_after_a_failure(void **state)
+{
+    static const struct step steps[] = {
+        {"limit=500", 200, LIST("5", "", SERVICE("a"))},
+        {"resourceVersion=5&", 200, "{\"type\":\"ADDED\",\"obj"},
+        {"services?limit=1", 200, LIST("9", "x", SERVICE("b"))},
+        {"resourceVersion=5&", 200, EVENT("ERROR", "{\"code\":410}")},
+        {"limit=500", 200, LIST("9", "", SERVICE("b"))},
+        {"resourceVersion=9&", 200, ""},
+    };
+    struct api api;
+
+    (void)state;
+    api_open(&api, steps, COUNT_OF(steps));
+    api_apply(&api, "");
+    assert_true(rig_told(&api.rig, "k: b.n.svc:1"));
+    assert_int_equal(stats_of(&api).kubernetes_failures, 1);
+    api_close(&api);
+}
+
 /* A store that was set up again: a watch from our version would be silent until it is reached. */
 static void test_watch__sees_that_versions_went_back(void **state)
 {
@@ -220,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_watch__follows_the_list),
         cmocka_unit_test(test_watch__survives_errors),
+        cmocka_unit_test(test_watch__is_gone_after_a_failure),
         cmocka_unit_test(test_watch__sees_that_versions_went_back),
         cmocka_unit_test(test_reload__ends_the_watch),
         cmocka_unit_test(test_empty__is_told),
