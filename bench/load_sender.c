@@ -4,7 +4,7 @@
  * Prometheus sends it.
  *
  *     load_sender make <set> <start ms> <file>      set: d1, d2 or a kind of mix.h; a day of 15 s from start
- *     load_sender send <file> <port> <rows>         so many rows of each series a request
+ *     load_sender send <file> <port> <rows> [<rows> <ms>]   so many rows of each series a request, with pauses
  *     load_sender stream <port> <series> <start ms> <interval ms> <rows a request> <samples a request> <churn> <spread>
  *
  * `stream` sends as many rows as the number in each line of its input says, and answers each line with samples and
@@ -36,7 +36,13 @@ static void send_series(struct load_wire *wire, const struct load_set *set, stru
     }
 }
 
-static void send_set(const char *path, const char *port, uint32_t rows)
+/* After so many rows the sender waits, so that a server that works by its own clock has time for what it does with them;
+ * 0: it does not. */
+struct send_pause {
+    uint32_t rows, ms;
+};
+
+static void send_set(const char *path, const char *port, uint32_t rows, struct send_pause pause)
 {
     struct load_set set;
     struct load_wire wire;
@@ -59,6 +65,11 @@ static void send_set(const char *path, const char *port, uint32_t rows)
                 load_wire_send(&wire);
         }
         load_wire_send(&wire);
+        if (pause.rows > 0 && to / pause.rows > from / pause.rows) {
+            struct timespec left = {pause.ms / 1000, pause.ms % 1000 * 1000000L};
+            load_wire_wait(&wire);
+            nanosleep(&left, NULL);
+        }
     }
     load_wire_wait(&wire);
     printf("%" PRIu64 " %" PRIu64 "\n", wire.samples, wire.bytes);
@@ -224,8 +235,10 @@ int main(int argc, char **argv)
     struct load_maker maker = {0};
     if (strcmp(command, "make") == 0 && argc == 5 && load_make(&maker, argv[2]))
         load_write(&maker, strtoll(argv[3], NULL, 10), argv[4]);
-    else if (strcmp(command, "send") == 0 && argc == 5)
-        send_set(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 10));
+    else if (strcmp(command, "send") == 0 && (argc == 5 || argc == 7))
+        send_set(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 10),
+                 (struct send_pause){argc == 7 ? (uint32_t)strtoul(argv[5], NULL, 10) : 0,
+                                     argc == 7 ? (uint32_t)strtoul(argv[6], NULL, 10) : 0});
     else if (strcmp(command, "stream") == 0 && argc == 10)
         stream_run(argv + 2);
     else {

@@ -227,8 +227,10 @@ def make_set(name, start_ms):
     return Set(path)
 
 
-def send_set(samples, server, rows=20):
-    subprocess.run([SENDER, "send", samples.path, str(server.port), str(rows)], check=True, stdout=subprocess.DEVNULL)
+def send_set(samples, server, rows=20, pause_rows=0, pause_ms=0):
+    """So many rows of each series a request. With pauses Narthex, whose slots go by the clock, has them as with scrapes."""
+    subprocess.run([SENDER, "send", samples.path, str(server.port), str(rows), str(pause_rows), str(pause_ms)],
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 class Stream:
