@@ -169,11 +169,19 @@ struct selection;
  * set. Matchers are borrowed for the call. */
 MUST_CHECK bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
                                int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err);
+/* How many series such a select would look at, about; UINT64_MAX: that is not known without a look at many, or samples since
+ * from_ms may have to come from files that nobody has read lately. */
+uint64_t storage_select_weight(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
+                               int64_t from_ms);
 void selection_free(struct selection *selection); /* NULL is fine. Any thread. */
 size_t selection_count(const struct selection *selection);
 uint64_t selection_bytes(const struct selection *selection); /* What its label sets take, about. */
 /* Borrowed; lives as long as the selection, longer with labels_ref. */
 struct labels *selection_labels(const struct selection *selection, size_t index);
+
+/* The newest sample that it shows of a series, where that is a float (it may be the stale marker) and known without reading;
+ * false says nothing. */
+bool selection_newest(const struct selection *selection, size_t index, int64_t *time_ms, double *value);
 
 /* Samples of one series of a selection in strictly increasing time, within the selection's range. Several threads may
  * each have their own cursor over the same selection. */

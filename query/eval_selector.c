@@ -193,6 +193,34 @@ struct look {
     enum looking looking;
 };
 
+/* One step that sees the newest sample there is: true when it is known without reading, and *steps is right. */
+static bool look_at_newest(const struct frame *frame, const struct look *look, size_t index,
+                           struct steps *steps)
+{
+    const struct selection *selection = frame->query->selections[look->selector->as.vector.index];
+    int64_t time_ms, at_ms = look_time(frame, &look->mod, 0);
+    double value;
+    if (frame->steps != 1 || look->looking == LOOK_AROUND ||
+        !selection_newest(selection, index, &time_ms, &value) || time_ms > at_ms)
+        return false;
+    if (time_ms > time_sub(at_ms, frame->query->options.lookback_ms) && !sample_is_stale(value))
+        steps_set(steps, 0, look->looking == LOOK_AT_TIMES ? (double)time_ms / 1000 : value);
+    return true;
+}
+
+/* Of the samples in the run. */
+static void look_at_run(const struct frame *frame, const struct look *look,
+                        struct look_places *places, const struct labels *labels,
+                        struct steps *steps)
+{
+    if (look->looking == LOOK_AROUND)
+        look_around(frame, look->selector, labels, steps);
+    else if (frame->query->run.histogram_count)
+        look_back_mixed(frame, &look->mod, look->looking == LOOK_AT_TIMES, steps);
+    else if (look->looking == LOOK_AT_TIMES || !look_back_whole(frame, &look->mod, places, steps))
+        look_back(frame, &look->mod, look->looking == LOOK_AT_TIMES, steps);
+}
+
 static bool look_part(void *ctx, struct query *query, size_t first, size_t end, struct vector *out,
                       struct err *err)
 {
@@ -201,7 +229,7 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
     const struct selection *selection = query->selections[selector->as.vector.index];
     struct run_wants wants = {.stale = look->looking != LOOK_AROUND,
                               .no_buckets = selector->as.vector.no_buckets};
-    struct cursor *cursor = cursor_new(selection);
+    struct cursor *cursor = NULL;
     struct frame frame = *look->frame;
     struct look_places places;
     struct steps steps;
@@ -211,16 +239,16 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
     steps_init(&steps, &frame);
     look_places_init(&places, &frame);
     for (size_t i = first; ok && i < end; i++) {
-        ok = run_load(query, cursor, i, wants, err);
+        if (look_at_newest(&frame, look, i, &steps)) {
+            ok = query_check(query, err);
+        } else {
+            cursor = cursor ? cursor : cursor_new(selection);
+            ok = run_load(query, cursor, i, wants, err);
+            if (ok)
+                look_at_run(&frame, look, &places, selection_labels(selection, i), &steps);
+        }
         if (!ok)
             break;
-        if (look->looking == LOOK_AROUND)
-            look_around(&frame, selector, selection_labels(selection, i), &steps);
-        else if (query->run.histogram_count)
-            look_back_mixed(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
-        else if (look->looking == LOOK_AT_TIMES ||
-                 !look_back_whole(&frame, &look->mod, &places, &steps))
-            look_back(&frame, &look->mod, look->looking == LOOK_AT_TIMES, &steps);
         uint64_t found = steps_samples(&steps);
         query->result.stats.samples_total += found;
         query->result.stats.samples_read += found;

@@ -69,7 +69,7 @@ static struct last_sample last_in_head(const struct series *series)
     return (struct last_sample){.known = series_newest_ms(series) != INT64_MIN,
                                 .bits_known = series->bits_known,
                                 .time_ms = series_newest_ms(series),
-                                .bits = series->bits};
+                                .bits = series_bits(series)};
 }
 
 /* What two samples of the same time are compared by. */
@@ -282,12 +282,12 @@ static struct run *open_run(const struct series *series, const struct storage_gr
 static void add_float(struct storage *storage, struct log_record *record, struct series *series,
                       struct run *run, uint32_t row, bool joins, uint64_t bits)
 {
-    struct stream_state state = {.bits = joins ? 0 : series->bits,
+    struct stream_state state = {.bits = joins ? 0 : series_bits(series),
                                  .exponent = run->exponent,
                                  .wanted = run->flags & RUN_NO_EXPONENT ? STREAM_NO_EXPONENT
                                                                         : run->exponent};
     uint8_t entry[STREAM_ENTRY_MAX];
-    if (!joins && bits == series->bits) {
+    if (!joins && bits == series_bits(series)) {
         run_repeat(run, row);
         log_unchanged(storage, record);
         return;
@@ -374,7 +374,7 @@ static void store_sample(struct storage *storage, struct log_record *record,
         series_note_live(storage, sample->ref, was_live);
     }
     series_set_newest_ms(series, sample->time_ms);
-    series->bits = is_histogram ? identity_bits(sample) : sample_bits(sample->value);
+    series_set_bits(series, is_histogram ? identity_bits(sample) : sample_bits(sample->value));
     series->bits_known = true;
     series->is_histogram = is_histogram;
     head_note_time(storage, sample->time_ms);

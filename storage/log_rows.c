@@ -111,7 +111,7 @@ static bool rows_histogram(struct rows *rows, struct run *run, series_ref ref, b
         run->flags |= RUN_IS_HISTOGRAM;
         run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
         open_histograms_set(&rows->to->histograms, ref, histogram);
-        head_series(storage, ref)->bits = hash64(buf_str(&whole));
+        series_set_bits(head_series(storage, ref), hash64(buf_str(&whole)));
         head_series(storage, ref)->is_histogram = true;
         buf_deinit(&whole);
     }
@@ -134,7 +134,7 @@ static bool rows_entry(struct rows *rows, struct run *run, series_ref ref, bool 
         return false;
     run->exponent = state.exponent;
     run_add(run, rows->row, str_from((const char *)begin, (size_t)(in->at - begin)));
-    series->bits = state.bits; /* The next entry is coded against them. */
+    series_set_bits(series, state.bits); /* The next entry is coded against them. */
     series->is_histogram = false;
     return true;
 }

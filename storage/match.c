@@ -180,6 +180,46 @@ static size_t narrow_by_postings(const struct index *index, struct question *que
     return count;
 }
 
+/* Of what was sealed lately the kernel still has the pages. */
+#define LATELY_SLOTS  2
+#define SEGMENT_WORTH 4 /* A look into an index on disk, in series. */
+
+static uint64_t files_weight(struct storage *storage, int64_t from_ms)
+{
+    const struct file_list *list = file_list_now(storage);
+    uint64_t weight = 0;
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (list->items[i].to_ms <= from_ms)
+            continue;
+        if (list->items[i].day)
+            return UINT64_MAX;
+        const struct segment_list *spilled =
+            atomic_load_explicit(&list->items[i].open->spilled, memory_order_acquire);
+        weight += spilled ? (uint64_t)spilled->count * SEGMENT_WORTH : 0;
+    }
+    return weight;
+}
+
+uint64_t storage_select_weight(struct storage *storage, const struct matcher *matchers,
+                               size_t matcher_count, int64_t from_ms)
+{
+    int64_t newest_ms = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    uint64_t least = UINT64_MAX / 2;
+    if (newest_ms == INT64_MIN || from_ms < newest_ms - LATELY_SLOTS * storage->options.slot_ms)
+        return UINT64_MAX;
+    uint32_t pin = epoch_pin(&storage->epoch);
+    for (size_t m = 0; m < matcher_count; m++) {
+        if (matchers[m].type != MATCH_EQUAL || matcher_matches_empty(&matchers[m]))
+            continue;
+        uint32_t name = index_name_find(storage->index, matchers[m].name);
+        uint64_t cost = matcher_cost(storage->index, &matchers[m], name);
+        least = cost < least ? cost : least;
+    }
+    uint64_t files = files_weight(storage, from_ms);
+    epoch_unpin(&storage->epoch, pin);
+    return least == UINT64_MAX / 2 || files == UINT64_MAX ? UINT64_MAX : least + files;
+}
+
 void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
                 struct ref_vec *out)
 {

@@ -15,15 +15,20 @@
 static void snapshot_series(struct selection *selection, struct source *source,
                             const struct series *series)
 {
-    const struct run *run = atomic_load_explicit(&series->newest, memory_order_acquire);
+    const struct run *newest = atomic_load_explicit(&series->newest, memory_order_acquire);
     source->key = selection->runs.count;
-    for (; run; run = atomic_load_explicit(&run->older, memory_order_acquire)) {
+    for (const struct run *run = newest; run;
+         run = atomic_load_explicit(&run->older, memory_order_acquire)) {
         struct head_run shown = {.run = run,
                                  .last_row =
                                      atomic_load_explicit(&run->last_row, memory_order_acquire),
                                  .len = atomic_load_explicit(&run->len, memory_order_acquire)};
         shown.time_min_ms = column_time(run->column, run->first_row);
         shown.time_max_ms = column_time(run->column, shown.last_row);
+        if (run == newest && shown.len > 0 && run_has_floats(run)) {
+            shown.last_known = true;
+            shown.last_bits = series_bits(series);
+        }
         if (shown.time_min_ms <= selection->to_ms && shown.time_max_ms >= selection->from_ms)
             VEC_PUSH(&selection->runs, shown);
     }
@@ -40,41 +45,61 @@ static uint32_t group_of(const struct series *series)
 /* The selected series that have something in the head, by group. */
 struct head_look {
     const struct ref_vec *refs;
-    uint32_t *groups;       /* Of each ref; INDEX_NONE: nothing in the head. */
-    uint32_t *order;        /* Positions in refs, the members of each group together. */
-    VEC(uint32_t) starts;   /* Where a group's members begin in `order`. */
+    uint32_t *groups;        /* Of each ref; INDEX_NONE: nothing in the head. */
+    uint64_t *order, *spare; /* Group << 32 | position in refs, ascending. */
+    size_t order_count;
     struct ref_vec wanted;  /* Groups to look at. */
     struct source *sources; /* Out: of each ref. */
 };
 
-/* Sorts the members by group (by counting). */
+/* Sorts the members by group: byte after byte of it, by counting. Mostly they come so. */
 static void look_sort(struct head_look *look)
 {
-    uint32_t group_count = 0;
+    uint32_t group_max = 0;
+    bool sorted = true;
+    look->order_count = 0;
     for (size_t i = 0; i < look->refs->count; i++) {
-        if (look->groups[i] != INDEX_NONE && look->groups[i] >= group_count)
-            group_count = look->groups[i] + 1;
+        uint32_t group = look->groups[i];
+        if (group == INDEX_NONE)
+            continue;
+        sorted = sorted && group >= group_max;
+        group_max = group > group_max ? group : group_max;
+        look->order[look->order_count++] = (uint64_t)group << 32 | i;
     }
-    VEC_CLEAR(&look->starts);
-    VEC_RESERVE(&look->starts, group_count + 2);
-    look->starts.count = group_count + 2;
-    memset(look->starts.items, 0, look->starts.count * sizeof(uint32_t));
-    for (size_t i = 0; i < look->refs->count; i++) {
-        if (look->groups[i] != INDEX_NONE)
-            look->starts.items[look->groups[i] + 2]++;
-    }
-    for (size_t g = 2; g < look->starts.count; g++)
-        look->starts.items[g] += look->starts.items[g - 1];
-    for (size_t i = 0; i < look->refs->count; i++) {
-        if (look->groups[i] != INDEX_NONE)
-            look->order[look->starts.items[look->groups[i] + 1]++] = (uint32_t)i;
+    for (unsigned shift = 32; !sorted && shift < 64 && group_max >> (shift - 32) > 0; shift += 8) {
+        size_t starts[257] = {0};
+        for (size_t i = 0; i < look->order_count; i++)
+            starts[(look->order[i] >> shift & 255) + 1]++;
+        for (size_t byte = 1; byte < 256; byte++)
+            starts[byte] += starts[byte - 1];
+        for (size_t i = 0; i < look->order_count; i++)
+            look->spare[starts[look->order[i] >> shift & 255]++] = look->order[i];
+        uint64_t *swap = look->order;
+        look->order = look->spare;
+        look->spare = swap;
     }
 }
 
-/* The members of a group between two appends to it, so that a batch is seen whole. */
-static void snapshot_group(struct selection *selection, const struct head_look *look,
-                           uint32_t group)
+/* Where a group's members begin in the order. */
+static size_t look_find(const struct head_look *look, uint32_t group)
 {
+    size_t low = 0, high = look->order_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (look->order[middle] >> 32 < group)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The members of a group, from position `first` of the order on, between two appends to it, so that a batch is seen whole.
+ * Returns where they end. */
+static size_t snapshot_group(struct selection *selection, const struct head_look *look,
+                             size_t first)
+{
+    uint32_t group = (uint32_t)(look->order[first] >> 32);
     const struct group_gate *gate = gate_at(&selection->storage->gates, group);
     size_t runs_before = selection->runs.count;
     for (;;) {
@@ -84,13 +109,14 @@ static void snapshot_group(struct selection *selection, const struct head_look *
             continue;
         }
         selection->runs.count = runs_before;
-        for (uint32_t at = look->starts.items[group]; at < look->starts.items[group + 1]; at++) {
-            uint32_t i = look->order[at];
+        size_t at = first;
+        for (; at < look->order_count && look->order[at] >> 32 == group; at++) {
+            uint32_t i = (uint32_t)look->order[at];
             snapshot_series(selection, &look->sources[i],
                             series_at(&selection->storage->series, look->refs->items[i]));
         }
         if (atomic_load_explicit(&gate->sequence, memory_order_acquire) == before)
-            return;
+            return at;
     }
 }
 
@@ -116,24 +142,23 @@ static void snapshot_head(struct selection *selection, const struct ref_vec *ref
     struct head_look look = {.refs = refs, .sources = sources};
     look.groups = mem_alloc((refs->count + 1) * sizeof(look.groups[0]));
     look.order = mem_alloc((refs->count + 1) * sizeof(look.order[0]));
+    look.spare = mem_alloc((refs->count + 1) * sizeof(look.spare[0]));
     for (size_t i = 0; i < refs->count; i++)
         look.groups[i] = group_of(series_at(&storage->series, refs->items[i]));
     look_sort(&look);
-    for (uint32_t group = 0; group + 2 < look.starts.count; group++) {
-        if (look.starts.items[group] < look.starts.items[group + 1])
-            snapshot_group(selection, &look, group);
-    }
+    for (size_t at = 0; at < look.order_count;)
+        at = snapshot_group(selection, &look, at);
     for (look_joined(storage, &look); look.wanted.count > 0; look_joined(storage, &look)) {
         look_sort(&look);
         refs_sort_unique(&look.wanted);
         VEC_EACH (group, &look.wanted) {
-            snapshot_group(selection, &look, *group);
+            snapshot_group(selection, &look, look_find(&look, *group));
         }
     }
-    VEC_FREE(&look.starts);
     VEC_FREE(&look.wanted);
     mem_free(look.groups);
     mem_free(look.order);
+    mem_free(look.spare);
 }
 
 /* --- late samples --- */
@@ -278,7 +303,9 @@ size_t selected_first_bundle(const struct selected_file *selected, uint64_t id, 
 
 struct gather {
     struct selection *selection;
-    struct map by_labels;   /* labels hash -> position in selection->series */
+    struct map by_labels; /* labels hash -> position in selection->series */
+    bool
+        memory_only; /* No file has an index to be asked: what comes twice is joined when it is sorted. */
     struct kv_read **reads; /* By file; begun at first use. */
     size_t hint;            /* Of selected_first_bundle, in the file that was looked at last. */
     const struct bundle_entry *opened_entry; /* The bundle that was looked at last. */
@@ -338,13 +365,17 @@ static struct selected *gather_entry(struct gather *gather, const struct label *
                                      size_t count)
 {
     struct selection *selection = gather->selection;
-    struct label_set key = {labels, count};
-    uint64_t hash = labels_hash(labels, count);
-    uint32_t found = map_find(&gather->by_labels, hash, &key, set_equal, selection);
-    if (found != MAP_NONE)
-        return &selection->series.items[found];
     struct selected selected = {.labels = labels_new(labels, count), .source_first = SOURCE_NONE};
-    map_insert(&gather->by_labels, hash, (uint32_t)selection->series.count);
+    if (!gather->memory_only) {
+        struct label_set key = {labels, count};
+        uint64_t hash = selected.labels->hash;
+        uint32_t found = map_find(&gather->by_labels, hash, &key, set_equal, selection);
+        if (found != MAP_NONE) {
+            labels_unref(selected.labels);
+            return &selection->series.items[found];
+        }
+        map_insert(&gather->by_labels, hash, (uint32_t)selection->series.count);
+    }
     selection->bytes += sizeof(struct labels) + count * sizeof(struct label) + SELECTED_BYTES;
     for (size_t i = 0; i < count; i++)
         selection->bytes += labels[i].name.len + labels[i].value.len;
@@ -410,6 +441,8 @@ static void gather_memory(struct gather *gather, const struct ref_vec *refs,
             continue;
         uint32_t count = series_labels(storage, series, labels);
         struct selected *selected = gather_entry(gather, labels, count);
+        selected->is_mixed = selected->source_first != SOURCE_NONE || late.run_count > 0;
+        selected->pairs = series_pairs(storage, series).pairs;
         if (sources[i].run_count > 0)
             add_source(selection, selected, sources[i]);
         if (late.run_count > 0)
@@ -439,8 +472,11 @@ static bool gather_index(struct gather *gather, uint32_t file, const struct disk
         arena_reset(&gather->arena);
         good = disk_index_labels(index, ordinal, &gather->arena, labels, SERIES_LABELS_MAX, &count,
                                  err);
-        if (good)
-            add_source(gather->selection, gather_entry(gather, labels, count), source);
+        if (good) {
+            struct selected *selected = gather_entry(gather, labels, count);
+            selected->is_mixed = true;
+            add_source(gather->selection, selected, source);
+        }
         good = good && (is_small(gather) || too_large(gather, err));
     }
     VEC_FREE(&ordinals);
@@ -475,7 +511,66 @@ static bool gather_files(struct gather *gather, const struct matcher *matchers, 
 static int compare_selected(const void *a, const void *b)
 {
     const struct selected *x = a, *y = b;
-    return labels_cmp(x->labels, y->labels);
+    uint32_t count = x->labels->count < y->labels->count ? x->labels->count : y->labels->count;
+    uint32_t i = 0;
+    if (!x->pairs || !y->pairs)
+        return labels_cmp(x->labels, y->labels);
+    while (i < count && x->pairs[i] == y->pairs[i])
+        i++;
+    if (i == count)
+        return (x->labels->count > count) - (y->labels->count > count);
+    const struct label *left = &x->labels->items[i], *right = &y->labels->items[i];
+    int order = str_cmp(left->name, right->name);
+    return order ? order : str_cmp(left->value, right->value);
+}
+
+/* Series of one target are often sorted as they come. */
+static void sort_selected(struct selection *selection)
+{
+    const struct selected *items = selection->series.items;
+    for (size_t i = 1; i < selection->series.count; i++) {
+        if (compare_selected(&items[i - 1], &items[i]) > 0) {
+            VEC_SORT(&selection->series, compare_selected);
+            return;
+        }
+    }
+}
+
+static bool same_pairs(const struct selected *a, const struct selected *b)
+{
+    return a->labels->count == b->labels->count &&
+           memcmp(a->pairs, b->pairs, a->labels->count * sizeof(a->pairs[0])) == 0;
+}
+
+/* Two series may have the same labels in memory as well, when a file came back that had been away: neighbours are joined. */
+static void join_selected(struct selection *selection)
+{
+    struct selected *items = selection->series.items;
+    size_t kept = 0;
+    for (size_t i = 0; i < selection->series.count; i++) {
+        if (kept == 0 || !same_pairs(&items[kept - 1], &items[i])) {
+            items[kept++] = items[i];
+            continue;
+        }
+        uint32_t *last = &items[kept - 1].source_first;
+        while (*last != SOURCE_NONE)
+            last = &selection->sources.items[*last].next;
+        *last = items[i].source_first;
+        items[kept - 1].is_mixed = true;
+        labels_unref(items[i].labels);
+    }
+    selection->series.count = kept;
+}
+
+/* Has a file an index of its own that matchers are to be put to? */
+static bool files_have_series(const struct selection *selection)
+{
+    for (uint32_t f = 0; f < selection->files.count; f++) {
+        const struct store_file *file = &selection->files.items[f].file;
+        if (file->day || atomic_load_explicit(&file->open->spilled, memory_order_acquire))
+            return true;
+    }
+    return false;
 }
 
 /* What memory has: the series that match, and a source for each. A batch may have brought a series between the look at the
@@ -524,17 +619,20 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
     if (from_ms <= to_ms) {
         struct source *sources = select_memory(selection, matchers, matcher_count, &refs);
         select_files(selection);
+        gather.memory_only = !files_have_series(selection);
         gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));
         gather_memory(&gather, &refs, sources);
         good = (is_small(&gather) || too_large(&gather, err)) &&
-               gather_files(&gather, matchers, matcher_count, err);
+               (gather.memory_only || gather_files(&gather, matchers, matcher_count, err));
+        sort_selected(selection);
+        if (gather.memory_only)
+            join_selected(selection);
         select_deleted(selection, tombstones, gather.reads);
         mem_free(sources);
         for (size_t f = 0; f < selection->files.count; f++)
             kv_read_end(gather.reads[f]);
         mem_free((void *)gather.reads);
     }
-    VEC_SORT(&selection->series, compare_selected);
     map_deinit(&gather.by_labels);
     arena_deinit(&gather.arena);
     VEC_FREE(&refs);
@@ -566,6 +664,27 @@ void selection_free(struct selection *selection)
 size_t selection_count(const struct selection *selection)
 {
     return selection->series.count;
+}
+
+bool selection_newest(const struct selection *selection, size_t index, int64_t *time_ms,
+                      double *value)
+{
+    const struct selected *selected = &selection->series.items[index];
+    if (selected->is_mixed || selected->delete_count > 0)
+        return false;
+    for (uint32_t at = selected->source_first; at != SOURCE_NONE;) {
+        const struct source *source = &selection->sources.items[at];
+        at = source->next;
+        if (source->file != SOURCE_MEMORY)
+            continue; /* What is sealed is older. */
+        const struct head_run *run = &selection->runs.items[source->key];
+        if (!run->last_known || run->time_max_ms > selection->to_ms)
+            return false;
+        *time_ms = run->time_max_ms;
+        *value = sample_from_bits(run->last_bits);
+        return true;
+    }
+    return false;
 }
 
 uint64_t selection_bytes(const struct selection *selection)

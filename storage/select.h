@@ -12,6 +12,8 @@ struct head_run {
     const struct run *run;
     uint32_t len, last_row;
     int64_t time_min_ms, time_max_ms;
+    bool last_known; /* The value of its last row: a float's bits. */
+    uint64_t last_bits;
 };
 
 #define SOURCE_NONE   UINT32_MAX
@@ -43,8 +45,10 @@ struct source {
 
 struct selected {
     struct labels *labels;
-    uint32_t source_first;               /* In selection->sources. */
+    const uint32_t *pairs; /* Of the same labels, in memory; NULL: they are on disk. */
+    uint32_t source_first; /* In selection->sources. */
     uint32_t delete_first, delete_count; /* In selection->deletes. */
+    bool is_mixed; /* Not all samples are of one series in memory, or they came out of order. */
 };
 
 /* A file of the disk that the time range touches. */

@@ -174,7 +174,7 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
         storage->next_id = id + 1;
     series->id = id;
     atomic_store_explicit(&series->newest, NULL, memory_order_relaxed);
-    series->bits = 0;
+    series_set_bits(series, 0);
     series_set_newest_ms(series, INT64_MIN);
     series->pairs = handle;
     series->group = 0;

@@ -67,6 +67,12 @@ struct run {
 };
 _Static_assert(sizeof(struct run) == 64, "one cache line a series");
 
+/* Runs are of floats or of histograms. Any thread, once the run has an entry. */
+static inline bool run_has_floats(const struct run *run)
+{
+    return (run->bytes[0] & (STREAM_GAP - 1)) != STREAM_HISTOGRAM;
+}
+
 struct slot {
     uint64_t number; /* Over the whole store. */
     uint32_t group;

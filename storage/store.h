@@ -49,11 +49,13 @@
 struct series {
     uint64_t id;                  /* On disk; monotone, never reused. */
     _Atomic(struct run *) newest; /* Its runs in memory, newest first; NULL: none. */
-    uint64_t bits;                /* Of its newest sample (of a histogram: a hash). */
-    _Atomic int64_t newest_ms;    /* Its newest sample's time; INT64_MIN: not known. */
-    uint32_t pairs;               /* Its label set: series_pairs(). Immutable. */
-    uint16_t pins;                /* series_pin; SERIES_PINS_MAX: for ever. */
-    _Atomic bool gone;            /* Not to be shown to new readers. */
+    _Atomic uint64_t
+        bits; /* Of its newest sample (of a histogram: a hash). Between two looks at the gate
+                                   * they are those of its newest run's last row. */
+    _Atomic int64_t newest_ms; /* Its newest sample's time; INT64_MIN: not known. */
+    uint32_t pairs;            /* Its label set: series_pairs(). Immutable. */
+    uint16_t pins;             /* series_pin; SERIES_PINS_MAX: for ever. */
+    _Atomic bool gone;         /* Not to be shown to new readers. */
     bool bits_known : 1;
     bool is_histogram : 1; /* Its newest sample. */
     bool is_spilling : 1;
@@ -254,9 +256,9 @@ struct storage {
     VEC(struct partition *) lane_partitions; /* Lane. Those that seals may write to. */
     VEC(struct span)
     lane_spans; /* Lane. Of frozen partitions and of days: late samples go to overlays. */
-    uint64_t overlay_next;   /* Lane. Number of the next overlay. */
+    uint64_t overlay_next;               /* Lane. Number of the next overlay. */
     _Atomic int64_t partition_length_ms; /* Of the next partition. Loop writes. */
-    struct publish *publish; /* publish.c; NULL: nothing to build. */
+    struct publish *publish;             /* publish.c; NULL: nothing to build. */
     int64_t publish_checked_mono_ms;
     VEC(struct retired_file) retired; /* Out of sight, not yet unlinked. */
     uint32_t retired_number;          /* partition_number of the newest that went. */
@@ -334,6 +336,14 @@ void series_free_all(struct storage *storage);
 static inline int64_t series_newest_ms(const struct series *series)
 {
     return atomic_load_explicit(&series->newest_ms, memory_order_relaxed);
+}
+static inline uint64_t series_bits(const struct series *series)
+{
+    return atomic_load_explicit(&series->bits, memory_order_acquire);
+}
+static inline void series_set_bits(struct series *series, uint64_t bits)
+{
+    atomic_store_explicit(&series->bits, bits, memory_order_relaxed);
 }
 static inline void series_set_newest_ms(struct series *series, int64_t time_ms)
 {

@@ -7,6 +7,7 @@
 int64_t clock_wall_ms(void); /* Unix time; may jump. */
 int64_t clock_wall_ns(void);
 int64_t clock_mono_ns(void); /* Never goes back. */
+int64_t clock_mono_coarse_ns(void); /* The same some milliseconds ago at most, for a few ns. */
 int64_t clock_mono_ms(void);
 
 /* Tests only: freezes clock_wall_* at this time; INT64_MIN thaws it. */

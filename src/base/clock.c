@@ -33,6 +33,11 @@ int64_t clock_mono_ns(void)
     return read_ns(CLOCK_MONOTONIC);
 }
 
+int64_t clock_mono_coarse_ns(void)
+{
+    return read_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 int64_t clock_mono_ms(void)
 {
     return clock_mono_ns() / 1000000;

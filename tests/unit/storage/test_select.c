@@ -21,10 +21,10 @@
 struct watcher {
     struct storage *storage;
     atomic_bool stop;
-    size_t torn, selects;
+    size_t torn, selects, known, wrong;
 };
 
-/* Each group's series must show the same newest sample: batches go in whole. */
+/* Each group's series must show the same newest sample: batches go in whole. What is known of it without reading is the same. */
 static void *watch(void *ctx)
 {
     struct watcher *watcher = ctx;
@@ -45,6 +45,12 @@ static void *watch(void *ctx)
                 last = block.value[block.count - 1];
             watcher->torn += newest[side] >= 0 && newest[side] != last;
             newest[side] = last;
+            int64_t time_ms;
+            double value;
+            if (selection_newest(selection, i, &time_ms, &value)) {
+                watcher->known++;
+                watcher->wrong += value != last || time_ms != T0 + (int64_t)last * 1000;
+            }
         }
         cursor_free(cursor);
         selection_free(selection);
@@ -102,7 +108,68 @@ static void test_storage_select__sees_whole_batches_of_mixed_groups(void **state
     pthread_join(thread, NULL);
     assert_true(watcher.selects > 0);
     assert_int_equal(watcher.torn, 0);
+    assert_true(watcher.known > 0);
+    assert_int_equal(watcher.wrong, 0);
     storage_group_close(groups[1]);
+    store_teardown(&f);
+}
+
+static bool newest_of_a(struct store_fixture *f, int64_t from_ms, int64_t to_ms, int64_t *time_ms,
+                        double *value)
+{
+    const struct matcher named = {.type = MATCH_EQUAL, .name = LABEL_NAME, .value = STR("a")};
+    struct selection *selection;
+    struct err err = {0};
+    assert_true(storage_select(f->storage, &named, 1, from_ms, to_ms, &selection, &err));
+    bool known = selection_count(selection) == 1 && selection_newest(selection, 0, time_ms, value);
+    selection_free(selection);
+    return known;
+}
+
+/* Only what surely is the newest sample of the range may be shown without reading. */
+static void test_selection_newest__knows_when_to_be_silent(void **state)
+{
+    (void)state;
+    struct store_fixture f = {0};
+    int64_t time_ms;
+    double value;
+    store_setup(&f);
+    series_ref ref = store_series(&f, "a", 1);
+    for (int i = 0; i < 10; i++)
+        store_add(&f, ref, T0 + i * 1000, i < 8 ? i + 0.5 : 42);
+    assert_true(newest_of_a(&f, T0, T0 + 9000, &time_ms, &value)); /* A value that repeats. */
+    assert_int_equal(time_ms, T0 + 9000);
+    assert_true(value == 42);
+    assert_false(newest_of_a(&f, T0, T0 + 8999, &time_ms, &value)); /* There is a newer one. */
+    assert_false(newest_of_a(&f, T0 + 9001, T0 + 9999, &time_ms, &value)); /* It is older. */
+    store_add(&f, ref, T0 + 10000, sample_stale());
+    assert_true(newest_of_a(&f, T0, T0 + 10000, &time_ms, &value));
+    assert_true(sample_is_stale(value));
+    store_tick(&f, 2 * HOUR); /* Sealed: it has to be read. */
+    assert_false(newest_of_a(&f, T0, T0 + 10000, &time_ms, &value));
+    store_add(&f, ref, T0 + 11000, 7);
+    assert_true(newest_of_a(&f, T0, T0 + 11000, &time_ms, &value));
+    assert_true(time_ms == T0 + 11000 && value == 7);
+    store_teardown(&f);
+}
+
+/* Looks at the index and at no samples. */
+static void test_storage_select_weight__is_known_of_what_is_near(void **state)
+{
+    (void)state;
+    const struct matcher named = {.type = MATCH_EQUAL, .name = LABEL_NAME, .value = STR("a")};
+    const struct matcher other = {.type = MATCH_EQUAL, .name = LABEL_NAME, .value = STR("b")};
+    const struct matcher not_named = {.type = MATCH_NOT_EQUAL, .name = LABEL_NAME};
+    struct store_fixture f = {0};
+    store_setup(&f);
+    assert_true(storage_select_weight(f.storage, &named, 1, T0) == UINT64_MAX);
+    for (int i = 0; i < 5; i++)
+        store_add(&f, store_series(&f, "a", i), T0, 1);
+    assert_int_equal(storage_select_weight(f.storage, &named, 1, T0), 5);
+    assert_int_equal(storage_select_weight(f.storage, &other, 1, T0), 0);
+    assert_true(storage_select_weight(f.storage, &not_named, 1, T0) == UINT64_MAX);
+    assert_true(storage_select_weight(f.storage, NULL, 0, T0) == UINT64_MAX);
+    assert_true(storage_select_weight(f.storage, &named, 1, T0 - 24 * HOUR) == UINT64_MAX);
     store_teardown(&f);
 }
 
@@ -267,6 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_storage_select__sees_whole_batches_of_mixed_groups),
         cmocka_unit_test(test_storage_select__takes_more_than_the_epoch_has_pins),
+        cmocka_unit_test(test_selection_newest__knows_when_to_be_silent),
+        cmocka_unit_test(test_storage_select_weight__is_known_of_what_is_near),
         cmocka_unit_test(test_storage_select__takes_wild_ranges),
         cmocka_unit_test(test_storage_select__shows_late_samples_that_are_newest),
         cmocka_unit_test(test_storage_series__limits_label_sets),
