@@ -83,6 +83,11 @@ const char *query_function_name(size_t index, bool *experimental);
 enum query_value_type query_type(const struct query *query);
 MUST_CHECK bool query_check_range(const struct query *query, struct err *err);
 
+/* About how much it would do, in units of some 10 ns; UINT64_MAX: much, or not known. Does not look at samples. */
+uint64_t query_weight(const struct query *query, struct storage *storage);
+/* What is left of the time that it may take, before it is run. */
+void query_set_timeout(struct query *query, int64_t timeout_ms);
+
 /* Evaluates. On failure: ERR_EXECUTION, ERR_TIMEOUT, ERR_CANCELED, ERR_INTERNAL with Prometheus' texts. */
 MUST_CHECK bool query_run(struct query *query, struct storage *storage, struct err *err);
 

@@ -101,6 +101,12 @@ const struct query_result *query_result(const struct query *query)
     return &query->result;
 }
 
+void query_set_timeout(struct query *query, int64_t timeout_ms)
+{
+    ENSURE(!query->has_run);
+    query->options.timeout_ms = timeout_ms;
+}
+
 /* --- budgets --- */
 
 struct labels *query_own(struct query *query, struct labels *labels)
@@ -138,7 +144,7 @@ bool query_check(struct query *query, struct err *err)
     if (query->options.canceled &&
         atomic_load_explicit(query->options.canceled, memory_order_relaxed))
         return err_set(err, ERR_CANCELED, "query was canceled in expression evaluation");
-    if (query->deadline_ns != INT64_MAX && clock_mono_ns() > query->deadline_ns)
+    if (query->deadline_ns != INT64_MAX && clock_mono_coarse_ns() > query->deadline_ns)
         return err_set(err, ERR_TIMEOUT, "query timed out in expression evaluation");
     if (!query->options.bytes_max)
         return true;

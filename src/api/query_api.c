@@ -14,8 +14,13 @@
 
 #define RANGE_POINTS_MAX 11000
 
+/* Who asks for so little is answered on the loop: some 100 us at most, as long as the reading of a scrape. */
+#define LIGHT_WEIGHT     15000
+#define LIGHT_TEXT_BYTES 512
+
 struct query_work {
     struct work work;
+    struct query *query; /* NULL: not parsed yet. */
     struct str text;
     struct query_options options;
     bool is_range;
@@ -53,33 +58,38 @@ static void write_result(struct query_work *work, const struct query_result *res
     query_result_json(&shown, work->limit, stats.len > 0, out);
 }
 
+static bool parse_query(struct query_work *work, struct err *err)
+{
+    if (query_new(&work->query, work->text, &work->options, err) &&
+        (!work->is_range || query_check_range(work->query, err)))
+        return true;
+    query_free(work->query);
+    work->query = NULL;
+    err->code = ERR_BAD_DATA;
+    return param_wrap(err, "query");
+}
+
 static bool run_query(struct work *base, struct buf *out, struct err *err)
 {
     struct query_work *work = CONTAINER_OF(base, struct query_work, work);
-    struct query *query = NULL;
-    bool ok = false;
+    int64_t left_ms = work_left_ms(base);
+    bool ok = work->query || parse_query(work, err);
 
-    work->options.timeout_ms = work_left_ms(base) == INT64_MAX ? 0 : work_left_ms(base);
-    if (work->options.timeout_ms < 0)
-        work->options.timeout_ms = 1;
-    if (!query_new(&query, work->text, &work->options, err) ||
-        (work->is_range && !query_check_range(query, err))) {
-        err->code = ERR_BAD_DATA;
-        param_wrap(err, "query");
-        goto done;
-    }
+    if (!ok)
+        return false;
+    query_set_timeout(work->query, left_ms == INT64_MAX ? 0 : left_ms < 0 ? 1 : left_ms);
     work->ran = true;
     int64_t begin_ns = clock_mono_ns();
-    ok = query_run(query, base->storage, err);
-    if (!ok) {
+    ok = query_run(work->query, base->storage, err);
+    if (ok) {
+        const struct query_result *result = query_result(work->query);
+        work->figures = result->stats;
+        write_result(work, result, out);
+    } else {
         work->figures.eval_seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
-        goto done;
     }
-    const struct query_result *result = query_result(query);
-    work->figures = result->stats;
-    write_result(work, result, out);
-done:
-    query_free(query);
+    query_free(work->query);
+    work->query = NULL;
     return ok;
 }
 
@@ -132,6 +142,7 @@ static void finish_query(struct work *base)
     struct query_work *work = CONTAINER_OF(base, struct query_work, work);
     struct call *call = base->call;
 
+    query_free(work->query); /* It did not run. */
     count_query(call->api, work);
     log_query(call->api, work);
     if (base->err.code == ERR_NONE) {
@@ -213,6 +224,16 @@ static struct query_work *query_work_new(struct call *call)
     return work;
 }
 
+/* Regular expressions may take long to compile; what is long, to parse. */
+static bool is_light(const struct call *call, struct query_work *work, struct err *err)
+{
+    if (work->text.len > LIGHT_TEXT_BYTES || str_find_char(work->text, '~') < work->text.len ||
+        work_must_wait(call->api))
+        return false;
+    return parse_query(work, err) &&
+           query_weight(work->query, call->api->options.storage) <= LIGHT_WEIGHT;
+}
+
 void serve_query(struct call *call)
 {
     struct query_work *work = query_work_new(call);
@@ -227,7 +248,13 @@ void serve_query(struct call *call)
     }
     work->options.start_ms = work->options.end_ms = time_ms;
     work->options.step_ms = 0;
-    work_submit(&work->work);
+    bool light = is_light(call, work, &err);
+    if (err.code != ERR_NONE)
+        answer_error(call, &err);
+    else if (light)
+        work_run_here(&work->work);
+    else
+        work_submit(&work->work);
 }
 
 /* A step of less than a millisecond has too many points, or is none. */

@@ -136,26 +136,45 @@ static void work_gone(void *ctx)
     atomic_store(&work->canceled, true);
 }
 
-void work_submit(struct work *work)
+static void work_begin(struct work *work)
 {
     struct api *api = work->call->api;
-    unsigned concurrency = api->options.query_concurrency ? api->options.query_concurrency : 1;
 
-    work->job.run = work_run;
-    work->job.done = work_done;
     work->storage = api->options.storage;
     work->arrived_ns = clock_mono_ns();
     if (!work->deadline_ns && api->options.query_timeout_ms > 0)
         work->deadline_ns = work->arrived_ns + api->options.query_timeout_ms * 1000000;
     arena_init(&work->arena, 0);
     buf_init(&work->out, ANSWER_BYTES_MAX);
+}
+
+bool work_must_wait(const struct api *api)
+{
+    unsigned concurrency = api->options.query_concurrency ? api->options.query_concurrency : 1;
+    return api->queries_running >= concurrency;
+}
+
+void work_run_here(struct work *work)
+{
+    work_begin(work);
+    work_run(&work->job);
+    answer_work(work);
+}
+
+void work_submit(struct work *work)
+{
+    struct api *api = work->call->api;
+
+    work->job.run = work_run;
+    work->job.done = work_done;
+    work_begin(work);
     list_push_back(&api->works, &work->node);
     http_exchange_on_gone(work->call->exchange, work_gone, work);
     if (!api->sweeping) {
         api->sweeping = true;
         timer_start(api->sweep, SWEEP_MS, SWEEP_MS);
     }
-    if (work->gated && api->queries_running >= concurrency)
+    if (work->gated && work_must_wait(api))
         list_push_back(&api->waiting, &work->wait_node);
     else
         work_enter(work);

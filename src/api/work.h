@@ -2,6 +2,7 @@
  *
  *     work_submit -> [waiting] -> lane: work->run(work, out, err) -> loop: work->finish(work) or
  * the usual answer
+ *     work_run_here -> loop: work->run, work->finish
  *
  * Embedded in the struct of what is done, which lives in the request's arena; on the lane only the
  * work's own arena is used. `run` looks at `canceled` now and then: it is set when the client has
@@ -36,6 +37,10 @@ struct work {
 
 /* Fill call, run and (if wanted) gated, finish, deadline_ns before. */
 void work_submit(struct work *work);
+/* The same at once, on the loop: for what takes no longer than to wake a thread and be woken by it. */
+void work_run_here(struct work *work);
+/* Would a query have to wait? */
+bool work_must_wait(const struct api *api);
 /* What is left until the deadline, in ms; 0 or less: it has passed. */
 int64_t work_left_ms(const struct work *work);
 void work_sweep(void *api); /* The timer's: ends what waits and may not any longer. */

@@ -3,6 +3,7 @@
 #ifndef API_FAKES_H
 #define API_FAKES_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,6 +37,7 @@ static struct fake {
     struct query_options query_options;
     char query_text[256];
     _Atomic int queries_run;
+    pthread_t query_thread; /* Of the last that was run. */
     atomic_bool hold; /* While set, the query "hold" does not end. */
     bool write_later;
     write_done_fn write_done;
@@ -291,10 +293,23 @@ bool query_check_range(const struct query *query, struct err *err)
                    "instant Vector");
 }
 
+uint64_t query_weight(const struct query *query, struct storage *storage)
+{
+    (void)storage;
+    return strcmp(query->text, "light") == 0 ? 1 : UINT64_MAX;
+}
+
+void query_set_timeout(struct query *query, int64_t timeout_ms)
+{
+    (void)query;
+    fake.query_options.timeout_ms = timeout_ms;
+}
+
 bool query_run(struct query *query, struct storage *storage, struct err *err)
 {
     (void)storage;
     fake.queries_run++;
+    fake.query_thread = pthread_self();
     while (query->hold && atomic_load(&fake.hold)) {
         if (atomic_load(query->canceled))
             return err_set(err, ERR_CANCELED, "query was canceled in expression evaluation");

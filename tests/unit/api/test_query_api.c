@@ -113,6 +113,22 @@ static void test_serve_query__warns_of_deprecated_stats(void **state)
                       "or \\\"all\\\"\"]}");
 }
 
+/* To wake a thread and be woken by it takes longer than most queries of rules and panels. */
+static void test_serve_query__answers_light_ones_on_the_loop(void **state)
+{
+    (void)state;
+    get("/api/v1/query?query=up");
+    assert_int_equal(reply.status, 200);
+    assert_false(pthread_equal(fake.query_thread, pthread_self()));
+    get("/api/v1/query?query=light&stats=yes&limit=2");
+    assert_int_equal(reply.status, 200);
+    assert_has(reply.body, "{\"limit\":2,\"stats\":true,");
+    assert_true(pthread_equal(fake.query_thread, pthread_self()));
+    get("/api/v1/query_range?query=light&start=1&end=2&step=1");
+    assert_int_equal(reply.status, 200);
+    assert_false(pthread_equal(fake.query_thread, pthread_self()));
+}
+
 static void test_serve_query__maps_errors_of_the_engine(void **state)
 {
     (void)state;
@@ -279,6 +295,7 @@ int main(void)
         TEST(test_serve_query__reads_forms),
         TEST(test_serve_query__warns_of_deprecated_stats),
         TEST(test_serve_query__maps_errors_of_the_engine),
+        TEST(test_serve_query__answers_light_ones_on_the_loop),
         TEST(test_serve_query_range__passes_its_parameters_on),
         TEST(test_serve_format_query__answers_a_string),
         TEST(test_serve_query_exemplars__tells_selectors_from_none),

@@ -246,6 +246,46 @@ static void test_query_run__sorts_range_results(void **state)
     fake_storage_free(storage);
 }
 
+/* What surely takes microseconds is told from what may not. */
+static void test_query_weight__tells_light_from_heavy(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool light;
+    } cases[] = {
+        {"c_total", true},
+        {"1 + time()", true},
+        {"sum(rate(c_total[5m])) / on() group_left count(c_total)", true},
+        {"topk(1, c_total{i='0'})", true},
+        {"c_total{i=~'0'}", false},
+        {"rate(c_total[5m])[1h:1m]", false},
+        {"max_over_time(c_total[5m:1m])", false},
+        {"label_replace(c_total, 'a', '$1', 'i', '(.*)')", false},
+        {"c_total offset 1d", false}, /* The fake storage: before 0. */
+        {"rate(c_total[1d])", false},
+        {"c_total or c_total @ 1", false},
+    };
+    struct storage *storage = counters();
+    struct err err;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct query *query;
+        struct query_options options = instant_at(3600000);
+        assert_true(query_new(&query, str_of(cases[i].text), &options, &err));
+        if ((query_weight(query, storage) < 1000) != cases[i].light)
+            fail_msg("%s", cases[i].text);
+        query_free(query);
+        options = range_of(3600000, 3660000, 60000);
+        options.step_ms = 60000;
+        if (strstr(cases[i].text, "[1h:1m]") ||
+            !query_new(&query, str_of(cases[i].text), &options, &err))
+            continue;
+        assert_true(query_weight(query, storage) == UINT64_MAX);
+        query_free(query);
+    }
+    fake_storage_free(storage);
+}
+
 /* A series is decoded once for all steps. */
 static void test_query_run__reads_each_series_once(void **state)
 {
@@ -519,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_annotations__know_their_line),
         cmocka_unit_test(test_query_check_range__refuses_other_types),
         cmocka_unit_test(test_query_run__sorts_range_results),
+        cmocka_unit_test(test_query_weight__tells_light_from_heavy),
         cmocka_unit_test(test_query_run__reads_each_series_once),
         cmocka_unit_test(test_query_run__does_not_see_block_edges),
         cmocka_unit_test(test_query_run__ends_over_the_sample_budget),
