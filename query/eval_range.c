@@ -5,9 +5,12 @@
 
 /* --- annotations --- */
 
-static void note_non_counter(const struct range_eval *eval, const struct labels *labels)
+static void note_non_counter(struct range_eval *eval, const struct labels *labels)
 {
     struct str name = labels_get(labels, LABEL_NAME);
+    if (eval->noted.ptr && str_eq(eval->noted, name))
+        return; /* The series before had the same. */
+    eval->noted = name;
     if (name.len == 0 || str_ends(name, STR("_total")) || str_ends(name, STR("_sum")) ||
         str_ends(name, STR("_count")) || str_ends(name, STR("_bucket")))
         return;

@@ -57,7 +57,8 @@ struct range_eval {
     enum window_marks marks;
     struct window window;
     double *args[2];
-    double *scratch; /* One number for each sample of the series, and one more. */
+    struct str noted; /* The name that note_non_counter saw last; NULL: none yet. */
+    double *scratch;  /* One number for each sample of the series, and one more. */
     size_t scratch_count;
     struct range_places places;
 };

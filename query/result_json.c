@@ -32,18 +32,6 @@ static const struct histogram *histogram_at(const struct query_series *series, s
     return series->histogram ? series->histogram[k] : NULL;
 }
 
-static void add_one(struct buf *out, const struct query_series *series)
-{
-    const struct histogram *histogram = histogram_at(series, 0);
-    if (histogram) {
-        BUF_ADD(out, ",\"histogram\":");
-        add_histogram_point(out, series->time_ms[0], histogram);
-    } else {
-        BUF_ADD(out, ",\"value\":");
-        add_point(out, series->time_ms[0], series->value[0]);
-    }
-}
-
 /* The series of a matrix share their times, so what stands before a value is printed once: [1435781451.781," */
 struct time_text {
     int64_t time_ms;
@@ -52,12 +40,10 @@ struct time_text {
 };
 #define TIME_TEXTS 4096 /* By time; a power of 2. */
 
-static const struct time_text *time_text_of(struct time_text *texts, int64_t time_ms)
+static void time_text_print(struct time_text *text, int64_t time_ms)
 {
-    uint64_t hash = (uint64_t)time_ms * UINT64_C(0x9e3779b97f4a7c15);
-    struct time_text *text = &texts[hash >> 40 & (TIME_TEXTS - 1)];
     if (text->len && text->time_ms == time_ms)
-        return text;
+        return;
     struct buf printed;
     buf_init(&printed, TIME_TEXT_MAX);
     buf_add_char(&printed, '[');
@@ -67,6 +53,13 @@ static const struct time_text *time_text_of(struct time_text *texts, int64_t tim
     text->len = (uint8_t)printed.len;
     memcpy(text->text, printed.ptr, printed.len);
     buf_deinit(&printed);
+}
+
+static const struct time_text *time_text_of(struct time_text *texts, int64_t time_ms)
+{
+    uint64_t hash = (uint64_t)time_ms * UINT64_C(0x9e3779b97f4a7c15);
+    struct time_text *text = &texts[hash >> 40 & (TIME_TEXTS - 1)];
+    time_text_print(text, time_ms);
     return text;
 }
 
@@ -78,10 +71,9 @@ struct value_text {
 };
 
 /* [1435781451.781,"12.5"] */
-static char *put_known_point(char *at, struct time_text *texts, struct value_text *last,
-                             int64_t time_ms, double value)
+static char *put_known_point(char *at, const struct time_text *text, struct value_text *last,
+                             double value)
 {
-    const struct time_text *text = time_text_of(texts, time_ms);
     memcpy(at, text->text, TIME_TEXT_MAX);
     at += text->len;
     if (last->len && last->bits == sample_bits(value)) {
@@ -104,7 +96,7 @@ static void add_known_points(struct buf *out, const struct query_series *series,
     for (size_t k = first; begin && k < end; k++) {
         if (k > 0)
             *at++ = ',';
-        at = put_known_point(at, texts, last, series->time_ms[k], series->value[k]);
+        at = put_known_point(at, time_text_of(texts, series->time_ms[k]), last, series->value[k]);
     }
     if (begin)
         buf_commit(out, (size_t)(at - begin));
@@ -122,6 +114,26 @@ static void add_known_floats(struct buf *out, const struct query_series *series,
                          series->count - k < POINTS_AT_ONCE ? series->count : k + POINTS_AT_ONCE,
                          texts, &last);
     buf_add_char(out, ']');
+}
+
+/* The one point of a vector's series; all have the same time. */
+static void add_one(struct buf *out, const struct query_series *series, struct time_text *text,
+                    struct value_text *last)
+{
+    static const char key[] = ",\"value\":";
+    const struct histogram *histogram = histogram_at(series, 0);
+    if (histogram) {
+        BUF_ADD(out, ",\"histogram\":");
+        add_histogram_point(out, series->time_ms[0], histogram);
+        return;
+    }
+    char *begin = buf_reserve(out, sizeof(key) + POINT_TEXT_MAX + NUMBER_TEXT_MAX);
+    if (!begin)
+        return;
+    memcpy(begin, key, sizeof(key) - 1);
+    time_text_print(text, series->time_ms[0]);
+    char *end = put_known_point(begin + sizeof(key) - 1, text, last, series->value[0]);
+    buf_commit(out, (size_t)(end - begin));
 }
 
 /* `texts` NULL: there are few points. */
@@ -163,6 +175,8 @@ static void add_histograms(struct buf *out, const struct query_series *series)
 static void add_series(struct buf *out, const struct query_result *result, size_t count,
                        struct time_text *texts)
 {
+    struct time_text one = {0};
+    struct value_text last = {0};
     for (size_t i = 0; i < count; i++) {
         const struct query_series *series = &result->series[i];
         if (i > 0)
@@ -170,7 +184,7 @@ static void add_series(struct buf *out, const struct query_result *result, size_
         BUF_ADD(out, "{\"metric\":");
         labels_print_json(out, series->labels);
         if (result->type == QUERY_VECTOR) {
-            add_one(out, series);
+            add_one(out, series, &one, &last);
         } else {
             add_floats(out, series, texts);
             add_histograms(out, series);

@@ -188,12 +188,42 @@ static bool is_plain_json(unsigned char c, bool for_html)
     return !for_html || (c != '<' && c != '>' && c != '&');
 }
 
+/* How many bytes from the first on JSON takes as they are: printable ASCII but for quote and backslash; eight at a time. */
+static size_t plain_len(struct str s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    size_t at = 0;
+    for (; at + 8 <= s.len; at += 8) {
+        uint64_t word;
+        memcpy(&word, s.ptr + at, 8);
+        uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+        uint64_t bad = word | (word - ones * 0x20) | (quote - ones) | (backslash - ones);
+        if (bad & highs) /* May be wrong about ASCII that follows such a byte. */
+            break;
+    }
+    while (at < s.len && (unsigned char)s.ptr[at] >= 0x20 && (unsigned char)s.ptr[at] < 0x80 &&
+           s.ptr[at] != '"' && s.ptr[at] != '\\')
+        at++;
+    return at;
+}
+
 static void add_json(struct buf *buf, struct str s, bool for_html)
 {
-    size_t begin = 0;
+    size_t begin = 0, plain = for_html ? 0 : plain_len(s);
 
+    if (plain == s.len && !for_html) {
+        char *out = buf_reserve(buf, s.len + 2);
+        if (!out)
+            return;
+        out[0] = '"';
+        if (s.len)
+            memcpy(out + 1, s.ptr, s.len);
+        out[s.len + 1] = '"';
+        buf->len += s.len + 2;
+        return;
+    }
     buf_add_char(buf, '"');
-    for (size_t at = 0; at < s.len;) {
+    for (size_t at = plain; at < s.len;) {
         unsigned char c = (unsigned char)s.ptr[at];
         if (is_plain_json(c, for_html)) {
             at++;
