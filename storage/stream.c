@@ -259,6 +259,34 @@ struct span_bytes {
     const uint8_t *stop, *end;
 };
 
+/* An integer below 2^51 as the low bits of a double of 1.5 * 2^52: taken from that, it is the integer as a double. */
+#define LIFTED_BITS  UINT64_C(0x4338000000000000)
+#define LIFTED_VALUE 6755399441055744.0
+
+typedef double four_doubles __attribute__((vector_size(32)));
+
+/* Lifted integers become values, four at a time. */
+static void settle_values(double *value, uint32_t count, uint8_t exponent)
+{
+    const four_doubles lifted = {LIFTED_VALUE, LIFTED_VALUE, LIFTED_VALUE, LIFTED_VALUE};
+    double power = POWERS[exponent];
+    const four_doubles powers = {power, power, power, power};
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        four_doubles four;
+        memcpy(&four, value + i, sizeof(four));
+        four -= lifted;
+        if (exponent > 0)
+            four /= powers;
+        memcpy(value + i, &four, sizeof(four));
+    }
+    for (; i < count; i++) {
+        value[i] -= LIFTED_VALUE;
+        if (exponent > 0)
+            value[i] /= power;
+    }
+}
+
 /* Steps without gaps, of at most two bytes each beside their code, one row after the other. How long an entry is follows from
  * its bytes by arithmetic: counters and gauges mix short and long steps, and a wrong guess would cost more than all of an
  * entry. Returns where it stopped; *rows is how many values were written. */
@@ -281,11 +309,10 @@ static const uint8_t *walk_steps(const uint8_t *at, struct span_bytes span, uint
             ((uint32_t)(word >> 8) & 0x7f) | ((uint32_t)(word >> 9) & 0x3f80 & (0 - more));
         int32_t step = (int32_t)(raw >> 1) ^ -(int32_t)(raw & 1), mask = -(int32_t)is_long;
         now += (step & mask) | (((int32_t)code - 72) & ~mask);
-        value[row++] = (double)now;
+        value[row++] = sample_from_bits((uint64_t)now + LIFTED_BITS);
         at = next;
     }
-    for (uint32_t i = 0; exponent > 0 && i < row; i++)
-        value[i] /= POWERS[exponent];
+    settle_values(value, row, exponent);
     *integer = now;
     *rows = row;
     return at;
