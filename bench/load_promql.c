@@ -2,7 +2,7 @@
  *
  * Makes a set of promql_set.h for bench_query.py, and asks a server the same light question over many connections.
  *
- *     load_promql make <hundred|many> <series> <rows> <end ms> <file>
+ *     load_promql make <hundred|many|counters> <series> <rows> <end ms> <file>
  *     load_promql ask <port> <path> <clients> <seconds>       prints requests and the 99th percentile in us
  */
 #include <arpa/inet.h>

@@ -3,7 +3,8 @@
  *     hundred   a_one b_one h_one, a_hundred b_hundred h_hundred (a histogram has 11 buckets), sparse: ramps at 10 s,
  *               as Prometheus measures its own engine
  *     many      x_total: counters in 10 jobs with resets; latency_bucket: histograms of 10 buckets; node_info: one
- *               series an instance to join with: at 15 s */
+ *               series an instance to join with: at 15 s
+ *     counters  x_total alone */
 #ifndef PROMQL_SET_H
 #define PROMQL_SET_H
 
@@ -96,8 +97,9 @@ static inline void promql_counter(const struct promql_set *set, uint64_t *random
     }
 }
 
-/* One target: its counters, its histogram and the series to join with. */
-static inline void promql_add_instance(struct promql_set *set, uint32_t number, uint64_t *random)
+/* One target: its counters, and with `whole` its histogram and the series to join with. */
+static inline void promql_add_instance(struct promql_set *set, uint32_t number, bool whole,
+                                       uint64_t *random)
 {
     static const char *const bounds[10] = {"0.005", "0.01", "0.05", "0.1", "0.25",
                                            "0.5",   "1",    "2.5",  "5",   "+Inf"};
@@ -111,6 +113,8 @@ static inline void promql_add_instance(struct promql_set *set, uint32_t number, 
                                 "namespace", "default", "pod",      pod,      NULL};
         promql_counter(set, random, promql_add(set, labels), NULL);
     }
+    if (!whole)
+        return;
     for (uint32_t i = 0; i < 10; i++) {
         const char *labels[] = {"__name__", "latency_bucket", "instance", instance, "job", job,
                                 "le",       bounds[i],        NULL};
@@ -127,11 +131,11 @@ static inline void promql_add_instance(struct promql_set *set, uint32_t number, 
 }
 
 /* Target after target, as they are scraped. */
-static inline void promql_make_many(struct promql_set *set, uint32_t count)
+static inline void promql_make_many(struct promql_set *set, uint32_t count, bool whole)
 {
     uint64_t random = 11;
     for (uint32_t i = 0; i < count / 10; i++)
-        promql_add_instance(set, i, &random);
+        promql_add_instance(set, i, whole, &random);
 }
 
 static inline void promql_make(struct promql_set *set, const char *name, uint32_t count,
@@ -144,7 +148,7 @@ static inline void promql_make(struct promql_set *set, const char *name, uint32_
     if (hundred)
         promql_make_hundred(set);
     else
-        promql_make_many(set, count);
+        promql_make_many(set, count, strcmp(name, "many") == 0);
 }
 
 /* The last sample is at or before the end. */
