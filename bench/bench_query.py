@@ -114,12 +114,20 @@ CONNECTIONS = {}
 
 
 def get(server, path, parameters):
-    """Over a connection that stays open, as dashboards and adapters ask."""
-    if server.port not in CONNECTIONS:
-        CONNECTIONS[server.port] = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
-    CONNECTIONS[server.port].request("GET", path + "?" + harness.encode_query(parameters))
-    answer = CONNECTIONS[server.port].getresponse()
-    return harness.Reply(answer.status, answer.headers, answer.read())
+    """Over a connection that stays open, as dashboards and adapters ask. VictoriaMetrics ends them every two minutes."""
+    target = path + "?" + harness.encode_query(parameters)
+    for attempt in (1, 2):
+        if server.port not in CONNECTIONS:
+            CONNECTIONS[server.port] = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        try:
+            CONNECTIONS[server.port].request("GET", target)
+            answer = CONNECTIONS[server.port].getresponse()
+            return harness.Reply(answer.status, answer.headers, answer.read())
+        except ConnectionError:
+            CONNECTIONS.pop(server.port).close()
+            if attempt == 2 or server.name != "victoria":
+                raise
+    raise AssertionError("unreachable")
 
 
 def ask(server, query, start_s, end_s, step_s, **more):
@@ -228,7 +236,8 @@ def bench_own(side):
                 end_s = side.end_s // 10 * 10
                 start_s = end_s - (steps - 1) * 10
                 label = f"own_{steps}_{text.replace(' ', '')}"
-                found = compare(side, label, text, start_s, end_s, 10 if steps > 1 else 0, 0.05)
+                # Long enough for the collector of garbage to have its share.
+                found = compare(side, label, text, start_s, end_s, 10 if steps > 1 else 0, 0.05 if steps == 1 else 0.4)
                 if "prometheus" not in found:
                     continue
                 for peer in found:

@@ -597,6 +597,10 @@ MUST_CHECK bool eval_aggregate(const struct frame *frame, struct expr *aggregate
 /* topk, bottomk, limitk, limit_ratio */
 MUST_CHECK bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vector *in,
                             const double *param, struct vector *out, struct err *err);
+/* eval_topk.c: topk and bottomk of several steps, as bits of `chosen` by series. *done: it was the way to go. */
+MUST_CHECK bool eval_topk(const struct frame *frame, enum aggregate_op op, const struct vector *in,
+                          const struct group_lists *lists, const double *param, uint64_t **chosen,
+                          bool *done, struct err *err);
 MUST_CHECK bool eval_count_values(const struct frame *frame, struct expr *aggregate,
                                   struct vector *out, struct err *err);
 

@@ -283,6 +283,33 @@ static bool lets_nothing(enum aggregate_op op, double param)
     return op == AGG_LIMIT_RATIO ? param == 0 : param < 1;
 }
 
+/* Step after step. */
+static bool choose_all(struct chooser *chooser, const double *param, struct err *err)
+{
+    const struct frame *frame = chooser->frame;
+    struct arena *arena = &frame->query->arena;
+    size_t count = chooser->in->count;
+    chooser->heap = arena_alloc_array(arena, count + 1, sizeof(uint32_t));
+    chooser->scratch = arena_alloc_array(arena, count + 1, sizeof(uint32_t));
+    chooser->order = arena_alloc_array(arena, count + 1, sizeof(uint32_t));
+    chooser->columns = arena_alloc_array(
+        arena, count * (frame->steps < COLUMNS ? frame->steps : COLUMNS) + 1, sizeof(double));
+    chooser->has = arena_alloc_array(arena, count + 1, sizeof(uint8_t));
+    for (size_t t = 0; t < frame->steps; t++) {
+        chooser->step = t;
+        chooser->column = chooser->columns + t % COLUMNS * count;
+        if (t % COLUMNS == 0)
+            fill_columns(chooser);
+        if (lets_nothing(chooser->op, param[t]))
+            continue;
+        for (size_t g = 0; g < chooser->lists.count; g++)
+            choose_in_group(chooser, g, param[t]);
+        if (!query_check(frame->query, err))
+            return false;
+    }
+    return true;
+}
+
 bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vector *in,
                  const double *param, struct vector *out, struct err *err)
 {
@@ -301,25 +328,12 @@ bool eval_choose(const struct frame *frame, struct expr *aggregate, struct vecto
     grouping_deinit(&grouping);
     if (chooser.op == AGG_LIMIT_RATIO)
         chooser.places = label_places(arena, in);
-    chooser.heap = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
-    chooser.scratch = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
-    chooser.order = arena_alloc_array(arena, in->count + 1, sizeof(uint32_t));
     chooser.chosen = arena_zalloc(arena, (in->count + 1) * sizeof(uint64_t *));
-    chooser.columns = arena_alloc_array(
-        arena, in->count * (frame->steps < COLUMNS ? frame->steps : COLUMNS) + 1, sizeof(double));
-    chooser.has = arena_alloc_array(arena, in->count + 1, sizeof(uint8_t));
-    for (size_t t = 0; t < frame->steps; t++) {
-        chooser.step = t;
-        chooser.column = chooser.columns + t % COLUMNS * in->count;
-        if (t % COLUMNS == 0)
-            fill_columns(&chooser);
-        if (lets_nothing(chooser.op, param[t]))
-            continue;
-        for (size_t g = 0; g < chooser.lists.count; g++)
-            choose_in_group(&chooser, g, param[t]);
-        if (!query_check(query, err))
-            return false;
-    }
+    bool done;
+    if (!eval_topk(frame, chooser.op, in, &chooser.lists, param, chooser.chosen, &done, err))
+        return false;
+    if (!done && !choose_all(&chooser, param, err))
+        return false;
     if (frame->steps == 1) {
         for (size_t i = 0; i < chooser.order_count; i++)
             take_chosen(&chooser, chooser.order[i], out);

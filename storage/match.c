@@ -180,8 +180,8 @@ static size_t narrow_by_postings(const struct index *index, struct question *que
     return count;
 }
 
-/* Of what was sealed lately the kernel still has the pages. */
-#define LATELY_SLOTS  2
+/* Of what was sealed a moment ago the kernel still has the pages. */
+#define LATELY_SLOTS  1
 #define SEGMENT_WORTH 4 /* A look into an index on disk, in series. */
 
 static uint64_t files_weight(struct storage *storage, int64_t from_ms)
