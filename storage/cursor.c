@@ -34,7 +34,8 @@ struct opened {
     struct bundle bundle;
     uint32_t next_run; /* After the last that was taken: of the next series, often. */
 };
-#define OPENED_MAX 128 /* By the entry's address; a power of 2. */
+#define OPENED_MIN 16 /* Places, by the entry's address: two for each bundle, a power of 2. */
+#define OPENED_MAX 1024
 
 /* A bundle's column of times, decoded: series of a group share them. */
 struct known_times {
@@ -42,7 +43,8 @@ struct known_times {
     uint32_t column;
     struct time_vec times;
 };
-#define KNOWN_TIMES_MAX 64 /* By the bundle's address; a power of 2. */
+#define KNOWN_TIMES_MIN 16 /* Places, by the bundle's address; the same. */
+#define KNOWN_TIMES_MAX 256
 
 #define BLOCK_SAMPLES                                                                              \
     16384 /* Pieces are put into one block up to here, for who works on whole series. */
@@ -57,9 +59,10 @@ struct cursor {
     const struct selection *selection;
     struct kv_read **reads; /* One a selected file, begun at first use. */
     struct day_reader **days;
-    struct opened *opened;           /* [OPENED_MAX]; NULL: no open file was read yet. */
-    size_t hint;                     /* Of selected_first_bundle. */
-    struct known_times *known_times; /* [KNOWN_TIMES_MAX] */
+    struct opened *opened; /* NULL: no open file was read yet. */
+    size_t opened_count, known_times_count;
+    size_t hint; /* Of selected_first_bundle. */
+    struct known_times *known_times;
     VEC(struct piece) pieces;
     size_t next_piece;
     struct samples samples, merged_samples;
@@ -101,7 +104,7 @@ void cursor_free(struct cursor *cursor)
     mem_free((void *)cursor->reads);
     mem_free((void *)cursor->days);
     mem_free(cursor->opened);
-    for (size_t i = 0; cursor->known_times && i < KNOWN_TIMES_MAX; i++)
+    for (size_t i = 0; i < cursor->known_times_count; i++)
         VEC_FREE(&cursor->known_times[i].times);
     mem_free(cursor->known_times);
     VEC_FREE(&cursor->pieces);
@@ -144,7 +147,7 @@ static const struct time_vec *load_column(struct cursor *cursor, const struct bu
 {
     uint64_t hash =
         ((uint64_t)(uintptr_t)bundle->bytes.ptr + column) * UINT64_C(0x9e3779b97f4a7c15);
-    struct known_times *known = &cursor->known_times[hash >> 32 & (KNOWN_TIMES_MAX - 1)];
+    struct known_times *known = &cursor->known_times[hash >> 32 & (cursor->known_times_count - 1)];
     if (known->bytes == bundle->bytes.ptr && known->column == column)
         return &known->times;
     known->bytes = NULL;
@@ -184,16 +187,31 @@ static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened 
 static struct opened *opened_place(const struct cursor *cursor, const struct bundle_entry *entry)
 {
     uint64_t hash = (uint64_t)(uintptr_t)entry * UINT64_C(0x9e3779b97f4a7c15);
-    return &cursor->opened[hash >> 32 & (OPENED_MAX - 1)];
+    return &cursor->opened[hash >> 32 & (cursor->opened_count - 1)];
+}
+
+/* A day of one target is 48 bundles or more, which all its series share: with as many places as bundles they are opened once. */
+static void make_places(struct cursor *cursor)
+{
+    const struct selection *selection = cursor->selection;
+    size_t bundles = 0;
+    for (uint32_t f = 0; f < selection->files.count; f++)
+        bundles += selection->files.items[f].bundles.count;
+    cursor->opened_count = OPENED_MIN;
+    cursor->known_times_count = KNOWN_TIMES_MIN;
+    while (cursor->opened_count < 2 * bundles && cursor->opened_count < OPENED_MAX)
+        cursor->opened_count *= 2;
+    while (cursor->known_times_count < 2 * bundles && cursor->known_times_count < KNOWN_TIMES_MAX)
+        cursor->known_times_count *= 2;
+    cursor->opened = mem_zalloc(cursor->opened_count * sizeof(cursor->opened[0]));
+    cursor->known_times = mem_zalloc(cursor->known_times_count * sizeof(cursor->known_times[0]));
 }
 
 static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, struct err *err)
 {
     const struct selected_file *selected = &cursor->selection->files.items[file];
-    if (!cursor->opened) {
-        cursor->opened = mem_zalloc(OPENED_MAX * sizeof(cursor->opened[0]));
-        cursor->known_times = mem_zalloc(KNOWN_TIMES_MAX * sizeof(cursor->known_times[0]));
-    }
+    if (!cursor->opened)
+        make_places(cursor);
     for (size_t i = selected_first_bundle(selected, id, &cursor->hint); i < selected->bundles.count;
          i++) {
         struct bundle_entry *entry = selected->bundles.items[i];
