@@ -17,7 +17,6 @@
 #include "base/mem.h"
 #include "model/sample.h"
 
-#define SCRATCH_BYTES_MAX (16 * CODEC_VALUES_MAX + 1024)
 /* From both on true floats may look decimal: their bits are tried, too. */
 #define EXPONENT_DOUBTFUL 8
 #define INTEGER_DOUBTFUL  (INT64_C(1) << 49)
@@ -47,9 +46,9 @@ static const uint64_t ODD_BITS[] = {
 struct codec_encoder *codec_encoder_new(void)
 {
     struct codec_encoder *encoder = MEM_NEW(struct codec_encoder);
-    buf_init(&encoder->best, SCRATCH_BYTES_MAX);
-    buf_init(&encoder->trial, SCRATCH_BYTES_MAX);
-    buf_init(&encoder->part, SCRATCH_BYTES_MAX);
+    buf_init(&encoder->best, CODEC_BYTES_MAX);
+    buf_init(&encoder->trial, CODEC_BYTES_MAX);
+    buf_init(&encoder->part, CODEC_BYTES_MAX);
     return encoder;
 }
 
@@ -79,7 +78,7 @@ enum codec_coder codec_coder(struct str bytes)
     return (enum codec_coder)((uint8_t)bytes.ptr[1] >> 5);
 }
 
-static bool is_constant(const double *values, uint32_t count)
+bool codec_is_constant(const double *values, uint32_t count)
 {
     uint64_t bits = sample_bits(values[0]);
     for (uint32_t i = 1; i < count; i++) {
@@ -89,7 +88,7 @@ static bool is_constant(const double *values, uint32_t count)
     return true;
 }
 
-static void write_constant(double value, struct buf *out)
+void codec_write_constant(double value, struct buf *out)
 {
     int64_t integer;
     bool is_odd;
@@ -127,7 +126,7 @@ static uint32_t odd_runs(const bool *is_odd, const double *values, uint32_t coun
     return runs;
 }
 
-static void write_odd(const bool *is_odd, const double *values, uint32_t count, struct buf *out)
+void codec_write_odd(const bool *is_odd, const double *values, uint32_t count, struct buf *out)
 {
     uint32_t last = 0;
     write_varint(out, odd_runs(is_odd, values, count));
@@ -163,7 +162,7 @@ static void try_integers(struct codec_encoder *encoder, const double *values, ui
     buf_clear(&encoder->trial);
     write_u8(&encoder->trial, (uint8_t)((plain + (odd_count > 0)) | exponent << 4));
     if (odd_count > 0)
-        write_odd(encoder->is_odd, values, count, &encoder->trial);
+        codec_write_odd(encoder->is_odd, values, count, &encoder->trial);
     for (uint32_t i = 0; base && i < count; i++)
         encoder->differences[i] = (int64_t)((uint64_t)integers[i] - (uint64_t)base->integers[i]);
     if (base)
@@ -311,8 +310,8 @@ static bool check(struct codec_encoder *encoder, const double *values, uint32_t 
 static void write_shortest(struct codec_encoder *encoder, const double *values, uint32_t count,
                            const struct codec_column *previous)
 {
-    if (is_constant(values, count)) {
-        write_constant(values[0], &encoder->best);
+    if (codec_is_constant(values, count)) {
+        codec_write_constant(values[0], &encoder->best);
         return;
     }
     if (previous && memcmp(previous->values, values, count * sizeof(*values)) == 0) {

@@ -65,8 +65,19 @@ MUST_CHECK bool codec_decode_base(struct str bytes, uint32_t count,
 /* Fills the values that were left out. */
 void codec_column_fill(struct codec_column *column);
 
+/* An encoder for chunks that live for a day: about the same size for short ones, at a tenth of the price. False (and nothing
+ * written) when it knows no good way. `column` gets the values, decoded from what was written; it is not `previous`. */
+struct codec_quick;
+struct codec_quick *codec_quick_new(void);
+void codec_quick_free(struct codec_quick *quick);
+MUST_CHECK bool codec_quick_encode(struct codec_quick *quick, const double *values, uint32_t count,
+                                   const struct codec_column *previous, struct codec_column *column,
+                                   struct buf *out);
+
 /* Strictly increasing times, `count` of them (1..CODEC_VALUES_MAX): regular ones cost a few bytes in all. */
 void codec_times_encode(const int64_t *times_ms, uint32_t count, struct buf *out);
+void codec_quick_times(struct codec_quick *quick, const int64_t *times_ms, uint32_t count,
+                       struct buf *out);
 MUST_CHECK bool codec_times_decode(struct str bytes, uint32_t count, int64_t *times_ms);
 
 /* One native histogram against the one before it in its run (NULL: none): self-delimiting bytes, used by the head, the

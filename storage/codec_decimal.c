@@ -31,6 +31,11 @@ static inline bool decimal_of(double value, uint32_t exponent, int64_t *out)
     return true;
 }
 
+bool codec_decimal_of(double value, uint32_t exponent, int64_t *integer)
+{
+    return decimal_of(value, exponent, integer);
+}
+
 bool codec_decimal_near(double value, uint32_t exponent, int64_t *integer, int64_t *units)
 {
     double scaled = value * CODEC_POWERS[exponent];

@@ -22,10 +22,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define ZIGZAG       0x04
-#define DIVISOR      0x08
-#define BIAS         0x10
-#define CODER_SHIFT  5
+#define ZIGZAG       CODEC_INTS_ZIGZAG
+#define DIVISOR      CODEC_INTS_DIVISOR
+#define BIAS         CODEC_INTS_BIAS
+#define CODER_SHIFT  CODEC_INTS_CODER_SHIFT
 #define EXTENDED     3
 #define SAMPLE_COUNT 255 /* Of the median. */
 /* Ranged ANS decodes at half the speed: it must be shorter by one part of so many, or by a bit for so many values. */
@@ -43,7 +43,7 @@
 /* So few bits that nothing else is tried. */
 #define COST_SMALL 320
 
-enum transform { VALUE, DELTA, DELTA_DELTA, HOLD, LINE };
+enum transform { VALUE = CODEC_INTS_VALUE, DELTA = CODEC_INTS_DELTA, DELTA_DELTA, HOLD, LINE };
 
 struct plan {
     enum transform transform;

@@ -1,6 +1,7 @@
 /* codec_private: what the codec's files share. Layers, each knowing only those below:
  *
  *     codec.c            values: which source of integers, odd values, verification
+ *     codec_quick.c      the same bytes by an encoder that tries little
  *     codec_decimal.c    doubles <-> integers of a decimal exponent
  *     codec_ints.c       columns of integers <-> residuals: differences, common divisor, bias
  *     codec_pack.c       residuals in blocks of 128 of equal width; the few others as a list
@@ -23,6 +24,7 @@
 #define CODEC_SUB_BITS_MAX 4
 #define CODEC_CLASSES_ALL  (64 << CODEC_SUB_BITS_MAX) /* More than there are with any sub bits. */
 #define CODEC_COST_NONE    UINT64_MAX
+#define CODEC_BYTES_MAX    (16 * CODEC_VALUES_MAX + 1024) /* Of a chunk. */
 
 /* Low nibble of a chunk's first byte; the high one is the exponent of decimal modes. */
 enum codec_mode {
@@ -48,6 +50,13 @@ enum codec_coder {
     CODEC_RANS_WIDE, /* Sixteen lanes; any classes. */
     CODEC_SPLIT,     /* Low bits as they are, the others so. */
 };
+
+/* First byte of an integer column: transform, these, coder. */
+enum { CODEC_INTS_VALUE, CODEC_INTS_DELTA };
+#define CODEC_INTS_ZIGZAG      0x04
+#define CODEC_INTS_DIVISOR     0x08
+#define CODEC_INTS_BIAS        0x10
+#define CODEC_INTS_CODER_SHIFT 5
 
 /* The mode of a chunk, for tests. 0 for no bytes. */
 enum codec_mode codec_mode(struct str bytes);
@@ -129,6 +138,8 @@ void codec_kernels_force_portable(bool portable);
 /* Powers of ten that doubles hold exactly. */
 extern const double CODEC_POWERS[CODEC_EXPONENT_MAX + 1];
 
+/* True when value is integer / 10^exponent, bit for bit. */
+bool codec_decimal_of(double value, uint32_t exponent, int64_t *integer);
 /* The exponent that suits most of the values, and how many have none with it (they may be odd). */
 uint32_t codec_decimal_exponent(const double *values, uint32_t count);
 /* Fills integers; at values that are not integer / 10^exponent, bit for bit, the integer before goes on and is_odd is
@@ -138,6 +149,11 @@ uint32_t codec_decimal_convert(const double *values, uint32_t count, uint32_t ex
 
 /* The nearest integer / 10^exponent, and by how many doubles the value is above it. False where there is none. */
 bool codec_decimal_near(double value, uint32_t exponent, int64_t *integer, int64_t *units);
+
+/* What all encoders of values write alike (codec.c). */
+bool codec_is_constant(const double *values, uint32_t count);
+void codec_write_constant(double value, struct buf *out);
+void codec_write_odd(const bool *is_odd, const double *values, uint32_t count, struct buf *out);
 
 /* Bits of a double as an integer in the same order, and back. */
 static inline int64_t codec_bits_order(uint64_t bits)
@@ -160,6 +176,9 @@ struct codec_ints_scratch {
 };
 void codec_ints_encode(struct codec_ints_scratch *scratch, const int64_t *integers, uint32_t count,
                        struct buf *out);
+/* The same bytes by an encoder that tries little (codec_quick.c). */
+void codec_quick_ints(struct codec_quick *quick, const int64_t *integers, uint32_t count,
+                      struct buf *out);
 MUST_CHECK bool codec_ints_decode(struct reader *in, uint32_t count, int64_t *integers);
 /* The same piece by piece: first the residuals, all of them, in the integers' places; then, from the front to the back,
  * pieces of CODEC_PIECE integers. What else is to be done with a piece is done while the cache still has it. */

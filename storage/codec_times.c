@@ -22,9 +22,9 @@ static int64_t common_interval(const int64_t *times_ms, uint32_t count)
     return interval;
 }
 
-void codec_times_encode(const int64_t *times_ms, uint32_t count, struct buf *out)
+/* The caller frees them. */
+static int64_t *write_interval(const int64_t *times_ms, uint32_t count, struct buf *out)
 {
-    struct codec_ints_scratch *scratch = MEM_NEW(struct codec_ints_scratch);
     int64_t *deviations = mem_alloc_array(count, sizeof(*deviations));
     ENSURE(count >= 1 && count <= CODEC_VALUES_MAX);
     int64_t interval = common_interval(times_ms, count);
@@ -33,9 +33,24 @@ void codec_times_encode(const int64_t *times_ms, uint32_t count, struct buf *out
         deviations[i] = (int64_t)((uint64_t)times_ms[i] - i * (uint64_t)interval);
     }
     write_zigzag(out, interval);
+    return deviations;
+}
+
+void codec_times_encode(const int64_t *times_ms, uint32_t count, struct buf *out)
+{
+    struct codec_ints_scratch *scratch = MEM_NEW(struct codec_ints_scratch);
+    int64_t *deviations = write_interval(times_ms, count, out);
     codec_ints_encode(scratch, deviations, count, out);
     mem_free(deviations);
     mem_free(scratch);
+}
+
+void codec_quick_times(struct codec_quick *quick, const int64_t *times_ms, uint32_t count,
+                       struct buf *out)
+{
+    int64_t *deviations = write_interval(times_ms, count, out);
+    codec_quick_ints(quick, deviations, count, out);
+    mem_free(deviations);
 }
 
 bool codec_times_decode(struct str bytes, uint32_t count, int64_t *times_ms)
