@@ -6,9 +6,8 @@
 #include "base/bytes.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "codec.h"
 #include "stream.h"
-
-#define BUNDLE_BYTES_MAX ((size_t)1 << 30)
 
 static uint64_t u64_at(const uint8_t *at)
 {
@@ -31,12 +30,67 @@ static uint16_t u16_at(const uint8_t *at)
     return value;
 }
 
+/* A number of one of the widths. */
+static inline uint64_t number_at(const uint8_t *from, uint32_t bytes, uint32_t index)
+{
+    const uint8_t *at = from + (size_t)index * bytes;
+    switch (bytes) {
+    case 1:
+        return *at;
+    case 2:
+        return u16_at(at);
+    case 4:
+        return u32_at(at);
+    case 8:
+        return u64_at(at);
+    default:
+        return 0;
+    }
+}
+
+/* --- frame --- */
+
+/* A table of `count` rows of `bytes`; NULL when there is no room for it. */
+static const uint8_t *take(const uint8_t **at, size_t *left, uint32_t count, uint32_t bytes)
+{
+    const uint8_t *table = *at;
+    size_t len = (size_t)count * bytes;
+    if (len > *left)
+        return NULL;
+    *at += len;
+    *left -= len;
+    return table;
+}
+
+static bool open_runs(struct bundle *out, const uint8_t **at, size_t *left)
+{
+    const uint8_t *head = (const uint8_t *)out->bytes.ptr + BUNDLE_HEAD_1;
+    if (out->is_old)
+        return (out->ids = take(at, left, out->run_count, BUNDLE_RUN_1)) != NULL;
+    if (*left < BUNDLE_HEAD - BUNDLE_HEAD_1)
+        return false;
+    *at += BUNDLE_HEAD - BUNDLE_HEAD_1;
+    *left -= BUNDLE_HEAD - BUNDLE_HEAD_1;
+    out->id_min = u64_at(head);
+    out->id_bytes = head[8];
+    out->end_bytes = head[9];
+    out->number_bytes = head[10];
+    if (out->id_bytes > 8 || (out->id_bytes & (out->id_bytes - 1)) != 0 ||
+        (out->end_bytes != 2 && out->end_bytes != 4) || out->number_bytes > 2)
+        return false;
+    out->ids = take(at, left, out->run_count, out->id_bytes);
+    out->ends = out->ids ? take(at, left, out->run_count, out->end_bytes) : NULL;
+    out->numbers = out->ends ? take(at, left, out->run_count, out->number_bytes) : NULL;
+    return out->numbers != NULL;
+}
+
 bool bundle_open(struct bundle *out, struct str bytes)
 {
     const uint8_t *at = (const uint8_t *)bytes.ptr;
-    if (bytes.len < BUNDLE_HEAD || u32_at(at) != BUNDLE_MAGIC)
+    if (bytes.len < BUNDLE_HEAD_1 || (u32_at(at) != BUNDLE_MAGIC && u32_at(at) != BUNDLE_MAGIC_1))
         return false;
     *out = (struct bundle){.bytes = bytes,
+                           .is_old = u32_at(at) == BUNDLE_MAGIC_1,
                            .group_key = u64_at(at + 8),
                            .slot = u64_at(at + 16),
                            .time_min_ms = (int64_t)u64_at(at + 24),
@@ -44,17 +98,15 @@ bool bundle_open(struct bundle *out, struct str bytes)
                            .run_count = u32_at(at + 40),
                            .column_count = u32_at(at + 44),
                            .end = at + bytes.len};
-    size_t left = bytes.len - BUNDLE_HEAD;
-    if (out->run_count == 0 || out->run_count > left / BUNDLE_RUN)
+    size_t left = bytes.len - BUNDLE_HEAD_1;
+    at += BUNDLE_HEAD_1;
+    /* Each run has a byte at least, so that a count cannot be more than what is there. */
+    if (out->run_count == 0 || out->run_count > left || !open_runs(out, &at, &left))
         return false;
-    left -= (size_t)out->run_count * BUNDLE_RUN;
-    if (out->column_count == 0 || out->column_count > UINT16_MAX ||
-        out->column_count > left / BUNDLE_COLUMN)
+    out->columns = take(&at, &left, out->column_count, BUNDLE_COLUMN);
+    if (!out->columns || out->column_count == 0 || out->column_count > UINT16_MAX)
         return false;
-    out->runs = at + BUNDLE_HEAD;
-    out->columns = out->runs + (size_t)out->run_count * BUNDLE_RUN;
-    out->column_bytes = out->columns + (size_t)out->column_count * BUNDLE_COLUMN;
-    left = (size_t)(out->end - out->column_bytes);
+    out->column_bytes = at;
     for (uint32_t i = 0; i < out->column_count; i++) {
         uint32_t len = u32_at(out->columns + (size_t)i * BUNDLE_COLUMN + 4);
         if (len > left)
@@ -67,20 +119,84 @@ bool bundle_open(struct bundle *out, struct str bytes)
 
 bool bundle_verify(struct str bytes)
 {
-    return bytes.len >= BUNDLE_HEAD &&
+    return bytes.len >= BUNDLE_HEAD_1 &&
            hash_crc32c(0, str_after(bytes, 8)) == u32_at((const uint8_t *)bytes.ptr + 4);
+}
+
+/* --- heads of runs --- */
+
+uint64_t bundle_id_at(const struct bundle *bundle, uint32_t index)
+{
+    if (bundle->is_old)
+        return u64_at(bundle->ids + (size_t)index * BUNDLE_RUN_1);
+    if (bundle->id_bytes == 0)
+        return bundle->id_min + index;
+    return bundle->id_min + number_at(bundle->ids, bundle->id_bytes, index);
+}
+
+static struct bundle_run old_run_at(const struct bundle *bundle, uint32_t index)
+{
+    const uint8_t *at = bundle->ids + (size_t)index * BUNDLE_RUN_1;
+    struct bundle_run run = {.id = u64_at(at),
+                             .index = index,
+                             .offset = u32_at(at + 8),
+                             .len = u32_at(at + 12),
+                             .column = u16_at(at + 16),
+                             .first_row = u16_at(at + 18),
+                             .last_row = u16_at(at + 20)};
+    size_t payload_len = (size_t)(bundle->end - bundle->payload);
+    if (run.offset > payload_len || run.len > payload_len - run.offset) {
+        run.first_row = 1;
+        run.last_row = 0;
+        run.len = run.offset = 0;
+    }
+    return run;
+}
+
+/* Fills the rows; false when they are none of the column. */
+static bool read_rows(const struct bundle *bundle, struct reader *in, struct bundle_run *run)
+{
+    if (run->column >= bundle->column_count)
+        return false;
+    uint32_t rows = u32_at(bundle->columns + (size_t)run->column * BUNDLE_COLUMN);
+    uint64_t first = 0, last = (uint64_t)rows - 1;
+    if (rows == 0 || rows > STREAM_ROWS_MAX)
+        return false;
+    if (!(run->flags & BUNDLE_ALL_ROWS)) {
+        first = read_varint(in);
+        last = read_varint(in);
+        if (in->bad || first >= rows || last >= rows - first)
+            return false;
+        last += first;
+    }
+    run->first_row = (uint16_t)first;
+    run->last_row = (uint16_t)last;
+    return true;
 }
 
 struct bundle_run bundle_run_at(const struct bundle *bundle, uint32_t index)
 {
-    const uint8_t *at = bundle->runs + (size_t)index * BUNDLE_RUN;
-    return (struct bundle_run){.id = u64_at(at),
-                               .offset = u32_at(at + 8),
-                               .len = u32_at(at + 12),
-                               .column = u16_at(at + 16),
-                               .first_row = u16_at(at + 18),
-                               .last_row = u16_at(at + 20),
-                               .flags = u16_at(at + 22)};
+    if (bundle->is_old)
+        return old_run_at(bundle, index);
+    struct bundle_run run = {.id = bundle_id_at(bundle, index), .index = index};
+    size_t payload_len = (size_t)(bundle->end - bundle->payload);
+    size_t begin = index ? number_at(bundle->ends, bundle->end_bytes, index - 1) : 0;
+    size_t end = number_at(bundle->ends, bundle->end_bytes, index);
+    run.column = (uint16_t)number_at(bundle->numbers, bundle->number_bytes, index);
+    if (begin < end && end <= payload_len) {
+        struct reader in =
+            reader_over(str_from((const char *)bundle->payload + begin, end - begin));
+        run.flags = read_u8(&in);
+        if (run.flags >> BUNDLE_DISTANCE_SHIFT <= BUNDLE_DISTANCE_MAX &&
+            read_rows(bundle, &in, &run)) {
+            run.offset = (uint32_t)(in.at - bundle->payload);
+            run.len = (uint32_t)reader_left(&in);
+            return run;
+        }
+    }
+    run.first_row = 1;
+    run.last_row = 0;
+    return run;
 }
 
 uint32_t bundle_find(const struct bundle *bundle, uint64_t id)
@@ -88,12 +204,35 @@ uint32_t bundle_find(const struct bundle *bundle, uint64_t id)
     uint32_t low = 0, high = bundle->run_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (u64_at(bundle->runs + (size_t)middle * BUNDLE_RUN) < id)
+        if (bundle_id_at(bundle, middle) < id)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+/* --- times --- */
+
+static bool old_column(struct str bytes, uint32_t rows, int64_t *out)
+{
+    struct reader in = reader_over(bytes);
+    int64_t time = 0, delta = 0;
+    if (rows > bytes.len)
+        return false;
+    for (uint32_t i = 0; i < rows; i++) {
+        /* A regular column is nearly all zeroes, "as before". */
+        bool is_short = in.at < in.end && *in.at < 0x80;
+        int64_t change = is_short ? zigzag_decode(*in.at++) : read_zigzag(&in);
+        if (i == 0) {
+            time = change;
+        } else if (__builtin_add_overflow(delta, change, &delta) || delta <= 0 ||
+                   __builtin_add_overflow(time, delta, &time)) {
+            return false;
+        }
+        out[i] = time;
+    }
+    return !in.bad && in.at == in.end;
 }
 
 bool bundle_column(const struct bundle *bundle, uint32_t column, struct time_vec *times)
@@ -105,129 +244,140 @@ bool bundle_column(const struct bundle *bundle, uint32_t column, struct time_vec
         at += u32_at(bundle->columns + (size_t)i * BUNDLE_COLUMN + 4);
     uint32_t rows = u32_at(bundle->columns + (size_t)column * BUNDLE_COLUMN);
     uint32_t len = u32_at(bundle->columns + (size_t)column * BUNDLE_COLUMN + 4);
-    struct reader in = reader_over(str_from((const char *)at, len));
-    int64_t time = 0, delta = 0;
-    if (rows == 0 || rows > STREAM_ROWS_MAX || rows > len)
+    struct str bytes = str_from((const char *)at, len);
+    if (rows == 0 || rows > STREAM_ROWS_MAX)
         return false;
     VEC_RESERVE(times, rows);
-    for (uint32_t i = 0; i < rows; i++) {
-        /* A regular column is nearly all zeroes, "as before". */
-        bool is_short = in.at < in.end && *in.at < 0x80;
-        int64_t change = is_short ? zigzag_decode(*in.at++) : read_zigzag(&in);
-        if (i == 0) {
-            time = change;
-        } else if (__builtin_add_overflow(delta, change, &delta) || delta <= 0 ||
-                   __builtin_add_overflow(time, delta, &time)) {
-            return false;
-        }
-        times->items[times->count + i] = time;
-    }
+    int64_t *out = times->items + times->count;
+    if (!(bundle->is_old ? old_column(bytes, rows, out) : codec_times_decode(bytes, rows, out)))
+        return false;
     times->count += rows;
-    return !in.bad && in.at == in.end;
+    return true;
+}
+
+/* --- values --- */
+
+void bundle_reader_deinit(struct bundle_reader *reader)
+{
+    for (int i = 0; i < 2; i++)
+        mem_free(reader->columns[i]);
+    *reader = (struct bundle_reader){0};
+}
+
+/* Decodes a chunk on top of columns[0], which has the one it is coded against. */
+static bool decode_onto(const struct bundle *bundle, const struct bundle_run *run, struct str bytes,
+                        uint32_t count, struct bundle_reader *reader)
+{
+    bool has_base = run->flags >> BUNDLE_DISTANCE_SHIFT;
+    struct codec_column *next = reader->columns[1];
+    reader->bytes = NULL;
+    if (!codec_decode(bytes, count, has_base ? reader->columns[0] : NULL, next))
+        return false;
+    reader->columns[1] = reader->columns[0];
+    reader->columns[0] = next;
+    reader->bytes = bundle->bytes.ptr;
+    reader->index = run->index;
+    return true;
+}
+
+/* Steps over the holes; *count gets the rows that are there. */
+static bool skip_holes(struct reader *in, const struct bundle_run *run, uint32_t *count)
+{
+    uint32_t left = run->last_row - run->first_row + 1u;
+    *count = left;
+    if (!(run->flags & BUNDLE_HOLES))
+        return true;
+    for (uint64_t holes = read_varint(in) + 1; holes > 0; holes--) {
+        uint64_t present = read_varint(in), absent = read_varint(in);
+        if (in->bad || present >= left || absent >= left || present + absent + 2 >= left)
+            return false;
+        left -= (uint32_t)(present + absent + 2);
+        *count -= (uint32_t)absent + 1;
+    }
+    return true;
+}
+
+static struct reader over_run(const struct bundle *bundle, const struct bundle_run *run)
+{
+    return reader_over(str_from((const char *)bundle->payload + run->offset, run->len));
+}
+
+/* What the run is coded against, into columns[0]. */
+static bool decode_bases(const struct bundle *bundle, const struct bundle_run *run, uint32_t count,
+                         struct bundle_reader *reader)
+{
+    struct bundle_run chain[BUNDLE_CHAIN_MAX];
+    uint32_t len = 0, distance = run->flags >> BUNDLE_DISTANCE_SHIFT, index = run->index;
+    while (distance > 0) {
+        if (distance > index || len == BUNDLE_CHAIN_MAX - 1)
+            return false;
+        index -= distance;
+        if (reader->bytes == bundle->bytes.ptr && reader->index == index)
+            break;
+        struct bundle_run base = bundle_run_at(bundle, index);
+        if (base.first_row > base.last_row || !(base.flags & BUNDLE_VALUES))
+            return false;
+        distance = base.flags >> BUNDLE_DISTANCE_SHIFT;
+        chain[len++] = base;
+    }
+    while (len-- > 0) {
+        struct reader in = over_run(bundle, &chain[len]);
+        uint32_t its_count;
+        if (!skip_holes(&in, &chain[len], &its_count) || its_count != count ||
+            !decode_onto(bundle, &chain[len], str_from((const char *)in.at, reader_left(&in)),
+                         count, reader))
+            return false;
+    }
+    return true;
+}
+
+static void emit(const struct bundle_run *run, const double *values, uint32_t count,
+                 const int64_t *times_ms, struct samples *out)
+{
+    samples_reserve(out, count);
+    if (out->histogram) {
+        for (uint32_t i = 0; i < count; i++)
+            samples_add(out, times_ms[run->first_row + i], values[i]);
+        return;
+    }
+    memcpy(out->time_ms + out->count, times_ms + run->first_row, count * sizeof(times_ms[0]));
+    memcpy(out->value + out->count, values, count * sizeof(values[0]));
+    out->count += count;
+}
+
+static void emit_with_holes(const struct bundle_run *run, struct reader in, const double *values,
+                            const int64_t *times_ms, struct samples *out)
+{
+    uint64_t holes = read_varint(&in) + 1;
+    uint32_t row = run->first_row;
+    samples_reserve(out, (size_t)run->last_row - row + 1);
+    for (uint64_t hole = 0; hole <= holes; hole++) {
+        uint32_t present = hole < holes ? (uint32_t)read_varint(&in) + 1 : run->last_row + 1u - row;
+        for (; present > 0; present--)
+            samples_add(out, times_ms[row++], *values++);
+        row += hole < holes ? (uint32_t)read_varint(&in) + 1 : 0;
+    }
 }
 
 bool bundle_read(const struct bundle *bundle, const struct bundle_run *run,
-                 const struct time_vec *times, struct samples *out)
+                 const struct time_vec *times, struct bundle_reader *reader, struct samples *out)
 {
-    size_t payload_len = (size_t)(bundle->end - bundle->payload);
-    if (run->offset > payload_len || run->len > payload_len - run->offset)
+    struct reader in = over_run(bundle, run);
+    uint32_t count;
+    if (run->first_row > run->last_row || run->last_row >= times->count)
         return false;
-    struct str bytes = str_from((const char *)bundle->payload + run->offset, run->len);
-    return stream_read_amid(bytes, payload_len - run->offset - run->len, run->first_row,
-                            run->last_row, times->items, (uint32_t)times->count, out);
-}
-
-void bundle_writer_init(struct bundle_writer *writer)
-{
-    *writer = (struct bundle_writer){0};
-    buf_init(&writer->columns, BUNDLE_BYTES_MAX);
-    buf_init(&writer->payload, BUNDLE_BYTES_MAX);
-}
-
-void bundle_writer_deinit(struct bundle_writer *writer)
-{
-    VEC_FREE(&writer->runs);
-    VEC_FREE(&writer->column_rows);
-    VEC_FREE(&writer->column_lens);
-    buf_deinit(&writer->columns);
-    buf_deinit(&writer->payload);
-}
-
-void bundle_writer_begin(struct bundle_writer *writer, uint64_t group_key, uint64_t slot)
-{
-    writer->group_key = group_key;
-    writer->slot = slot;
-    writer->time_min_ms = INT64_MAX;
-    writer->time_max_ms = INT64_MIN;
-    VEC_CLEAR(&writer->runs);
-    VEC_CLEAR(&writer->column_rows);
-    VEC_CLEAR(&writer->column_lens);
-    buf_clear(&writer->columns);
-    buf_clear(&writer->payload);
-}
-
-uint16_t bundle_writer_column(struct bundle_writer *writer, const int64_t *times_ms, uint32_t rows)
-{
-    size_t start = writer->columns.len;
-    ENSURE(writer->column_rows.count < UINT16_MAX && rows > 0 && rows <= STREAM_ROWS_MAX);
-    for (uint32_t i = 0; i < rows; i++) {
-        int64_t delta = i > 0 ? times_ms[i] - times_ms[i - 1] : times_ms[0];
-        write_zigzag(&writer->columns, i > 1 ? delta - (times_ms[i - 1] - times_ms[i - 2]) : delta);
-    }
-    VEC_PUSH(&writer->column_rows, rows);
-    VEC_PUSH(&writer->column_lens, (uint32_t)(writer->columns.len - start));
-    return (uint16_t)(writer->column_rows.count - 1);
-}
-
-void bundle_writer_run(struct bundle_writer *writer, uint64_t id, uint16_t column,
-                       uint32_t first_row, uint32_t last_row, int64_t time_first_ms,
-                       int64_t time_last_ms, struct str bytes)
-{
-    struct bundle_run run = {.id = id,
-                             .offset = (uint32_t)writer->payload.len,
-                             .len = (uint32_t)bytes.len,
-                             .column = column,
-                             .first_row = (uint16_t)first_row,
-                             .last_row = (uint16_t)last_row};
-    VEC_PUSH(&writer->runs, run);
-    buf_add_str(&writer->payload, bytes);
-    writer->time_min_ms = time_first_ms < writer->time_min_ms ? time_first_ms : writer->time_min_ms;
-    writer->time_max_ms = time_last_ms > writer->time_max_ms ? time_last_ms : writer->time_max_ms;
-}
-
-bool bundle_writer_is_full(const struct bundle_writer *writer)
-{
-    return writer->runs.count >= BUNDLE_RUNS_MAX || writer->payload.len >= BUNDLE_BYTES_AIM ||
-           writer->columns.len >= BUNDLE_BYTES_AIM;
-}
-
-void bundle_writer_finish(struct bundle_writer *writer, struct buf *out)
-{
-    ENSURE(writer->runs.count > 0 && writer->column_rows.count > 0);
-    buf_clear(out);
-    write_u32(out, BUNDLE_MAGIC);
-    write_u32(out, 0);
-    write_u64(out, writer->group_key);
-    write_u64(out, writer->slot);
-    write_u64(out, (uint64_t)writer->time_min_ms);
-    write_u64(out, (uint64_t)writer->time_max_ms);
-    write_u32(out, (uint32_t)writer->runs.count);
-    write_u32(out, (uint32_t)writer->column_rows.count);
-    VEC_EACH (run, &writer->runs) {
-        write_u64(out, run->id);
-        write_u32(out, run->offset);
-        write_u32(out, run->len);
-        write_u16(out, run->column);
-        write_u16(out, run->first_row);
-        write_u16(out, run->last_row);
-        write_u16(out, run->flags);
-    }
-    for (size_t i = 0; i < writer->column_rows.count; i++) {
-        write_u32(out, writer->column_rows.items[i]);
-        write_u32(out, writer->column_lens.items[i]);
-    }
-    buf_add_str(out, buf_str(&writer->columns));
-    buf_add_str(out, buf_str(&writer->payload));
-    uint32_t crc = hash_crc32c(0, str_after(buf_str(out), 8));
-    memcpy(out->ptr + 4, &crc, 4);
+    if (!(run->flags & BUNDLE_VALUES))
+        return stream_read_amid(str_from((const char *)in.at, run->len),
+                                (size_t)(bundle->end - in.end), run->first_row, run->last_row,
+                                times->items, (uint32_t)times->count, out);
+    for (int i = 0; i < 2 && !reader->columns[i]; i++)
+        reader->columns[i] = mem_alloc(sizeof(struct codec_column));
+    if (!skip_holes(&in, run, &count) || !decode_bases(bundle, run, count, reader) ||
+        !decode_onto(bundle, run, str_from((const char *)in.at, reader_left(&in)), count, reader))
+        return false;
+    if (run->flags & BUNDLE_HOLES)
+        emit_with_holes(run, over_run(bundle, run), reader->columns[0]->values, times->items, out);
+    else
+        emit(run, reader->columns[0]->values, count, times->items, out);
+    return true;
 }

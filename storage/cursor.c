@@ -63,6 +63,7 @@ struct cursor {
     size_t opened_count, known_times_count;
     size_t hint; /* Of selected_first_bundle. */
     struct known_times *known_times;
+    struct bundle_reader bundle_reader;
     VEC(struct piece) pieces;
     size_t next_piece;
     struct samples samples, merged_samples;
@@ -104,6 +105,7 @@ void cursor_free(struct cursor *cursor)
     mem_free((void *)cursor->reads);
     mem_free((void *)cursor->days);
     mem_free(cursor->opened);
+    bundle_reader_deinit(&cursor->bundle_reader);
     for (size_t i = 0; i < cursor->known_times_count; i++)
         VEC_FREE(&cursor->known_times[i].times);
     mem_free(cursor->known_times);
@@ -166,13 +168,11 @@ static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened 
     const struct bundle_entry *entry = opened->entry;
     const struct bundle *bundle = &opened->bundle;
     uint32_t at = opened->next_run;
-    if (at == 0 || at >= bundle->run_count || bundle_run_at(bundle, at).id != id ||
-        bundle_run_at(bundle, at - 1).id == id)
+    if (at == 0 || at >= bundle->run_count || bundle_id_at(bundle, at) != id ||
+        bundle_id_at(bundle, at - 1) == id)
         at = bundle_find(bundle, id);
-    for (; at < bundle->run_count; at++) {
+    for (; at < bundle->run_count && bundle_id_at(bundle, at) == id; at++) {
         struct bundle_run run = bundle_run_at(bundle, at);
-        if (run.id != id)
-            break;
         opened->next_run = at + 1;
         struct piece piece = {.kind = PIECE_BUNDLE,
                               .file = file,
@@ -385,7 +385,8 @@ static bool decode_piece(struct cursor *cursor, const struct piece *piece, struc
         return true;
     case PIECE_BUNDLE:
         times = load_column(cursor, bundle, piece->as.in_bundle.run.column);
-        if (!times || !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->samples))
+        if (!times || !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->bundle_reader,
+                                    &cursor->samples))
             return err_set(err, ERR_CORRUPT, "%s: a run cannot be decoded",
                            cursor->selection->files.items[piece->file].file.open->path);
         return true;

@@ -12,6 +12,7 @@
 #include "day_build_private.h"
 #include "day_file_private.h"
 #include "store.h"
+#include "stream.h"
 
 #define MEMORY_BYTES  ((size_t)64 << 20)
 #define BUCKETS_MAX   1024u
@@ -80,7 +81,7 @@ static bool keep_bundle(struct day_deal *deal, uint32_t input, const struct bund
     for (uint32_t i = 0; i < bundle->run_count; i++) {
         uint32_t ordinal = i > UINT16_MAX
                                ? DAY_NONE
-                               : day_source_ordinal(source, bundle_run_at(bundle, i).id, &hint);
+                               : day_source_ordinal(source, bundle_id_at(bundle, i), &hint);
         deal->sources->job->bad_runs += ordinal == DAY_NONE;
         deal->run_ordinals.items[deal->run_ordinals.count++] = ordinal;
     }
@@ -189,7 +190,6 @@ static bool deal_runs(struct day_deal *deal, uint32_t input, const struct bundle
     struct bundle_writer *writer = &deal->writer;
     uint32_t column_in = DAY_NONE;
     uint16_t column_out = 0;
-    size_t payload_len = (size_t)(bundle->end - bundle->payload);
     bundle_writer_begin(writer, bundle->group_key, bundle->slot);
     for (size_t i = 0; i < count; i++) {
         struct bundle_run run = bundle_run_at(bundle, dealt[i].run);
@@ -202,15 +202,19 @@ static bool deal_runs(struct day_deal *deal, uint32_t input, const struct bundle
                     bundle_writer_column(writer, deal->times.items, (uint32_t)deal->times.count);
             }
         }
-        if (column_in == DAY_NONE || run.offset > payload_len ||
-            run.len > payload_len - run.offset || run.first_row > run.last_row ||
-            run.last_row >= deal->times.count) {
+        samples_clear(&deal->samples);
+        if (column_in == DAY_NONE ||
+            !bundle_read(bundle, &run, &deal->times, &deal->bundle_reader, &deal->samples)) {
             deal->sources->job->bad_runs++;
             continue;
         }
-        bundle_writer_run(writer, dealt[i].ordinal, column_out, run.first_row, run.last_row,
-                          deal->times.items[run.first_row], deal->times.items[run.last_row],
-                          str_from((const char *)bundle->payload + run.offset, run.len));
+        uint32_t first_row, last_row;
+        buf_clear(&deal->value);
+        stream_write(&deal->samples, 0, deal->samples.count, deal->times.items,
+                     (uint32_t)deal->times.count, &deal->value, &first_row, &last_row);
+        bundle_writer_run(writer, dealt[i].ordinal, column_out, first_row, last_row,
+                          deal->times.items[first_row], deal->times.items[last_row],
+                          buf_str(&deal->value));
     }
     if (writer->runs.count == 0)
         return true;
@@ -231,7 +235,7 @@ static bool deal_bundle(struct day_deal *deal, uint32_t input, const struct bund
     bool good = true;
     note_slot(deal, bundle);
     for (uint32_t i = 0; i < bundle->run_count; i++) {
-        uint32_t ordinal = day_source_ordinal(source, bundle_run_at(bundle, i).id, &hint);
+        uint32_t ordinal = day_source_ordinal(source, bundle_id_at(bundle, i), &hint);
         if (ordinal == DAY_NONE)
             deal->sources->job->bad_runs++;
         else
@@ -270,6 +274,7 @@ bool day_deal_open(struct day_deal *deal, struct day_sources *sources, struct er
     *deal = (struct day_deal){.sources = sources, .bucket = DAY_NONE, .bucket_count = 1};
     memory = memory ? memory : MEMORY_BYTES;
     bundle_writer_init(&deal->writer);
+    samples_init(&deal->samples);
     buf_init(&deal->value, (size_t)1 << 31);
     for (size_t i = 0; i < sources->count; i++) {
         const struct day_file *day = sources->items[i].input->day;
@@ -306,6 +311,8 @@ void day_deal_close(struct day_deal *deal)
     VEC_FREE(&deal->run_ordinals);
     VEC_FREE(&deal->times);
     bundle_writer_deinit(&deal->writer);
+    bundle_reader_deinit(&deal->bundle_reader);
+    samples_deinit(&deal->samples);
     buf_deinit(&deal->value);
 }
 
@@ -330,7 +337,7 @@ static bool load_bundles(struct day_deal *deal, size_t len, struct err *err)
         kept.input = head[0];
         VEC_PUSH(&deal->bundles, kept);
         for (uint32_t i = 0; i < kept.bundle.run_count; i++) {
-            uint64_t id = bundle_run_at(&kept.bundle, i).id;
+            uint64_t id = bundle_id_at(&kept.bundle, i);
             ENSURE(id >= from && id < to);
             VEC_PUSH(&deal->run_ordinals, (uint32_t)id);
         }

@@ -17,6 +17,7 @@ void day_gather_deinit(struct day_gather *gather)
 {
     samples_deinit(&gather->pieces);
     samples_deinit(&gather->merged);
+    bundle_reader_deinit(&gather->bundle_reader);
     VEC_FREE(&gather->order);
 }
 
@@ -57,7 +58,7 @@ static void add_run(struct day_gather *gather, struct day_ref ref)
     struct bundle_run run = bundle_run_at(bundle, ref.run);
     const struct time_vec *times = day_deal_times(deal, ref.bundle, run.column);
     size_t before = gather->pieces.count;
-    if (!times || !bundle_read(bundle, &run, times, &gather->pieces)) {
+    if (!times || !bundle_read(bundle, &run, times, &gather->bundle_reader, &gather->pieces)) {
         deal->sources->job->bad_runs++;
         gather->pieces.count = before;
         return;
@@ -133,8 +134,11 @@ bool day_gather_series(struct day_gather *gather, const struct day_merge *merge,
     struct day_deal *deal = gather->deal;
     const struct day_build *build = deal->sources->job->build;
     int64_t from_ms = build->cutoff_ms > build->from_ms ? build->cutoff_ms : build->from_ms;
+    uint32_t bucket = deal->bucket;
     if (!day_deal_load(deal, merge->ordinal, err))
         return false;
+    if (deal->bucket != bucket)
+        gather->bundle_reader.bytes = NULL; /* Others may stand at the same place. */
     const uint32_t *starts =
         deal->starts.items + (merge->ordinal - deal->bounds.items[deal->bucket]);
     uint32_t at = starts[0], end = starts[1];

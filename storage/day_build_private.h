@@ -134,6 +134,8 @@ struct day_deal {
     uint64_t *weights; /* Bytes by block of weight_block ordinals. */
     uint32_t weight_block;
     struct bundle_writer writer;
+    struct bundle_reader bundle_reader;
+    struct samples samples; /* Of one run. */
     struct buf value;
     struct time_vec times;
 };
@@ -156,6 +158,7 @@ struct day_gather {
     VEC(struct day_order) order;
     struct delete_range deletes[DAY_DELETES_MAX];
     size_t delete_count;
+    struct bundle_reader bundle_reader;
     const struct samples *result; /* Those of the current series, ascending. */
     size_t first, count;          /* The part of it that counts. */
     uint64_t group_key;           /* Whom its times are likely to be shared with. */

@@ -158,8 +158,8 @@ bool bundle_entry_of(struct str bytes, struct bundle_entry *out)
     struct bundle bundle;
     if (!bundle_open(&bundle, bytes))
         return false;
-    *out = (struct bundle_entry){.id_min = bundle_run_at(&bundle, 0).id,
-                                 .id_max = bundle_run_at(&bundle, bundle.run_count - 1).id,
+    *out = (struct bundle_entry){.id_min = bundle_id_at(&bundle, 0),
+                                 .id_max = bundle_id_at(&bundle, bundle.run_count - 1),
                                  .slot = bundle.slot,
                                  .time_min_ms = bundle.time_min_ms,
                                  .time_max_ms = bundle.time_max_ms};

@@ -6,7 +6,7 @@
  *
  * A batch shares its transactions: a commit of LMDB writes the way to the root of each table anew, some ten pages, which is
  * as much again as what a slot of 250 series has to say.
- * A run's bytes go to the file as they are; one that straddles the edge of a partition or of retention is decoded and
+ * A run goes to the file by bundle_write.c; one that straddles the edge of a partition or of retention is decoded and
  * written anew. Until batch_done memory still shows the runs, from then on the file does; a select takes the
  * head first and the files second, so it may see both (equal samples are merged) but never neither.
  * A seal that fails (disk full) is tried again; the log keeps its records until it has worked. */

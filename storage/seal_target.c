@@ -80,6 +80,8 @@ void seal_writes_abort(struct seal_writes *writes)
         kv_abort(write->write);
     }
     VEC_FREE(&writes->items);
+    bundle_encoder_free(writes->encoder);
+    writes->encoder = NULL;
 }
 
 /* --- targets --- */
@@ -152,7 +154,10 @@ bool seal_target_for(struct seal_targets *targets, int64_t time_ms, struct seal_
     }
     if (!partition_for(targets->storage, time_ms, &target.partition, err))
         return false;
+    if (!targets->writes->encoder)
+        targets->writes->encoder = bundle_encoder_new();
     bundle_writer_init(&target.bundle);
+    target.bundle.shared = targets->writes->encoder;
     VEC_RESERVE(&target.columns, targets->column_count + 1);
     target.columns.count = targets->column_count + 1;
     target_next_bundle(targets, &target);

@@ -19,6 +19,7 @@ struct seal_write {
 };
 struct seal_writes {
     VEC(struct seal_write) items;
+    struct bundle_encoder *encoder; /* Of all bundles; made when first needed. */
 };
 
 struct seal_target {

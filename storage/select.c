@@ -417,7 +417,7 @@ static bool has_bundle(struct gather *gather, uint32_t file, uint64_t id)
         if (!gather_open(gather, file, entry))
             return true;
         uint32_t at = bundle_find(&gather->opened, id);
-        if (at < gather->opened.run_count && bundle_run_at(&gather->opened, at).id == id)
+        if (at < gather->opened.run_count && bundle_id_at(&gather->opened, at) == id)
             return true;
     }
     return false;

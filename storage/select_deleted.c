@@ -91,7 +91,7 @@ static bool bundle_has(struct deleting *deleting, uint32_t file, const struct bu
         !found || !bundle_open(&bundle, bytes))
         return true;
     uint32_t at = bundle_find(&bundle, id);
-    return at < bundle.run_count && bundle_run_at(&bundle, at).id == id;
+    return at < bundle.run_count && bundle_id_at(&bundle, at) == id;
 }
 
 static bool bundles_are_covered(struct deleting *deleting, const struct source *source)

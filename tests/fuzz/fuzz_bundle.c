@@ -10,6 +10,7 @@ static void look_at_bundle(struct str bytes)
     struct bundle bundle;
     struct time_vec times = {0};
     struct samples samples;
+    struct bundle_reader reader = {0};
     if (!bundle_open(&bundle, bytes))
         return;
     samples_init(&samples);
@@ -19,9 +20,10 @@ static void look_at_bundle(struct str bytes)
         samples_clear(&samples);
         samples.histograms.bytes_max = 1 << 20;
         if (bundle_column(&bundle, run.column, &times) &&
-            bundle_read(&bundle, &run, &times, &samples))
+            bundle_read(&bundle, &run, &times, &reader, &samples))
             ENSURE(samples.count > 0 && samples.count <= times.count);
     }
+    bundle_reader_deinit(&reader);
     samples_deinit(&samples);
     VEC_FREE(&times);
 }

@@ -77,7 +77,7 @@ static void test_load__does_not_believe_wild_times(void **state)
     store_close(&f);
     assert_true(store_last_file(&f, "", ".open.mdb", path));
     char *bytes = read_file(path, &len);
-    char *bundle = memmem(bytes, len, "NXB1", 4);
+    char *bundle = memmem(bytes, len, "NXB2", 4);
     assert_non_null(bundle);
     for (int bit = 24; bit < 63; bit += 3) {
         uint64_t time_max;
@@ -112,7 +112,7 @@ static void test_cursor_next__shows_no_wrong_value_of_a_damaged_bundle(void **st
     store_close(&f);
     assert_true(store_last_file(&f, "", ".open.mdb", path));
     char *bytes = read_file(path, &len);
-    char *bundle = memmem(bytes, len, "NXB1", 4);
+    char *bundle = memmem(bytes, len, "NXB2", 4);
     assert_non_null(bundle);
     size_t errors = 0;
     for (size_t at = 0; at < 1500; at += 37) {

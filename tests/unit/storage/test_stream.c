@@ -309,6 +309,7 @@ static void test_bundle__gives_back_its_runs(void **state)
     struct buf value;
     struct time_vec times = {0};
     struct samples samples, got;
+    struct bundle_reader reader = {0};
     int64_t column_times[3] = {100, 115, 130};
     samples_init(&samples);
     samples_init(&got);
@@ -337,7 +338,7 @@ static void test_bundle__gives_back_its_runs(void **state)
         struct bundle_run run = bundle_run_at(&bundle, bundle_find(&bundle, id * 3));
         assert_int_equal(run.id, id * 3);
         samples_clear(&got);
-        assert_true(bundle_read(&bundle, &run, &times, &got));
+        assert_true(bundle_read(&bundle, &run, &times, &reader, &got));
         check_equal(&got, &samples);
     }
     assert_int_equal(bundle_find(&bundle, 31), 1);
@@ -350,7 +351,7 @@ static void test_bundle__gives_back_its_runs(void **state)
                 VEC_CLEAR(&times);
                 samples_clear(&got);
                 if (bundle_column(&bundle, run.column, &times))
-                    (void)!bundle_read(&bundle, &run, &times, &got);
+                    (void)!bundle_read(&bundle, &run, &times, &reader, &got);
             }
         }
         value.ptr[at] ^= 16;
@@ -358,6 +359,7 @@ static void test_bundle__gives_back_its_runs(void **state)
     bundle_writer_deinit(&writer);
     buf_deinit(&value);
     VEC_FREE(&times);
+    bundle_reader_deinit(&reader);
     samples_deinit(&samples);
     samples_deinit(&got);
 }
