@@ -7,6 +7,7 @@
  *     codec_pack.c       residuals in blocks of 128 of equal width; the few others as a list
  *     codec_split.c      residuals' low bits as they are, the rest by codec_rans.c
  *     codec_rans.c       residuals by the entropy of their lengths
+ *     codec_rice.c       short columns' residuals, likewise
  *     codec_kernels.c    the inner loops, for any machine and for AVX2
  *
  * All decoders take suspect bytes: they return false, or some values, but never touch what is not theirs. */
@@ -49,6 +50,7 @@ enum codec_coder {
     CODEC_RANS,
     CODEC_RANS_WIDE, /* Sixteen lanes; any classes. */
     CODEC_SPLIT,     /* Low bits as they are, the others so. */
+    CODEC_RICE,      /* High bits in ones, low bits as they are; codec_quick.c only. */
 };
 
 /* First byte of an integer column: transform, these, coder. */
@@ -219,6 +221,9 @@ uint64_t codec_split_cost(const uint64_t *residuals, uint32_t count, uint32_t *s
 bool codec_split_encode(struct codec_ints_scratch *scratch, uint64_t *residuals, uint32_t count,
                         uint32_t shift, struct buf *out);
 MUST_CHECK bool codec_split_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+uint64_t codec_rice_cost(const uint64_t *residuals, uint32_t count, uint32_t *k);
+void codec_rice_encode(const uint64_t *residuals, uint32_t count, uint32_t k, struct buf *out);
+MUST_CHECK bool codec_rice_decode(struct reader *in, uint32_t count, uint64_t *residuals);
 /* False (and nothing written) when the residuals do not suit. */
 bool codec_rans_encode(struct codec_ints_scratch *scratch, const struct codec_rans_plan *plan,
                        const uint64_t *residuals, uint32_t count, struct buf *out);

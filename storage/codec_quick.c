@@ -10,7 +10,8 @@
 
 #define ODD_SHARE    16 /* One value in so many may be none of the exponent. */
 #define COST_SMALL   200
-#define FAMILY_FROM  16                 /* Bytes; what is shorter may stand alone. */
+#define RICE_PRICE   32 /* It must be shorter by one part of so many: blocks are read faster. */
+#define FAMILY_FROM  16 /* Bytes; what is shorter may stand alone. */
 #define INTEGER_SURE 4503599627370496.0 /* 2^52 */
 
 struct codec_quick {
@@ -52,6 +53,7 @@ struct plan {
     uint32_t transform;
     bool is_zigzag;
     enum codec_coder coder;
+    uint32_t k; /* Of CODEC_RICE. */
     int64_t bias;
     uint64_t cost;
 };
@@ -102,6 +104,13 @@ static void weigh(const struct codec_quick *quick, uint32_t n, struct plan plan,
     uint64_t pack = codec_pack_cost(quick->residuals, n, false);
     plan.coder = list == 8 ? CODEC_ZERO : list <= pack ? CODEC_LIST : CODEC_PACK;
     plan.cost = list <= pack ? list : pack;
+    if (plan.cost > COST_SMALL) {
+        uint64_t rice = codec_rice_cost(quick->residuals, n, &plan.k);
+        if (rice != CODEC_COST_NONE && rice + rice / RICE_PRICE < plan.cost) {
+            plan.coder = CODEC_RICE;
+            plan.cost = rice;
+        }
+    }
     if (plan.bias)
         plan.cost += 8 + codec_length(zigzag_encode(plan.bias));
     if (plan.cost < best->cost)
@@ -136,7 +145,7 @@ static struct plan choose(struct codec_quick *quick, uint32_t count, const struc
     uint64_t delta_span = (uint64_t)shape->delta_max - (uint64_t)shape->delta_min;
     if (shape->delta_min >= 0) { /* A counter. */
         consider(quick, count, (struct plan){.transform = CODEC_INTS_DELTA}, &best);
-        if (best.cost < COST_SMALL)
+        if (best.cost < COST_SMALL && shape->delta_min == 0)
             return best;
     } else {
         consider(quick, count, (struct plan){.transform = CODEC_INTS_DELTA, .is_zigzag = true},
@@ -193,6 +202,8 @@ void codec_quick_ints(struct codec_quick *quick, const int64_t *integers, uint32
     make_residuals(quick, count, &plan);
     if (plan.coder == CODEC_LIST)
         codec_list_encode(quick->residuals, n, out);
+    else if (plan.coder == CODEC_RICE)
+        codec_rice_encode(quick->residuals, n, plan.k, out);
     else
         codec_pack_encode(quick->residuals, n, false, out);
 }
@@ -263,7 +274,7 @@ static uint64_t way(const int64_t *values, uint32_t count)
     uint64_t sum = 0;
     for (uint32_t i = 1; i < count; i++) {
         int64_t delta = (int64_t)((uint64_t)values[i] - (uint64_t)values[i - 1]);
-        sum += (uint64_t)(delta < 0 ? -delta : delta) & (UINT64_MAX >> 16);
+        sum += (delta < 0 ? 0 - (uint64_t)delta : (uint64_t)delta) & (UINT64_MAX >> 16);
     }
     return sum;
 }

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum what { CHUNK, CHUNK_OF_FAMILY, TIMES, HISTOGRAM, VALUES, FAMILY, TIMES_BACK, WHAT_COUNT };
 
-static struct codec_column previous, fast, portable;
+static struct codec_column previous, fast, portable, quick_column;
 static double values[CODEC_VALUES_MAX];
 static int64_t times[CODEC_VALUES_MAX], times_back[CODEC_VALUES_MAX];
 
@@ -101,6 +101,7 @@ static void check_values(struct reader *in, uint32_t count, bool of_family)
 {
     struct buf out;
     struct codec_encoder *encoder = codec_encoder_new();
+    struct codec_quick *quick = codec_quick_new();
     count = values_from(in, count);
     const struct codec_column *before = of_family ? some_previous(count) : NULL;
     for (uint32_t i = 0; of_family && i < count; i++)
@@ -112,8 +113,14 @@ static void check_values(struct reader *in, uint32_t count, bool of_family)
         check(memcmp(fast.values, values, count * sizeof(double)) == 0);
         check(out.len <= 9 * (size_t)count + 16);
     }
+    buf_clear(&out);
+    if (count > 0 && codec_quick_encode(quick, values, count, before, &quick_column, &out)) {
+        check(decode_both(buf_str(&out), count, before));
+        check(memcmp(fast.values, values, count * sizeof(double)) == 0);
+    }
     buf_deinit(&out);
     codec_encoder_free(encoder);
+    codec_quick_free(quick);
 }
 
 static void check_times(struct reader *in, uint32_t count)
