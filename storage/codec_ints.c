@@ -531,6 +531,8 @@ static bool read_residuals(struct reader *in, enum codec_coder coder, uint32_t n
         return codec_split_decode(in, n, out);
     case CODEC_RICE:
         return codec_rice_decode(in, n, out);
+    case CODEC_MASK:
+        return codec_mask_decode(in, n, out);
     }
     return false;
 }
@@ -541,7 +543,7 @@ static bool read_head(struct reader *in, struct codec_ints *ints, enum codec_cod
     *coder = (enum codec_coder)(bits >> CODER_SHIFT);
     if (transform == EXTENDED)
         transform += read_u8(in);
-    if (in->bad || transform > LINE || bits >> CODER_SHIFT > CODEC_RICE)
+    if (in->bad || transform > LINE || bits >> CODER_SHIFT > CODEC_MASK)
         return false;
     *ints = (struct codec_ints){.transform = transform,
                                 .is_zigzag = bits & ZIGZAG,

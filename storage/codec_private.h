@@ -7,7 +7,7 @@
  *     codec_pack.c       residuals in blocks of 128 of equal width; the few others as a list
  *     codec_split.c      residuals' low bits as they are, the rest by codec_rans.c
  *     codec_rans.c       residuals by the entropy of their lengths
- *     codec_rice.c       short columns' residuals, likewise
+ *     codec_rice.c, codec_mask.c    those of short columns
  *     codec_kernels.c    the inner loops, for any machine and for AVX2
  *
  * All decoders take suspect bytes: they return false, or some values, but never touch what is not theirs. */
@@ -51,6 +51,7 @@ enum codec_coder {
     CODEC_RANS_WIDE, /* Sixteen lanes; any classes. */
     CODEC_SPLIT,     /* Low bits as they are, the others so. */
     CODEC_RICE,      /* High bits in ones, low bits as they are; codec_quick.c only. */
+    CODEC_MASK,      /* Two widths, and a bit for each that tells which; codec_quick.c only. */
 };
 
 /* First byte of an integer column: transform, these, coder. */
@@ -224,6 +225,13 @@ MUST_CHECK bool codec_split_decode(struct reader *in, uint32_t count, uint64_t *
 uint64_t codec_rice_cost(const uint64_t *residuals, uint32_t count, uint32_t *k);
 void codec_rice_encode(const uint64_t *residuals, uint32_t count, uint32_t k, struct buf *out);
 MUST_CHECK bool codec_rice_decode(struct reader *in, uint32_t count, uint64_t *residuals);
+struct codec_widths {
+    uint8_t few, many; /* Bits. */
+};
+uint64_t codec_mask_cost(const uint64_t *residuals, uint32_t count, struct codec_widths *widths);
+void codec_mask_encode(const uint64_t *residuals, uint32_t count, struct codec_widths widths,
+                       struct buf *out);
+MUST_CHECK bool codec_mask_decode(struct reader *in, uint32_t count, uint64_t *residuals);
 /* False (and nothing written) when the residuals do not suit. */
 bool codec_rans_encode(struct codec_ints_scratch *scratch, const struct codec_rans_plan *plan,
                        const uint64_t *residuals, uint32_t count, struct buf *out);
@@ -264,6 +272,17 @@ static inline void codec_bits_flush(struct codec_bits *bits)
         bits->word >>= 8;
     }
     bits->word = 0;
+}
+/* 57 bits at least; zeroes beyond the end. */
+static inline uint64_t codec_bits_near(struct str bytes, size_t bit)
+{
+    uint64_t word = 0;
+    size_t at = bit >> 3;
+    if (LIKELY(bytes.len >= sizeof(word) && at <= bytes.len - sizeof(word)))
+        memcpy(&word, bytes.ptr + at, sizeof(word));
+    else if (at < bytes.len)
+        memcpy(&word, bytes.ptr + at, bytes.len - at);
+    return word >> (bit & 7);
 }
 /* Reads 9 bytes at most from `in` + at / 8: the caller has padded. */
 static inline uint64_t codec_bits_get(const uint8_t *in, size_t at, uint32_t width)

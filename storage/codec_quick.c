@@ -8,10 +8,11 @@
 #include "base/mem.h"
 #include "model/sample.h"
 
-#define ODD_SHARE    16 /* One value in so many may be none of the exponent. */
-#define COST_SMALL   200
-#define RICE_PRICE   32 /* It must be shorter by one part of so many: blocks are read faster. */
-#define FAMILY_FROM  16 /* Bytes; what is shorter may stand alone. */
+#define ODD_SHARE  16 /* One value in so many may be none of the exponent. */
+#define COST_SMALL 200
+#define UNEVEN_PRICE                                                                               \
+    32 /* What is not by blocks must be shorter by one part of so many: these are read faster. */
+#define FAMILY_FROM  16                 /* Bytes; what is shorter may stand alone. */
 #define INTEGER_SURE 4503599627370496.0 /* 2^52 */
 
 struct codec_quick {
@@ -53,7 +54,8 @@ struct plan {
     uint32_t transform;
     bool is_zigzag;
     enum codec_coder coder;
-    uint32_t k; /* Of CODEC_RICE. */
+    uint32_t k;                 /* Of CODEC_RICE. */
+    struct codec_widths widths; /* Of CODEC_MASK. */
     int64_t bias;
     uint64_t cost;
 };
@@ -98,19 +100,35 @@ static uint64_t common_divisor(const struct codec_quick *quick, uint32_t n, uint
     return divisor << shift;
 }
 
+/* Where lengths differ: what has few long ones, or ever fewer the longer they are. */
+static void weigh_uneven(const struct codec_quick *quick, uint32_t n, struct plan *plan)
+{
+    struct codec_widths widths;
+    uint32_t k;
+    uint64_t rice = codec_rice_cost(quick->residuals, n, &k);
+    uint64_t mask = codec_mask_cost(quick->residuals, n, &widths);
+    if (rice != CODEC_COST_NONE && rice + rice / UNEVEN_PRICE < plan->cost) {
+        plan->coder = CODEC_RICE;
+        plan->k = k;
+        plan->cost = rice;
+    }
+    if (mask != CODEC_COST_NONE && mask + mask / UNEVEN_PRICE < plan->cost) {
+        plan->coder = CODEC_MASK;
+        plan->widths = widths;
+        plan->cost = mask;
+    }
+}
+
 static void weigh(const struct codec_quick *quick, uint32_t n, struct plan plan, struct plan *best)
 {
-    uint64_t list = codec_list_cost(quick->residuals, n);
+    uint64_t list = codec_list_cost(quick->residuals, n), lengths = 0;
     uint64_t pack = codec_pack_cost(quick->residuals, n, false);
     plan.coder = list == 8 ? CODEC_ZERO : list <= pack ? CODEC_LIST : CODEC_PACK;
     plan.cost = list <= pack ? list : pack;
-    if (plan.cost > COST_SMALL) {
-        uint64_t rice = codec_rice_cost(quick->residuals, n, &plan.k);
-        if (rice != CODEC_COST_NONE && rice + rice / RICE_PRICE < plan.cost) {
-            plan.coder = CODEC_RICE;
-            plan.cost = rice;
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        lengths += codec_length(quick->residuals[i]);
+    if (plan.cost > COST_SMALL && plan.cost > lengths + n + n / 8)
+        weigh_uneven(quick, n, &plan);
     if (plan.bias)
         plan.cost += 8 + codec_length(zigzag_encode(plan.bias));
     if (plan.cost < best->cost)
@@ -204,6 +222,8 @@ void codec_quick_ints(struct codec_quick *quick, const int64_t *integers, uint32
         codec_list_encode(quick->residuals, n, out);
     else if (plan.coder == CODEC_RICE)
         codec_rice_encode(quick->residuals, n, plan.k, out);
+    else if (plan.coder == CODEC_MASK)
+        codec_mask_encode(quick->residuals, n, plan.widths, out);
     else
         codec_pack_encode(quick->residuals, n, false, out);
 }

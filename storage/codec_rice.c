@@ -59,27 +59,15 @@ void codec_rice_encode(const uint64_t *residuals, uint32_t count, uint32_t k, st
     codec_bits_flush(&bits);
 }
 
-/* 57 bits at least; zeroes beyond the end. */
-static inline uint64_t bits_at(const uint8_t *bytes, size_t len, size_t bit)
-{
-    uint64_t word = 0;
-    size_t at = bit >> 3;
-    if (LIKELY(len >= sizeof(word) && at <= len - sizeof(word)))
-        memcpy(&word, bytes + at, sizeof(word));
-    else if (at < len)
-        memcpy(&word, bytes + at, len - at);
-    return word >> (bit & 7);
-}
-
 bool codec_rice_decode(struct reader *in, uint32_t count, uint64_t *residuals)
 {
     uint32_t k = read_u8(in);
-    const uint8_t *bytes = in->at;
-    size_t len = reader_left(in), bit = 0;
+    struct str bytes = str_from((const char *)in->at, reader_left(in));
+    size_t bit = 0;
     if (in->bad || k > K_MAX)
         return false;
-    for (uint32_t i = 0; i < count && bit <= len * 8; i++) {
-        uint64_t word = bits_at(bytes, len, bit);
+    for (uint32_t i = 0; i < count && bit <= bytes.len * 8; i++) {
+        uint64_t word = codec_bits_near(bytes, bit);
         uint32_t ones = (uint32_t)__builtin_ctzll(~word | UINT64_C(1) << ONES_MAX);
         if (LIKELY(ones < ONES_MAX)) {
             residuals[i] = (uint64_t)ones << k | (word >> (ones + 1) & codec_mask(k));
@@ -89,11 +77,12 @@ bool codec_rice_decode(struct reader *in, uint32_t count, uint64_t *residuals)
         uint32_t length = (uint32_t)(word >> ONES_MAX & codec_mask(LENGTH_BITS)) + 1;
         bit += ONES_MAX + LENGTH_BITS;
         uint32_t low = length < 32 ? length : 32;
-        residuals[i] = bits_at(bytes, len, bit) & codec_mask(low);
-        residuals[i] |= (bits_at(bytes, len, bit + low) & codec_mask(length - low)) << (low & 63);
+        residuals[i] = codec_bits_near(bytes, bit) & codec_mask(low);
+        residuals[i] |= (codec_bits_near(bytes, bit + low) & codec_mask(length - low))
+                        << (low & 63);
         bit += length;
     }
-    if (bit > len * 8)
+    if (bit > bytes.len * 8)
         return false;
     in->at += (bit + 7) / 8;
     return true;

@@ -174,6 +174,37 @@ static void test_codec_rice__returns_anything(void **state)
     }
 }
 
+/* Both widths anything from nothing to all bits. */
+static void test_codec_mask__returns_anything(void **state)
+{
+    (void)state;
+    static uint64_t residuals[300], back[300];
+    for (uint32_t round = 0; round < 4000; round++) {
+        uint32_t count = 1 + (uint32_t)random_below(300), few = round % 65;
+        uint32_t many = few + (uint32_t)random_below(65 - few), share = (uint32_t)random_below(5);
+        struct codec_widths widths;
+        residuals[0] = 1;
+        for (uint32_t i = 1; i < count; i++)
+            residuals[i] = random_u64() & codec_mask(random_below(5) < share ? many : few);
+        uint64_t cost = codec_mask_cost(residuals, count, &widths);
+        buf_clear(&out);
+        codec_mask_encode(residuals, count, widths, &out);
+        assert_int_equal(out.len, (cost + 7) / 8);
+        struct reader in = reader_over(buf_str(&out));
+        assert_true(codec_mask_decode(&in, count, back));
+        assert_true(in.at == in.end);
+        assert_memory_equal(back, residuals, count * sizeof(residuals[0]));
+        in = reader_over(str_from(out.ptr, out.len - 1));
+        assert_false(codec_mask_decode(&in, count, back));
+        for (int i = 0; i < 20; i++) {
+            out.ptr[random_below(out.len)] ^= (char)(1 << random_below(8));
+            in = reader_over(str_from(out.ptr, random_below(out.len) + 1));
+            (void)!codec_mask_decode(&in, count, back);
+            assert_true(in.at <= in.end);
+        }
+    }
+}
+
 /* Times of targets that are on time, late at times, or have none. */
 static void test_codec_quick_times__returns_times(void **state)
 {
@@ -201,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_codec_quick_encode__returns_anything),
         cmocka_unit_test(test_codec_quick_encode__is_small),
         cmocka_unit_test(test_codec_rice__returns_anything),
+        cmocka_unit_test(test_codec_mask__returns_anything),
         cmocka_unit_test(test_codec_quick_times__returns_times),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
