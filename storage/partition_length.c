@@ -11,7 +11,7 @@
 #define TIME_PARTS     3
 #define SIZE_PARTS     4
 #define OPEN_AND_BUILD 2 /* An open file and what its build may take. */
-#define DAY_DENSITY    3 /* A day file is so much smaller than its open one was. */
+#define DAY_DENSITY    2 /* A day file is so much smaller than its open one was. */
 
 static const struct store_file *newest_file(const struct file_list *list)
 {
