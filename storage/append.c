@@ -384,7 +384,7 @@ static void store_sample(struct storage *storage, struct log_record *record,
 /* When slots are cut next. */
 static int64_t next_mono_ms(const struct storage *storage)
 {
-    return group_seal_time(storage, clock_mono_ms() + storage->options.slot_ms / 30);
+    return group_seal_time(storage, clock_mono_ms() + storage->options.slot_ms / 15);
 }
 
 /* Full slots are cut when the batch is whole, with the others of the minute; very full ones at once: then true. */

@@ -61,7 +61,7 @@ void storage_group_close(struct storage_group *group)
 /* Whole minutes (for slots of half an hour): what is sealed together shares its commits. */
 int64_t group_seal_time(const struct storage *storage, int64_t mono_ms)
 {
-    int64_t grid_ms = storage->options.slot_ms / 30;
+    int64_t grid_ms = storage->options.slot_ms / 15;
     return grid_ms > 0 ? mono_ms / grid_ms * grid_ms : mono_ms;
 }
 

@@ -23,7 +23,7 @@
 #include "stream.h"
 
 #define SLOT_ROWS_AIM 120 /* A slot that has so many is cut soon, */
-#define SLOT_ROWS_MAX 136 /* and with so many after the batch. */
+#define SLOT_ROWS_MAX 152 /* and with so many after the batch. */
 
 struct slot;
 
