@@ -153,18 +153,21 @@ static void keep_shorter(struct codec_encoder *encoder)
         buf_swap(&encoder->best, &encoder->trial);
 }
 
-/* The integers as they are, or less those of `base`. */
+/* The integers as they are, or how far they are from those of `base`, to the side where they are at the end. */
 static void try_integers(struct codec_encoder *encoder, const double *values, uint32_t count,
                          uint32_t exponent, uint32_t odd_count, const struct codec_column *base)
 {
     const int64_t *integers = encoder->integers;
-    enum codec_mode plain = base ? CODEC_FAMILY : CODEC_DECIMAL;
+    bool is_under = base && base->integers[count - 1] > integers[count - 1];
+    enum codec_mode plain = is_under ? CODEC_UNDER : base ? CODEC_FAMILY : CODEC_DECIMAL;
     buf_clear(&encoder->trial);
     write_u8(&encoder->trial, (uint8_t)((plain + (odd_count > 0)) | exponent << 4));
     if (odd_count > 0)
         codec_write_odd(encoder->is_odd, values, count, &encoder->trial);
-    for (uint32_t i = 0; base && i < count; i++)
-        encoder->differences[i] = (int64_t)((uint64_t)integers[i] - (uint64_t)base->integers[i]);
+    for (uint32_t i = 0; base && i < count; i++) {
+        uint64_t above = (uint64_t)integers[i] - (uint64_t)base->integers[i];
+        encoder->differences[i] = (int64_t)(is_under ? 0 - above : above);
+    }
     if (base)
         integers = encoder->differences;
     codec_ints_encode(&encoder->ints, integers, count, &encoder->trial);
@@ -365,7 +368,8 @@ void codec_encode(struct codec_encoder *encoder, const double *values, uint32_t 
 bool codec_needs_previous(struct str bytes)
 {
     enum codec_mode mode = codec_mode(bytes);
-    return mode == CODEC_REPEAT || mode == CODEC_FAMILY || mode == CODEC_FAMILY_ODD;
+    return mode == CODEC_REPEAT || mode == CODEC_FAMILY || mode == CODEC_FAMILY_ODD ||
+           mode == CODEC_UNDER || mode == CODEC_UNDER_ODD;
 }
 
 static bool read_raw(struct reader *in, uint32_t count, double *values)
@@ -426,12 +430,13 @@ static void skip_odd(struct reader *in, uint32_t count)
 static bool read_decimal(struct reader *in, enum codec_mode mode, uint32_t exponent, uint32_t count,
                          const struct codec_column *previous, struct codec_column *column)
 {
-    bool has_odd = mode == CODEC_DECIMAL_ODD || mode == CODEC_FAMILY_ODD;
+    bool has_odd = mode == CODEC_DECIMAL_ODD || mode == CODEC_FAMILY_ODD || mode == CODEC_UNDER_ODD;
     bool is_family = mode == CODEC_FAMILY || mode == CODEC_FAMILY_ODD;
+    bool is_under = mode == CODEC_UNDER || mode == CODEC_UNDER_ODD;
     struct reader odd = *in;
     if (exponent > CODEC_EXPONENT_MAX)
         return false;
-    if (is_family && (!previous->has_base || previous->exponent != exponent))
+    if ((is_family || is_under) && (!previous->has_base || previous->exponent != exponent))
         return false;
     if (has_odd)
         skip_odd(in, count);
@@ -445,6 +450,8 @@ static bool read_decimal(struct reader *in, enum codec_mode mode, uint32_t expon
         codec_ints_next(&ints, column->integers, from, from + n);
         if (is_family)
             kernels->add(column->integers + from, previous->integers + from, n);
+        if (is_under)
+            kernels->take(column->integers + from, previous->integers + from, n);
         if (column->has_values)
             kernels->to_doubles(column->integers + from, n, exponent, column->values + from);
     }
@@ -531,6 +538,8 @@ static bool read_chunk(struct reader *in, enum codec_mode mode, uint32_t exponen
     case CODEC_DECIMAL_ODD:
     case CODEC_FAMILY:
     case CODEC_FAMILY_ODD:
+    case CODEC_UNDER:
+    case CODEC_UNDER_ODD:
         return read_decimal(in, mode, exponent, count, previous, column);
     }
     return false;
@@ -551,7 +560,8 @@ static bool decode(struct str bytes, uint32_t count, const struct codec_column *
     if (codec_needs_previous(bytes) && (!previous || previous->count != count))
         return false;
     column->count = count;
-    column->has_values = wants_values || (mode != CODEC_DECIMAL && mode != CODEC_FAMILY);
+    column->has_values =
+        wants_values || (mode != CODEC_DECIMAL && mode != CODEC_FAMILY && mode != CODEC_UNDER);
     if (read_chunk(&in, mode, head >> 4, previous, column) && !in.bad && in.at == in.end) {
         if (wants_values)
             codec_column_fill(column);

@@ -58,6 +58,12 @@ static void add_portable(int64_t *to, const int64_t *what, uint32_t count)
         to[i] = (int64_t)((uint64_t)to[i] + (uint64_t)what[i]);
 }
 
+static void take_portable(int64_t *to, const int64_t *from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = (int64_t)((uint64_t)from[i] - (uint64_t)to[i]);
+}
+
 static void offset_portable(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first,
                             uint64_t bias, uint32_t shift)
 {
@@ -73,9 +79,9 @@ static void rans_portable(struct codec_rans *rans, uint64_t *residuals)
         residuals[i] = codec_rans_next(rans, i);
 }
 
-const struct codec_kernels codec_kernels_portable = {unpack_portable, to_doubles_portable,
-                                                     add_portable,    sum_portable,
-                                                     offset_portable, rans_portable};
+const struct codec_kernels codec_kernels_portable = {
+    unpack_portable, to_doubles_portable, add_portable, take_portable,
+    sum_portable,    offset_portable,     rans_portable};
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -204,6 +210,17 @@ AVX2 static void add_avx2(int64_t *to, const int64_t *what, uint32_t count)
     add_portable(to + i, what + i, count - i);
 }
 
+AVX2 static void take_avx2(int64_t *to, const int64_t *from, uint32_t count)
+{
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256i rest = _mm256_sub_epi64(_mm256_loadu_si256((const __m256i *)(from + i)),
+                                        _mm256_loadu_si256((const __m256i *)(to + i)));
+        _mm256_storeu_si256((__m256i *)(to + i), rest);
+    }
+    take_portable(to + i, from + i, count - i);
+}
+
 /* Eight lanes' step: their state, and the entries it came from. Returns the words' next place. */
 AVX2 static inline const uint8_t *step_avx2(const struct codec_rans *rans, __m256i *state,
                                             const uint8_t *next, __m256i *class)
@@ -272,7 +289,7 @@ AVX2 static void rans_avx2(struct codec_rans *rans, uint64_t *residuals)
     rans->raw_bit = bit;
 }
 
-static const struct codec_kernels kernels_avx2 = {unpack_avx2, to_doubles_avx2, add_avx2,
+static const struct codec_kernels kernels_avx2 = {unpack_avx2, to_doubles_avx2, add_avx2, take_avx2,
                                                   sum_avx2,    offset_avx2,     rans_avx2};
 
 const struct codec_kernels *codec_kernels_fast(void)

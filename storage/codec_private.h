@@ -39,7 +39,9 @@ enum codec_mode {
     CODEC_BITS,          /* The bits of true floats, as integers in the order of the floats. */
     CODEC_FAMILY,        /* Decimal integers, less those of the column before. */
     CODEC_FAMILY_ODD,
-    CODEC_NEAR, /* Floats a few units in the last place beside decimal integers. */
+    CODEC_NEAR,  /* Floats a few units in the last place beside decimal integers. */
+    CODEC_UNDER, /* By how much decimal integers are below those of the column before. */
+    CODEC_UNDER_ODD,
 };
 
 /* How an integer column's residuals are written. */
@@ -121,6 +123,7 @@ struct codec_kernels {
     void (*unpack)(const uint8_t *in, uint32_t width, uint64_t *out);
     void (*to_doubles)(const int64_t *in, uint32_t count, uint32_t exponent, double *out);
     void (*add)(int64_t *to, const int64_t *what, uint32_t count);
+    void (*take)(int64_t *to, const int64_t *from, uint32_t count); /* to = from - to */
     /* In place: v[i] = first + the sum of (v[0..i], each through the zigzag if so, + bias) << shift. */
     void (*sum)(uint64_t *v, uint32_t count, bool is_zigzag, uint64_t first, uint64_t bias,
                 uint32_t shift);

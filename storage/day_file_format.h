@@ -31,7 +31,7 @@
 #include "codec.h"
 #include "samples.h"
 
-#define DAY_VERSION      1
+#define DAY_VERSION      2
 #define DAY_COLUMN_MAGIC UINT32_C(0x3154584e) /* "NXT1" */
 #define DAY_CHUNK_MAGIC  UINT32_C(0x3143584e) /* "NXC1" */
 #define DAY_PACK_HEAD    16

@@ -28,6 +28,7 @@ struct day_reader {
     struct day_file *day;
     struct kv_read *read;
     struct day_pack columns, chunks;
+    struct day_pack referred; /* Of chunks that references lead to. */
     struct kept_column kept_columns[COLUMNS_KEPT];
     uint64_t clock;
     struct kept_values
@@ -60,6 +61,8 @@ void day_reader_free(struct day_reader *reader)
         return;
     if (reader->chunks.count > 0)
         day_file_let_go(reader->chunks.bytes);
+    if (reader->referred.count > 0)
+        day_file_let_go(reader->referred.bytes);
     if (reader->columns.count > 0)
         day_file_let_go(reader->columns.bytes);
     for (size_t i = 0; i < COLUMNS_KEPT; i++)
@@ -122,13 +125,13 @@ static bool resolve_times(struct day_reader *reader, struct day_times *times,
 }
 
 /* The number-th chunk of a series. */
-static bool find_chunk(struct day_reader *reader, uint32_t ordinal, uint32_t number,
-                       struct day_chunk *out, struct err *err)
+static bool find_chunk(struct day_reader *reader, struct day_pack *pack, uint32_t ordinal,
+                       uint32_t number, struct day_chunk *out, struct err *err)
 {
     struct str entry;
-    if (!day_file_pack(reader->day, reader->read, DAY_CHUNKS, ordinal, &reader->chunks, err))
+    if (!day_file_pack(reader->day, reader->read, DAY_CHUNKS, ordinal, pack, err))
         return false;
-    if (!day_pack_entry(&reader->chunks, ordinal, &entry))
+    if (!day_pack_entry(pack, ordinal, &entry))
         return day_file_corrupt(reader->day, err, "a series is damaged");
     struct reader in = reader_over(entry);
     bool more = true;
@@ -166,9 +169,9 @@ static bool decode_chain(struct day_reader *reader, struct kept_values *kept,
 }
 
 /* Values of a chunk: those that it is coded against are decoded first, unless they are still there. */
-static bool load_values(struct day_reader *reader, uint32_t ordinal, uint32_t number,
-                        const struct day_chunk *chunk, const struct codec_column **out,
-                        struct err *err)
+static bool load_values(struct day_reader *reader, struct day_pack *pack, uint32_t ordinal,
+                        uint32_t number, const struct day_chunk *chunk,
+                        const struct codec_column **out, struct err *err)
 {
     bool is_kept = number < DAY_FAMILY_CHUNKS;
     struct kept_values *kept = &reader->kept[is_kept ? number : DAY_FAMILY_CHUNKS];
@@ -190,7 +193,7 @@ static bool load_values(struct day_reader *reader, uint32_t ordinal, uint32_t nu
             return day_file_corrupt(reader->day, err, "a family of columns has no begin");
         if (kept->is_valid && kept->ordinal == ordinal - links)
             break;
-        if (!find_chunk(reader, ordinal - links, number, &now, err))
+        if (!find_chunk(reader, pack, ordinal - links, number, &now, err))
             return false;
     }
     if (!decode_chain(reader, kept, chain, links, ordinal, err)) {
@@ -297,14 +300,16 @@ static bool read_chunk(struct day_read *read, uint32_t number, struct day_chunk 
     if (chunk->kind == DAY_HISTOGRAMS)
         return emit_histograms(read, chunk, column->times_ms, err);
     struct day_chunk other = *chunk;
+    struct day_pack *pack = &reader->chunks;
     if (chunk->kind == DAY_REFERENCE) {
         if (chunk->distance > ordinal)
             return day_file_corrupt(reader->day, err, "a reference leads out of the file");
         ordinal -= chunk->distance;
-        if (!find_chunk(reader, ordinal, number, &other, err))
+        pack = &reader->referred;
+        if (!find_chunk(reader, pack, ordinal, number, &other, err))
             return false;
     }
-    if (!load_values(reader, ordinal, number, &other, &values, err))
+    if (!load_values(reader, pack, ordinal, number, &other, &values, err))
         return false;
     /* Other columns may have been loaded meanwhile: this one's place may have been taken. */
     if (!load_column(reader, times->column, &column, err))

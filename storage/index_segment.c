@@ -17,7 +17,7 @@
 #include "file.h"
 
 #define MAGIC      UINT32_C(0x5349584e) /* "NXIS" */
-#define VERSION    1
+#define VERSION    2
 #define PARTS      (DISK_INDEX_SECTIONS + 1)
 #define HEAD_BYTES (16 + 16 * PARTS + 4)
 #define PAGE       4096

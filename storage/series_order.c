@@ -1,5 +1,5 @@
-/* series_order: the order of series in files. A histogram's buckets stand side by side in the order of their bounds, so
- * that each can be coded against the one before it. */
+/* series_order: the order of series in files. A histogram's buckets stand side by side, the one with the
+ * highest bound first: each can be coded against the one before it, and +Inf, which is the count of all, stands alone. */
 #include <math.h>
 
 #include "base/number.h"
@@ -38,7 +38,7 @@ static int bound_order(const struct label *a, const struct label *b)
     if (class_a != class_b)
         return class_a < class_b ? -1 : 1;
     if (class_a == BOUND_NUMBER && (x < y || x > y))
-        return x < y ? -1 : 1;
+        return x > y ? -1 : 1;
     return str_cmp(value_of(a), value_of(b));
 }
 

@@ -435,6 +435,17 @@ static void test_codec_encode__codes_a_family_against_the_column_before(void **s
     assert_true(out.len < 140);
     assert_false(codec_decode(buf_str(&out), DAY, NULL, &fast));
 
+    /* From the top down each bucket is some of the one above. */
+    high = 5000;
+    for (uint32_t i = 0; i < DAY; i++)
+        values[i] = previous_values[i] - (high += i % 100 == 0);
+    buf_clear(&out);
+    round_trip_after(DAY, &previous, &out);
+    assert_int_equal(codec_mode(buf_str(&out)), CODEC_UNDER);
+    assert_true(codec_needs_previous(buf_str(&out)));
+    assert_true(out.len < 140);
+    assert_false(codec_decode(buf_str(&out), DAY, NULL, &fast));
+
     /* Both end with the series: the stale marker does not end the kinship. */
     static struct codec_column stale;
     memcpy(values, previous_values, sizeof(previous_values));
@@ -447,6 +458,12 @@ static void test_codec_encode__codes_a_family_against_the_column_before(void **s
     buf_clear(&out);
     round_trip_after(DAY, &stale, &out);
     assert_int_equal(codec_mode(buf_str(&out)), CODEC_FAMILY_ODD);
+    assert_true(out.len < 140);
+    for (uint32_t i = 0; i < DAY - 1; i++)
+        values[i] -= 20000 + 2 * (i / 100);
+    buf_clear(&out);
+    round_trip_after(DAY, &stale, &out);
+    assert_int_equal(codec_mode(buf_str(&out)), CODEC_UNDER_ODD);
     assert_true(out.len < 140);
 
     buf_clear(&out);
@@ -659,6 +676,9 @@ static void test_codec_kernels__sum_alike(void **state)
         assert_memory_equal(a, b, sizeof(a));
         kernels->add((int64_t *)a, (const int64_t *)(b + 1), count - (count > 1002));
         codec_kernels_portable.add((int64_t *)b, (const int64_t *)(b + 1), count - (count > 1002));
+        assert_memory_equal(a, b, sizeof(a));
+        kernels->take((int64_t *)a, (const int64_t *)(b + 1), count - (count > 1002));
+        codec_kernels_portable.take((int64_t *)b, (const int64_t *)(b + 1), count - (count > 1002));
         assert_memory_equal(a, b, sizeof(a));
     }
 }

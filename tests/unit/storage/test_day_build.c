@@ -597,7 +597,8 @@ static void test_day_build_run__cuts_dense_series(void **state)
         for (size_t i = 0; i < samples.count; i++) {
             int64_t n = (int64_t)i + (ordinal == 1 ? 100 : 0);
             assert_true(samples.time_ms[i] == FROM_MS + n * 1000);
-            assert_true(samples.value[i] == (double)(n / 3 + ordinal + 1));
+            assert_true(samples.value[i] ==
+                        (double)(n / 3 + 3 - ordinal)); /* The highest bound first. */
         }
     }
     /* The times are there once, and the second and third bucket cost nearly nothing. */

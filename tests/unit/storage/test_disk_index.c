@@ -2,22 +2,22 @@
 #include "disk_index_world.h"
 
 /* A file's order is what families and metrics' ranges stand on; it is part of the format. */
-static void test_series_order__is_metric_then_labels_then_bound_as_a_number(void **state)
+static void test_series_order__is_metric_then_labels_then_bound_from_the_highest_down(void **state)
 {
     static const char *const ordered[] = {
         "a=1",
         "__name__=h,a=1",
         "__name__=h,a=1,z=1",
         "__name__=h,a=2",
-        "__name__=h,a=2,le=-1",
-        "__name__=h,a=2,le=0.5",
-        "__name__=h,a=2,le=1",
-        "__name__=h,a=2,le=1.0",
-        "__name__=h,a=2,le=9",
-        "__name__=h,a=2,le=1000",
-        "__name__=h,a=2,le=1e3",
         "__name__=h,a=2,le=+Inf",
         "__name__=h,a=2,le=Inf",
+        "__name__=h,a=2,le=1000",
+        "__name__=h,a=2,le=1e3",
+        "__name__=h,a=2,le=9",
+        "__name__=h,a=2,le=1",
+        "__name__=h,a=2,le=1.0",
+        "__name__=h,a=2,le=0.5",
+        "__name__=h,a=2,le=-1",
         "__name__=h,a=2,le=NaN",
         "__name__=h,a=2,le=few",
         "__name__=h,a=2,le=1,m=1",
@@ -378,7 +378,7 @@ static void test_disk_index_writer__is_small_for_targets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_series_order__is_metric_then_labels_then_bound_as_a_number),
+        cmocka_unit_test(test_series_order__is_metric_then_labels_then_bound_from_the_highest_down),
         cmocka_unit_test(test_disk_index__holds_nothing_and_the_empty_label_set),
         cmocka_unit_test(test_disk_index__gives_back_each_label_set),
         cmocka_unit_test(test_disk_index__bears_many_names),
