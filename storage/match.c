@@ -220,19 +220,51 @@ uint64_t storage_select_weight(struct storage *storage, const struct matcher *ma
     return least == UINT64_MAX / 2 || files == UINT64_MAX ? UINT64_MAX : least + files;
 }
 
-void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
-                struct ref_vec *out)
+static struct question *questions_new(const struct index *index, const struct matcher *matchers,
+                                      size_t count)
 {
-    const struct index *index = storage->index;
     struct question *questions = mem_zalloc((count + 1) * sizeof(*questions));
-    struct ref_vec candidates = {0};
-    size_t best = count;
-    uint64_t best_cost = UINT64_MAX;
     for (size_t m = 0; m < count; m++) {
         questions[m].matcher = &matchers[m];
         questions[m].pair = INDEX_NONE;
         questions[m].name = index_name_find(index, matchers[m].name);
         questions[m].empty_matches = matcher_matches_empty(&matchers[m]);
+    }
+    return questions;
+}
+
+/* The candidates that pass, to *out; frees the questions. */
+static void questions_put(struct storage *storage, struct question *questions, size_t count,
+                          const struct ref_vec *candidates, struct ref_vec *out)
+{
+    questions_prepare(storage->index, questions, count, candidates->count);
+    for (size_t i = 0; i < candidates->count; i++) {
+        uint32_t ref = candidates->items[i];
+        const struct series *series = series_at(&storage->series, ref);
+        if (!atomic_load_explicit(&series->gone, memory_order_acquire) &&
+            series_passes(storage, series, questions, count))
+            VEC_PUSH(out, ref);
+    }
+    for (size_t m = 0; m < count; m++)
+        mem_free(questions[m].answers);
+    mem_free(questions);
+}
+
+void match_among(struct storage *storage, const struct matcher *matchers, size_t count,
+                 const struct ref_vec *candidates, struct ref_vec *out)
+{
+    questions_put(storage, questions_new(storage->index, matchers, count), count, candidates, out);
+}
+
+void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
+                struct ref_vec *out)
+{
+    const struct index *index = storage->index;
+    struct question *questions = questions_new(index, matchers, count);
+    struct ref_vec candidates = {0};
+    size_t best = count;
+    uint64_t best_cost = UINT64_MAX;
+    for (size_t m = 0; m < count; m++) {
         if (questions[m].empty_matches)
             continue;
         uint64_t cost = matcher_cost(index, &matchers[m], questions[m].name);
@@ -252,15 +284,6 @@ void match_refs(struct storage *storage, const struct matcher *matchers, size_t 
         for (uint32_t ref = 0; ref < all; ref++)
             candidates.items[candidates.count++] = ref;
     }
-    questions_prepare(index, questions, count, candidates.count);
-    VEC_EACH (ref, &candidates) {
-        const struct series *series = series_at(&storage->series, *ref);
-        if (!atomic_load_explicit(&series->gone, memory_order_acquire) &&
-            series_passes(storage, series, questions, count))
-            VEC_PUSH(out, *ref);
-    }
-    for (size_t m = 0; m < count; m++)
-        mem_free(questions[m].answers);
-    mem_free(questions);
+    questions_put(storage, questions, count, &candidates, out);
     VEC_FREE(&candidates);
 }

@@ -1,209 +1,12 @@
-/* select: the moment that a selection shows: which series, which runs and how much of them, which files.
+/* select: the moment that a selection shows: which series, which runs and how much of them (select_head.c), which files.
  *
  * Memory is looked at before the files: a slot that is sealed meanwhile is seen twice rather than not at all, and equal
  * times are merged (cursor.c). The same holds for series that are spilled. */
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
-#include "base/hash.h"
 #include "select.h"
-
-#define MATCHES_MAX 16 /* Looks at the index beyond the first, at most. */
-
-static void snapshot_series(struct selection *selection, struct source *source,
-                            const struct series *series)
-{
-    const struct run *newest = atomic_load_explicit(&series->newest, memory_order_acquire);
-    source->key = selection->runs.count;
-    for (const struct run *run = newest; run;
-         run = atomic_load_explicit(&run->older, memory_order_acquire)) {
-        struct head_run shown = {.run = run,
-                                 .last_row =
-                                     atomic_load_explicit(&run->last_row, memory_order_acquire),
-                                 .len = atomic_load_explicit(&run->len, memory_order_acquire)};
-        shown.time_min_ms = column_time(run->column, run->first_row);
-        shown.time_max_ms = column_time(run->column, shown.last_row);
-        if (run == newest && shown.len > 0 && run_has_floats(run)) {
-            shown.last_known = true;
-            shown.last_bits = series_bits(series);
-        }
-        if (shown.time_min_ms <= selection->to_ms && shown.time_max_ms >= selection->from_ms)
-            VEC_PUSH(&selection->runs, shown);
-    }
-    source->run_count = (uint32_t)(selection->runs.count - source->key);
-}
-
-/* The group of a series that has runs in memory, or INDEX_NONE. */
-static uint32_t group_of(const struct series *series)
-{
-    const struct run *run = atomic_load_explicit(&series->newest, memory_order_acquire);
-    return run ? run->column->slot->group : INDEX_NONE;
-}
-
-/* The selected series that have something in the head, by group. */
-struct head_look {
-    const struct ref_vec *refs;
-    uint32_t *groups;        /* Of each ref; INDEX_NONE: nothing in the head. */
-    uint64_t *order, *spare; /* Group << 32 | position in refs, ascending. */
-    size_t order_count;
-    struct ref_vec wanted;  /* Groups to look at. */
-    struct source *sources; /* Out: of each ref. */
-};
-
-/* Sorts the members by group: byte after byte of it, by counting. Mostly they come so. */
-static void look_sort(struct head_look *look)
-{
-    uint32_t group_max = 0;
-    bool sorted = true;
-    look->order_count = 0;
-    for (size_t i = 0; i < look->refs->count; i++) {
-        uint32_t group = look->groups[i];
-        if (group == INDEX_NONE)
-            continue;
-        sorted = sorted && group >= group_max;
-        group_max = group > group_max ? group : group_max;
-        look->order[look->order_count++] = (uint64_t)group << 32 | i;
-    }
-    for (unsigned shift = 32; !sorted && shift < 64 && group_max >> (shift - 32) > 0; shift += 8) {
-        size_t starts[257] = {0};
-        for (size_t i = 0; i < look->order_count; i++)
-            starts[(look->order[i] >> shift & 255) + 1]++;
-        for (size_t byte = 1; byte < 256; byte++)
-            starts[byte] += starts[byte - 1];
-        for (size_t i = 0; i < look->order_count; i++)
-            look->spare[starts[look->order[i] >> shift & 255]++] = look->order[i];
-        uint64_t *swap = look->order;
-        look->order = look->spare;
-        look->spare = swap;
-    }
-}
-
-/* Where a group's members begin in the order. */
-static size_t look_find(const struct head_look *look, uint32_t group)
-{
-    size_t low = 0, high = look->order_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (look->order[middle] >> 32 < group)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The members of a group, from position `first` of the order on, between two appends to it, so that a batch is seen whole.
- * Returns where they end. */
-static size_t snapshot_group(struct selection *selection, const struct head_look *look,
-                             size_t first)
-{
-    uint32_t group = (uint32_t)(look->order[first] >> 32);
-    const struct group_gate *gate = gate_at(&selection->storage->gates, group);
-    size_t runs_before = selection->runs.count;
-    for (;;) {
-        uint32_t before = atomic_load_explicit(&gate->sequence, memory_order_acquire);
-        if (before & 1) {
-            sched_yield();
-            continue;
-        }
-        selection->runs.count = runs_before;
-        size_t at = first;
-        for (; at < look->order_count && look->order[at] >> 32 == group; at++) {
-            uint32_t i = (uint32_t)look->order[at];
-            snapshot_series(selection, &look->sources[i],
-                            series_at(&selection->storage->series, look->refs->items[i]));
-        }
-        if (atomic_load_explicit(&gate->sequence, memory_order_acquire) == before)
-            return at;
-    }
-}
-
-/* Series that have come into a group since (the first sample after a seal, or a move): the groups
- * to look at again. One that left the head was sealed, and the partitions will show it. */
-static void look_joined(struct storage *storage, struct head_look *look)
-{
-    VEC_CLEAR(&look->wanted);
-    for (size_t i = 0; i < look->refs->count; i++) {
-        uint32_t group = group_of(series_at(&storage->series, look->refs->items[i]));
-        if (group == INDEX_NONE || group == look->groups[i])
-            continue;
-        look->groups[i] = group;
-        VEC_PUSH(&look->wanted, group);
-    }
-}
-
-/* Fills a source for each ref. */
-static void snapshot_head(struct selection *selection, const struct ref_vec *refs,
-                          struct source *sources)
-{
-    struct storage *storage = selection->storage;
-    struct head_look look = {.refs = refs, .sources = sources};
-    look.groups = mem_alloc((refs->count + 1) * sizeof(look.groups[0]));
-    look.order = mem_alloc((refs->count + 1) * sizeof(look.order[0]));
-    look.spare = mem_alloc((refs->count + 1) * sizeof(look.spare[0]));
-    for (size_t i = 0; i < refs->count; i++)
-        look.groups[i] = group_of(series_at(&storage->series, refs->items[i]));
-    look_sort(&look);
-    for (size_t at = 0; at < look.order_count;)
-        at = snapshot_group(selection, &look, at);
-    for (look_joined(storage, &look); look.wanted.count > 0; look_joined(storage, &look)) {
-        look_sort(&look);
-        refs_sort_unique(&look.wanted);
-        VEC_EACH (group, &look.wanted) {
-            snapshot_group(selection, &look, look_find(&look, *group));
-        }
-    }
-    VEC_FREE(&look.wanted);
-    mem_free(look.groups);
-    mem_free(look.order);
-    mem_free(look.spare);
-}
-
-/* --- late samples --- */
-
-static int compare_late(const void *a, const void *b)
-{
-    const struct selected_late *x = a, *y = b;
-    if (x->ref != y->ref)
-        return x->ref < y->ref ? -1 : 1;
-    if (x->sample->time_ms != y->sample->time_ms)
-        return x->sample->time_ms < y->sample->time_ms ? -1 : 1;
-    return (x->order > y->order) - (x->order < y->order);
-}
-
-static bool refs_have(const struct ref_vec *refs, uint32_t ref)
-{
-    size_t low = 0, high = refs->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (refs->items[middle] < ref)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < refs->count && refs->items[low] == ref;
-}
-
-/* The late samples of these series in the range. */
-static void snapshot_late(struct selection *selection, const struct ref_vec *refs)
-{
-    const struct late_list *list =
-        atomic_load_explicit(&selection->storage->late_slots, memory_order_acquire);
-    for (uint32_t i = 0; list && i < list->count; i++) {
-        uint32_t count = segments_count(&list->items[i]->samples);
-        for (uint32_t k = 0; k < count; k++) {
-            const struct late_sample *sample = late_at(&list->items[i]->samples, k);
-            struct selected_late late = {sample, sample->ref, (uint32_t)selection->lates.count,
-                                         list->items[i]->number};
-            if (sample->time_ms >= selection->from_ms && sample->time_ms <= selection->to_ms &&
-                refs_have(refs, sample->ref))
-                VEC_PUSH(&selection->lates, late);
-        }
-    }
-    VEC_SORT(&selection->lates, compare_late);
-}
 
 /* The late samples of one series, as a source; run_count 0 when it has none. */
 static struct source late_source(const struct selection *selection, uint32_t ref)
@@ -573,31 +376,6 @@ static bool files_have_series(const struct selection *selection)
     return false;
 }
 
-/* What memory has: the series that match, and a source for each. A batch may have brought a series between the look at the
- * index and the one at its group: then both are taken anew. Where they come without end a batch may be seen in part. */
-static struct source *select_memory(struct selection *selection, const struct matcher *matchers,
-                                    size_t matcher_count, struct ref_vec *refs)
-{
-    struct storage *storage = selection->storage;
-    for (unsigned attempt = 0;; attempt++) {
-        uint64_t made = atomic_load_explicit(&storage->series_made, memory_order_acquire);
-        VEC_CLEAR(refs);
-        VEC_CLEAR(&selection->runs);
-        match_refs(storage, matchers, matcher_count, refs);
-        struct source *sources = mem_alloc((refs->count + 1) * sizeof(*sources));
-        for (size_t i = 0; i < refs->count; i++)
-            sources[i] = (struct source){.next = SOURCE_NONE, .file = SOURCE_MEMORY};
-        snapshot_head(selection, refs, sources);
-        if (attempt < MATCHES_MAX &&
-            atomic_load_explicit(&storage->series_made, memory_order_acquire) != made) {
-            mem_free(sources);
-            continue;
-        }
-        snapshot_late(selection, refs);
-        return sources;
-    }
-}
-
 bool storage_select(struct storage *storage, const struct matcher *matchers, size_t matcher_count,
                     int64_t from_ms, int64_t to_ms, struct selection **out, struct err *err)
 {
@@ -617,7 +395,7 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
     map_init(&gather.by_labels);
     arena_init(&gather.arena, 0);
     if (from_ms <= to_ms) {
-        struct source *sources = select_memory(selection, matchers, matcher_count, &refs);
+        struct source *sources = select_head(selection, matchers, matcher_count, &refs);
         select_files(selection);
         gather.memory_only = !files_have_series(selection);
         gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));

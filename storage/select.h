@@ -76,6 +76,14 @@ struct selection {
 /* Refs of the series in memory that match all, ascending, each once; added to *out. */
 void match_refs(struct storage *storage, const struct matcher *matchers, size_t count,
                 struct ref_vec *out);
+/* Those of the candidates that match, in their order. */
+void match_among(struct storage *storage, const struct matcher *matchers, size_t count,
+                 const struct ref_vec *candidates, struct ref_vec *out);
+
+/* select_head.c: refs of the series in memory that match, ascending, and of each its runs as a source (run_count 0: none);
+ * fills selection->runs and lates. The caller frees the array. */
+struct source *select_head(struct selection *selection, const struct matcher *matchers,
+                           size_t matcher_count, struct ref_vec *refs);
 
 /* The files that touch the range, as the list is now. */
 void select_files(struct selection *selection);

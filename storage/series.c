@@ -188,7 +188,9 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     if (storage->opening)
         map_insert(&storage->by_id, hash64_mix(id, 1), ref);
     index_add_series(storage->index, units + 1, count, ref);
-    atomic_fetch_add_explicit(&storage->series_made, 1, memory_order_release);
+    uint64_t made = atomic_load_explicit(&storage->series_made, memory_order_relaxed);
+    atomic_store_explicit(&storage->series_born[made % SERIES_BORN], ref, memory_order_release);
+    atomic_store_explicit(&storage->series_made, made + 1, memory_order_release);
     storage->series_used++;
     return ref;
 }

@@ -65,6 +65,7 @@ struct series {
     uint64_t logged_segment : 20; /* The newest log segment with its labels; 0: none. */
 };
 _Static_assert(sizeof(struct series) == 48, "memory is per series");
+#define SERIES_BORN       1024u /* Remembered for selections in their making. */
 #define SERIES_PINS_MAX   UINT16_MAX
 #define SERIES_NUMBER_MAX ((UINT32_C(1) << 20) - 1)
 #define SERIES_GROUP_MAX  ((UINT32_C(1) << 24) - 1)
@@ -227,7 +228,7 @@ struct storage {
     struct storage_options options;
     struct exemplar_ring *exemplars; /* NULL: none are kept. exemplar.c */
     struct exemplar_move exemplar_move;
-    char *dir;                       /* <path>/narthex */
+    char *dir; /* <path>/narthex */
     int lock_fd;
     struct epoch epoch;
     struct index *index;
@@ -237,11 +238,12 @@ struct storage {
     VEC(uint32_t)
     pair_lists_free[65]; /* By length; the last: longer ones, by first fit of equal length. */
     VEC(series_ref) series_free;
-    uint64_t series_used;         /* Places taken in `series`. */
-    _Atomic uint64_t series_made; /* So many were ever put there. */
-    struct map by_labels;         /* labels hash -> ref */
-    struct series_cache known;    /* storage_series_know */
-    struct map by_id;             /* id -> ref, while the store is opened: later nobody asks. */
+    uint64_t series_used;                      /* Places taken in `series`. */
+    _Atomic uint64_t series_made;              /* So many were ever put there, the last of them: */
+    _Atomic uint32_t series_born[SERIES_BORN]; /* by number % SERIES_BORN */
+    struct map by_labels;                      /* labels hash -> ref */
+    struct series_cache known;                 /* storage_series_know */
+    struct map by_id; /* id -> ref, while the store is opened: later nobody asks. */
     bool opening, stopping;
     VEC(struct storage_group *) groups; /* By index; NULL: free. */
     VEC(uint32_t) groups_free;
