@@ -58,7 +58,7 @@ void storage_group_close(struct storage_group *group)
     group_drop_unused(group->storage, group);
 }
 
-/* Whole minutes (for slots of half an hour): what is sealed together shares its commits. */
+/* Every two minutes (for slots of half an hour): what is sealed together shares its commits. */
 int64_t group_seal_time(const struct storage *storage, int64_t mono_ms)
 {
     int64_t grid_ms = storage->options.slot_ms / 15;
@@ -76,6 +76,8 @@ void group_slot_begin(struct storage *storage, struct storage_group *group, uint
     struct slot *slot = slot_new(group->index, number);
     slot->until_mono_ms =
         group_seal_time(storage, now_mono_ms + slot_ms - (first ? early : early / 16));
+    if (slot->until_mono_ms - now_mono_ms < slot_ms / 16) /* None is of a row or two. */
+        slot->until_mono_ms += slot_ms / 15;
     group->had_slot = true;
     slot->segment = storage->log.segment;
     group->slot = slot;
