@@ -91,19 +91,29 @@ static void rig_on_wake(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Turns the loop until the last call said this, at most a minute. */
-static bool rig_told(struct rig *rig, const char *wanted)
+static bool rig_last_is(const struct rig *rig, const char *wanted)
+{
+    return str_eq(buf_str(&rig->told), str_of(wanted));
+}
+
+/* Turns the loop until the last call said one of these, at most a minute. */
+static bool rig_told_either(struct rig *rig, const char *wanted, const char *other)
 {
     int64_t end_ms = clock_mono_ms() + 60000;
     uv_timer_t wake;
 
     uv_timer_init(&rig->loop, &wake);
     uv_timer_start(&wake, rig_on_wake, 20, 20);
-    while (!str_eq(buf_str(&rig->told), str_of(wanted)) && clock_mono_ms() < end_ms)
+    while (!rig_last_is(rig, wanted) && !rig_last_is(rig, other) && clock_mono_ms() < end_ms)
         uv_run(&rig->loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&wake, NULL);
     uv_run(&rig->loop, UV_RUN_NOWAIT);
-    return str_eq(buf_str(&rig->told), str_of(wanted));
+    return rig_last_is(rig, wanted) || rig_last_is(rig, other);
+}
+
+static bool rig_told(struct rig *rig, const char *wanted)
+{
+    return rig_told_either(rig, wanted, wanted);
 }
 
 /* Turns the loop until a job waits on the lane, which is held. */
