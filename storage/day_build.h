@@ -1,7 +1,7 @@
 /* day_build: many sealed slots in, one day file out. Build lane; may take minutes; no thread of its own.
  *
  *     inputs (open envs: .open.mdb, .ooo.mdb; a day file to be rebuilt)
- *       -> series of all of them, in series order -> buckets of ordinals (scratch files when large)
+ *       -> series of all of them, in series order -> buckets of ordinals (several when large)
  *       -> per series: its samples merged (of equal times the input that comes later wins), tombstones applied
  *       -> times to shared columns, values through codec.h (families in le order) -> chunk bundles
  *       -> index, meta, trailer -> fsync -> rename to <from>-<to>.mdb -> fsync of the directory
@@ -41,7 +41,7 @@ struct day_build {
     size_t input_count;
     int64_t from_ms, to_ms; /* Of the partition; samples outside are left out. */
     int64_t cutoff_ms;      /* Older samples are past retention: left out. */
-    const char *dir;        /* <path>/narthex: scratch, .tmp and result. */
+    const char *dir;        /* <path>/narthex: .tmp, scratch of times and result. */
     uint64_t sequence_last; /* Of tombstones, for day_info. */
     /* Delete ranges of one series (may be NULL): fills at most `max`, returns how many. */
     size_t (*deleted)(void *ctx, const struct label *labels, size_t count, struct delete_range *out,
@@ -50,7 +50,7 @@ struct day_build {
     const atomic_bool *stop;
     void (*pause)(void *ctx, uint64_t bytes_done, uint64_t bytes_all);
     void *pause_ctx;
-    size_t memory_bytes; /* Of a bucket; 64 MiB when 0. */
+    size_t memory_bytes; /* Of the inputs that a bucket touches, about; 64 MiB when 0, more when they are over 1 GiB. */
 };
 
 /* *out_path (caller frees) is the published file. ERR_CANCELED when stopped; ERR_NOT_FOUND when no sample is left (then

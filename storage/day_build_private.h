@@ -116,28 +116,32 @@ struct day_cached_times {
     struct time_vec times;
 };
 
+/* A good bundle, and the ordinals that it has: from `first`, before `end`. */
+struct day_found {
+    struct str bytes; /* In the map of its input. */
+    uint32_t input, first, end;
+};
+struct day_picked {
+    uint32_t ordinal, bundle;
+    uint16_t run;
+};
+
 struct day_deal {
     struct day_sources *sources;
     uint64_t slot_last;
+    VEC(struct day_found) found; /* In order of writing. */
     uint32_t bucket_count;
-    VEC(uint32_t) bounds;        /* Bucket b has ordinals bounds[b]..bounds[b + 1]. */
-    struct day_scratch *buckets; /* NULL: one bucket, in the maps of the inputs. */
+    VEC(uint32_t) bounds; /* Bucket b has ordinals bounds[b]..bounds[b + 1]. */
+    bool in_passes;       /* The inputs are large: what was read of their maps is let go. */
     /* The bucket that is loaded: */
     uint32_t bucket;
     VEC(struct day_bundle) bundles;
-    VEC(struct day_ref) refs;   /* By ordinal, then order of writing. */
-    VEC(uint32_t) starts;       /* By ordinal - bounds[bucket]: where its refs begin. */
-    VEC(uint32_t) run_ordinals; /* Of all runs of all bundles, while loading. */
-    char *bytes;
+    VEC(struct day_ref) refs;      /* By ordinal, then order of writing. */
+    VEC(uint32_t) starts;          /* By ordinal - bounds[bucket]: where its refs begin. */
+    VEC(struct day_picked) picked; /* While loading. */
     struct day_cached_times cached[DAY_COLUMNS_CACHED];
-    /* Scratch of dealing: */
-    uint64_t *weights; /* Bytes by block of weight_block ordinals. */
+    uint64_t *weights; /* Of the first walk: bytes by block of weight_block ordinals. */
     uint32_t weight_block;
-    struct bundle_writer writer;
-    struct bundle_reader bundle_reader;
-    struct samples samples; /* Of one run. */
-    struct buf value;
-    struct time_vec times;
 };
 MUST_CHECK bool day_deal_open(struct day_deal *deal, struct day_sources *sources, struct err *err);
 void day_deal_close(struct day_deal *deal);
