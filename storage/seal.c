@@ -194,6 +194,16 @@ static bool job_write(struct seal_job *job, struct seal_writes *writes, struct e
     return seal_targets_finish(&job->targets, err);
 }
 
+/* The first `count` jobs' transactions, together. */
+static bool batch_commit(struct seal_batch *batch, size_t count, struct seal_writes *writes,
+                         struct err *err)
+{
+    bool good = seal_writes_commit(writes, err);
+    for (size_t i = 0; i < count && good; i++)
+        batch->jobs.items[i]->written = true;
+    return good;
+}
+
 static bool batch_write(struct seal_batch *batch, struct err *err)
 {
     struct seal_writes writes = {0};
@@ -201,17 +211,18 @@ static bool batch_write(struct seal_batch *batch, struct err *err)
     for (size_t i = 0; i < batch->jobs.count && good; i++) {
         struct seal_job *job = batch->jobs.items[i];
         good = job->written || job_write(job, &writes, err);
+        if (good && seal_writes_are_full(&writes))
+            good = batch_commit(batch, i + 1, &writes, err);
     }
     if (good)
-        good = seal_writes_commit(&writes, err);
+        good = batch_commit(batch, batch->jobs.count, &writes, err);
     else
         seal_writes_abort(&writes);
     VEC_EACH (item, &batch->jobs) {
         struct seal_job *job = *item;
-        if (!good && !job->written)
+        if (!job->written)
             seal_targets_take_back(&job->targets);
         job->targets.writes = NULL;
-        job->written |= good;
     }
     return good;
 }

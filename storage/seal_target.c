@@ -6,6 +6,9 @@
 #include "base/log.h"
 
 #define TXN_BYTES_MAX ((size_t)16 << 20)
+/* Rows of labels weigh more: LMDB keeps as many small pages as a transaction ever had for the next one, for as long as the
+ * file is open, and each label set is written once only. Bundles are large values, whose memory it gives back. */
+#define LABELS_WEIGHT 16
 
 void seal_targets_init(struct seal_targets *targets, struct storage *storage, uint64_t group_key,
                        uint64_t slot, size_t column_count)
@@ -72,6 +75,15 @@ bool seal_writes_commit(struct seal_writes *writes, struct err *err)
         good = write_commit(writes, &writes->items.items[0], err);
     seal_writes_abort(writes);
     return good;
+}
+
+bool seal_writes_are_full(const struct seal_writes *writes)
+{
+    for (size_t i = 0; i < writes->items.count; i++) {
+        if (writes->items.items[i].bytes >= TXN_BYTES_MAX)
+            return true;
+    }
+    return false;
 }
 
 void seal_writes_abort(struct seal_writes *writes)
@@ -191,7 +203,7 @@ bool seal_target_labels(struct seal_targets *targets, struct seal_target *target
     buf_init(&row, (size_t)64 << 20);
     series_labels_encode(labels, series_labels(targets->storage, series, labels), &row);
     bool good = kv_put(target->write, PARTITION_SERIES, series->id, buf_str(&row), err);
-    write_of(targets->writes, target->partition)->bytes += row.len;
+    write_of(targets->writes, target->partition)->bytes += LABELS_WEIGHT * row.len;
     buf_deinit(&row);
     return good;
 }

@@ -15,7 +15,7 @@
 struct seal_write {
     struct partition *partition;
     struct kv_write *write;
-    size_t bytes;
+    size_t bytes; /* By weight: labels count for more. */
 };
 struct seal_writes {
     VEC(struct seal_write) items;
@@ -62,6 +62,8 @@ MUST_CHECK bool seal_target_after_run(struct seal_targets *targets, struct seal_
 MUST_CHECK bool seal_targets_finish(struct seal_targets *targets, struct err *err);
 /* The transactions end in any case. */
 MUST_CHECK bool seal_writes_commit(struct seal_writes *writes, struct err *err);
+/* Time to commit, between two slots. */
+bool seal_writes_are_full(const struct seal_writes *writes);
 void seal_writes_abort(struct seal_writes *writes);
 /* Takes back what a failed try has committed, so that tries do not add up on a disk that is nearly full. Bundles that
  * stay all the same do no harm: equal samples are merged. No transaction may be open. */
