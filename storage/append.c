@@ -394,11 +394,12 @@ static bool cut_full_slots(struct storage *storage)
     for (size_t i = 0; i < storage->touched_groups.count; i++) {
         struct slot *slot = storage->groups.items[storage->touched_groups.items[i]]->slot;
         uint32_t rows = slot ? slot->columns.items[0]->rows : 0;
-        if (rows >= SLOT_ROWS_MAX)
+        bool is_full = rows >= SLOT_ROWS_MAX || (slot && slot->bytes >= SLOT_BYTES_MAX);
+        if (is_full)
             slot->until_mono_ms = 0;
         else if (rows >= SLOT_ROWS_AIM && slot->until_mono_ms > next_mono_ms(storage))
             slot->until_mono_ms = next_mono_ms(storage);
-        at_once = at_once || rows >= SLOT_ROWS_MAX;
+        at_once = at_once || is_full;
     }
     return at_once;
 }

@@ -12,33 +12,64 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
-#define BLOCK_FIRST 512
-#define BLOCK_MAX   (4096 - 32)
-#define PAGE_FIRST  8u /* Members; then 16, 32, 64, 64 ... */
-#define COLUMN_ROWS 16
-#define SEARCH_MAX  4096 /* Columns that a sample without a run looks at. */
+#define BLOCK_FIRST      512
+#define BLOCK_MAX        4088 /* With malloc's own 8 bytes a page's worth. */
+#define UNIT             4    /* A place is block number << UNIT_BITS | units from its begin. */
+#define UNIT_BITS        10
+#define BLOCK_NUMBER_MAX (UINT32_MAX >> UNIT_BITS)
+#define RUN_BLOCK_MAX    490
+#define PAGE_FIRST       8u /* Members; then 16, 32, 64, 64 ... */
+#define COLUMN_ROWS      16
+#define SEARCH_MAX       4096 /* Columns that a sample without a run looks at. */
+_Static_assert(BLOCK_MAX / UNIT < 1 << UNIT_BITS, "places have so many bits");
 
-struct slot_block {
-    struct slot_block *older;
-};
+/* --- blocks --- */
 
-static void *slot_alloc(struct slot *slot, size_t bytes)
+/* Blocks have numbers from 1: place 0 is none. Table k has those from 4^k on. */
+static inline uint32_t block_table(uint32_t number)
 {
-    bytes = (bytes + 7) & ~(size_t)7;
-    if (bytes > (size_t)(slot->end - slot->at)) {
-        size_t size = slot->bytes < BLOCK_FIRST ? BLOCK_FIRST : slot->bytes;
-        size = size > BLOCK_MAX ? BLOCK_MAX : size;
-        size = size < bytes + sizeof(struct slot_block) ? bytes + sizeof(struct slot_block) : size;
-        struct slot_block *block = mem_alloc(size);
-        block->older = slot->blocks;
-        slot->blocks = block;
-        slot->at = (char *)(block + 1);
-        slot->end = (char *)block + size;
-        slot->bytes += size;
+    return (31 - (uint32_t)__builtin_clz(number)) / 2;
+}
+
+static inline char **block_link(const struct slot *slot, uint32_t number)
+{
+    uint32_t table = block_table(number);
+    return &slot->tables[table][number - (1u << 2 * table)];
+}
+
+static inline struct run_block *block_at(const struct slot *slot, uint32_t place)
+{
+    char *block = *block_link(slot, place >> UNIT_BITS);
+    return (struct run_block *)(block + (size_t)(place & ((1u << UNIT_BITS) - 1)) * UNIT);
+}
+
+static void block_add(struct slot *slot)
+{
+    uint32_t number = slot->block_count + 1, size = BLOCK_MAX;
+    ENSURE(number <= BLOCK_NUMBER_MAX);
+    uint32_t table = block_table(number);
+    if (!slot->tables[table]) {
+        size_t links = (size_t)3 << 2 * table;
+        slot->tables[table] = mem_alloc_array(links, sizeof(char *));
+        slot->bytes += links * sizeof(char *);
     }
-    char *ptr = slot->at;
-    slot->at += bytes;
-    return ptr;
+    if (slot->bytes < BLOCK_MAX)
+        size = slot->bytes < BLOCK_FIRST ? BLOCK_FIRST : (uint32_t)slot->bytes / UNIT * UNIT;
+    *block_link(slot, number) = mem_alloc(size);
+    slot->block_count = number;
+    slot->block_used = 0;
+    slot->block_size = size;
+    slot->bytes += size;
+}
+
+/* The place of so many bytes, at most BLOCK_FIRST. */
+static uint32_t slot_alloc(struct slot *slot, uint32_t bytes)
+{
+    if (bytes > slot->block_size - slot->block_used)
+        block_add(slot);
+    uint32_t place = slot->block_count << UNIT_BITS | slot->block_used / UNIT;
+    slot->block_used += (bytes + UNIT - 1) / UNIT * UNIT;
+    return place;
 }
 
 struct slot *slot_new(uint32_t group, uint64_t number)
@@ -63,11 +94,10 @@ void slot_free(void *ptr)
         mem_free(*page);
     }
     VEC_FREE(&slot->pages);
-    for (struct slot_block *block = slot->blocks; block;) {
-        struct slot_block *older = block->older;
-        mem_free(block);
-        block = older;
-    }
+    for (uint32_t i = 1; i <= slot->block_count; i++)
+        mem_free(*block_link(slot, i));
+    for (uint32_t i = 0; i < SLOT_TABLES; i++)
+        mem_free(slot->tables[i]);
     mem_free(slot);
 }
 
@@ -271,29 +301,38 @@ bool slot_place_at(struct slot *slot, uint32_t number, int64_t time_ms, struct c
 
 /* --- runs --- */
 
-/* A new tail: half of it is empty on average and its head takes 10 bytes, so the least is lost with the root of 20 times what
- * the run has. */
-static void run_grow(struct run *run, size_t len)
+/* A new tail: half of it is empty on average and its head takes 6 bytes, so the least is lost with the root of 12 times what
+ * the run has. What an entry needs beyond that it gets. */
+static struct run_block *run_grow(struct run *run, size_t len)
 {
-    struct run_block *tail = run->tail;
+    struct slot *slot = run->column->slot;
     size_t used = atomic_load_explicit(&run->len, memory_order_relaxed) + 16;
-    size_t next = used < 40 ? 22 : used < 90 ? 38 : used < 200 ? 54 : used < 400 ? 86 : 134;
-    next = next < len && len < 4000 ? len + 6 : next;
-    struct run_block *block =
-        slot_alloc(run->column->slot, offsetof(struct run_block, bytes) + next);
-    atomic_init(&block->next, NULL);
+    size_t next = used < 40 ? 18 : used < 70 ? 26 : used < 120 ? 34 : used < 200 ? 42 : 62;
+    next = next < len ? len + 6 : next;
+    next = next < RUN_BLOCK_MAX ? next : RUN_BLOCK_MAX;
+    uint32_t place = slot_alloc(slot, (uint32_t)(offsetof(struct run_block, bytes) + next));
+    struct run_block *block = block_at(slot, place);
+    block->older = atomic_load_explicit(&run->tail, memory_order_relaxed);
     block->capacity = (uint16_t)next;
-    atomic_store_explicit(tail ? &tail->next : &run->next, block, memory_order_release);
-    run->tail = block;
+    atomic_store_explicit(&run->tail, place, memory_order_release);
     run->tail_used = 0;
+    return block;
+}
+
+/* Where the next byte goes, and how many fit there. */
+static inline uint8_t *run_room(struct run *run, size_t *room)
+{
+    uint32_t tail = atomic_load_explicit(&run->tail, memory_order_relaxed);
+    struct run_block *block = tail ? block_at(run->column->slot, tail) : NULL;
+    *room = (block ? block->capacity : (size_t)RUN_INLINE) - run->tail_used;
+    return (block ? block->bytes : run->bytes) + run->tail_used;
 }
 
 static void run_put(struct run *run, const uint8_t *from, size_t len)
 {
+    size_t room;
+    uint8_t *to = run_room(run, &room);
     for (;;) {
-        struct run_block *tail = run->tail;
-        uint8_t *to = (tail ? tail->bytes : run->bytes) + run->tail_used;
-        size_t room = (tail ? tail->capacity : (size_t)RUN_INLINE) - run->tail_used;
         size_t part = len < room ? len : room;
         if (part <= 4) { /* Most entries: a call costs more than the bytes. */
             for (size_t i = 0; i < part; i++)
@@ -306,7 +345,9 @@ static void run_put(struct run *run, const uint8_t *from, size_t len)
         len -= part;
         if (len == 0)
             return;
-        run_grow(run, len);
+        struct run_block *block = run_grow(run, len);
+        to = block->bytes;
+        room = block->capacity;
     }
 }
 
@@ -357,11 +398,7 @@ void run_add(struct run *run, uint32_t row, struct str entry)
     if (row != run->next_row)
         run_skip_to(run, row, &len);
     if (row == run->next_row) {
-        struct run_block *tail = run->tail;
-        if (entry.len == 1 && run->tail_used < (tail ? tail->capacity : RUN_INLINE))
-            (tail ? tail->bytes : run->bytes)[run->tail_used++] = (uint8_t)entry.ptr[0];
-        else
-            run_put(run, (const uint8_t *)entry.ptr, entry.len);
+        run_put(run, (const uint8_t *)entry.ptr, entry.len);
         len += (uint32_t)entry.len;
     } else {
         size_t put = put_control(head, (uint8_t)entry.ptr[0], row - run->next_row);
@@ -377,19 +414,26 @@ void run_add(struct run *run, uint32_t row, struct str entry)
 
 void run_read(const struct run *run, uint32_t len, uint8_t *out)
 {
-    const uint8_t *from = run->bytes;
-    const struct run_block *block = NULL;
-    size_t capacity = RUN_INLINE;
-    while (len > 0) {
-        size_t part = len < capacity ? len : capacity;
-        memcpy(out, from, part);
-        out += part;
-        len -= (uint32_t)part;
-        if (len == 0)
-            return;
-        block = atomic_load_explicit(block ? &block->next : &run->next, memory_order_acquire);
-        ENSURE(block != NULL);
-        from = block->bytes;
-        capacity = block->capacity;
+    uint32_t first = len < RUN_INLINE ? len : RUN_INLINE;
+    memcpy(out, run->bytes, first);
+    if (len == first)
+        return;
+    /* From the newest block back to the first: those that came after `len` was loaded are beyond it. */
+    const struct slot *slot = run->column->slot;
+    uint32_t tail = atomic_load_explicit(&run->tail, memory_order_acquire);
+    size_t end = RUN_INLINE;
+    for (uint32_t place = tail; place;) {
+        const struct run_block *block = block_at(slot, place);
+        end += block->capacity;
+        place = block->older;
     }
+    for (uint32_t place = tail; place;) {
+        const struct run_block *block = block_at(slot, place);
+        size_t begin = end - block->capacity;
+        if (begin < len)
+            memcpy(out + begin, block->bytes, (end < len ? end : len) - begin);
+        end = begin;
+        place = block->older;
+    }
+    ENSURE(end == RUN_INLINE);
 }

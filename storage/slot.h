@@ -3,8 +3,8 @@
  *     slot_new -> slot_place + run_add_* ... -> cut (frozen) -> sealed -> slot_free through the epoch
  *
  *     slot ---> columns: base, offsets ...        one a scrape; series with times of their own get more columns
- *          ---> members: runs in order of joining, 64 bytes each, with their series' refs
- *          ---> blocks of bytes, bump-allocated: all memory of a slot goes at once
+ *          ---> members: runs in order of joining, 48 bytes each, with their series' refs
+ *          ---> blocks of bytes, bump-allocated, known by number: all memory of a slot goes at once
  *
  * One writer, the loop thread. Published bytes and rows never change and nothing moves: a reader under a pinned epoch
  * takes a run's len and last_row between two looks at its group's gate and may read so far. */
@@ -42,21 +42,21 @@ struct column {
     uint32_t number;
 };
 
+/* Bytes of a run after its inline ones. All but the newest are full. */
 struct run_block {
-    _Atomic(struct run_block *) next;
+    uint32_t older; /* As run->tail; 0: the inline bytes come before this one. */
     uint16_t capacity;
     uint8_t bytes[];
 };
 
-#define RUN_INLINE 14
+#define RUN_INLINE 10
 enum { RUN_IS_HISTOGRAM = 1, RUN_NO_EXPONENT = 2 };
 
 struct run {
     _Atomic(struct run *) older; /* The series' run before this one, while that is in memory. */
     struct column *column;
-    _Atomic(struct run_block *) next; /* After the inline bytes. */
-    struct run_block *tail;           /* Writer; NULL: the inline bytes. */
-    _Atomic uint32_t len;             /* Published bytes. */
+    _Atomic uint32_t tail; /* Its newest block's place in the slot (slot.c); 0: none. */
+    _Atomic uint32_t len;  /* Published bytes. */
     uint32_t member;
     uint16_t first_row;
     _Atomic uint16_t last_row;
@@ -65,13 +65,16 @@ struct run {
     uint8_t exponent, flags; /* Writer. */
     uint8_t bytes[RUN_INLINE];
 };
-_Static_assert(sizeof(struct run) == 64, "one cache line a series");
+_Static_assert(sizeof(struct run) == 48, "memory is per series");
 
 /* Runs are of floats or of histograms. Any thread, once the run has an entry. */
 static inline bool run_has_floats(const struct run *run)
 {
     return (run->bytes[0] & (STREAM_GAP - 1)) != STREAM_HISTOGRAM;
 }
+
+#define SLOT_TABLES    11
+#define SLOT_BYTES_MAX ((uint64_t)4 << 30) /* A quarter of what blocks have numbers for. */
 
 struct slot {
     uint64_t number; /* Over the whole store. */
@@ -85,8 +88,10 @@ struct slot {
     VEC(struct column *) columns;
     VEC(struct run *) pages; /* Members; each followed by the refs. */
     struct column *hint;     /* Where the sample before went. */
-    struct slot_block *blocks;
-    char *at, *end;
+    char **
+        tables[SLOT_TABLES]; /* Of blocks; each twice as long as the one before: they never move. */
+    uint32_t block_count;
+    uint32_t block_used, block_size; /* Of the newest. */
 };
 
 struct slot *slot_new(uint32_t group, uint64_t number);
