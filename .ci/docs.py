@@ -23,7 +23,8 @@ def text(quoted):
 
 
 def flags():
-    effects = {"ACTIVE": "yes", "GO_ONLY": "accepted, no effect here", "LATER": "accepted, not active yet"}
+    effects = {"ACTIVE": "yes", "GO_ONLY": "accepted, no effect here", "LATER": "accepted, not active yet",
+               "AGENT_ONLY": "agent mode only: ends the start"}
     rows = re.findall(rf"FLAG\({STRING}, (\w+), {STRING}, (\w+), {STRING}\)", read("src/flags.def"))
     out = "# Flags\n\nGenerated from src/flags.def by .ci/docs.py.\n\n| flag | default | active | what |\n|---|---|---|---|\n"
     for name, kind, value, effect, help_text in rows:

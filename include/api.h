@@ -49,7 +49,6 @@ struct api_options {
     uint64_t query_samples_max;
     size_t query_bytes_max;
     unsigned query_features;
-    int64_t retention_ms;        /* Of the flags, for /status/runtimeinfo; the configuration's goes before it. 0: for ever. */
     int64_t start_time_ms;
     struct str version;          /* 3.14.0: what we behave as; Grafana reads it. */
     struct str narthex_version;

@@ -161,8 +161,10 @@ struct config {
     size_t scrape_count;
     struct str_list rule_files, scrape_config_files; /* Globs, relative to the file's directory. */
     bool has_alerting, has_remote_read;
-    int64_t retention_ms; /* storage.tsdb.retention.time; -1 when not set. */
+    /* storage.tsdb.retention, or else what config_set_retention has said; 0: no limit. */
+    int64_t retention_ms;
     uint64_t retention_bytes;
+    double retention_percentage; /* Of the file system with the data. */
     int64_t out_of_order_ms;
     int64_t exemplars_max;    /* storage.exemplars.max_exemplars; the default when not set. */
     struct str_list inactive; /* One line each: what is accepted and not active yet. */
@@ -172,10 +174,14 @@ struct config {
 
 /* What global.extra_scrape_metrics is when no file says it; before any load. --enable-feature's way. */
 void config_set_extra_scrape_metrics(bool value);
+/* What storage.tsdb.retention is when no file says it; before any load. The way of the flags. */
+void config_set_retention(int64_t time_ms, uint64_t bytes);
 
 /* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't
  * load configuration (--config.file=...) is the caller's prefix. */
 MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);
+/* What Go's url.Parse refuses: parse ":": missing protocol scheme. Of --web.external-url. */
+MUST_CHECK bool config_check_url(struct str url, struct err *err);
 /* That it has nothing that an agent may not have. */
 MUST_CHECK bool config_check_agent(const struct config *config, struct err *err);
 /* The same from memory; `path` names it in errors and is the base of relative paths. */

@@ -28,6 +28,7 @@ struct discovery_options {
     struct http_client *client; /* Outlives the discovery. */
     struct str user_agent;      /* Of http_sd. Copied. */
     struct str dns_servers; /* "127.0.0.1:53,..." of dns_sd; empty: those of resolv.conf. Copied. */
+    int64_t tell_ms;        /* Changes are told once in this time. 0: a second. */
     discovery_groups_fn on_groups;
     void *ctx;
     job_submit_fn submit; /* A lane's, that parses long lists. May outlive the discovery. NULL: the loop does it. */

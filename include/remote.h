@@ -12,7 +12,12 @@
 
 struct write_receiver;
 
-struct write_receiver *write_receiver_open(struct storage *storage);
+#define WRITE_MESSAGE_V1 "prometheus.WriteRequest"
+#define WRITE_MESSAGE_V2 "io.prometheus.write.v2.Request"
+enum write_accept { WRITE_ACCEPT_V1 = 1 << 0, WRITE_ACCEPT_V2 = 1 << 1 };
+
+/* `accepted`: the messages that are taken, bits of enum write_accept; others are answered 415. */
+struct write_receiver *write_receiver_open(struct storage *storage, unsigned accepted);
 /* Before storage_close: it closes its groups. Writes in flight still answer. NULL is fine. */
 void write_receiver_close(struct write_receiver *receiver);
 

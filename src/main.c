@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/regex.h"
 #include "cli.h"
 #include "options.h"
 #include "server.h"
@@ -14,14 +15,24 @@ static void print(FILE *to, const struct buf *text)
     fwrite(text->ptr, 1, text->len, to);
 }
 
-static int usage_error(const struct err *err)
+static void print_help(void)
 {
     struct buf help;
-    fprintf(stderr, "Error parsing command line arguments: %s\n", err->text);
     buf_init(&help, 1 << 20);
     options_print_help(&help);
-    print(stderr, &help);
+    print(stdout, &help);
     buf_deinit(&help);
+}
+
+/* Where and with which code as Prometheus: words that it cannot read end with 1 and no help. */
+static int usage_error(const struct err *err)
+{
+    fprintf(stderr, "Error parsing command line arguments: %s\n", err->text);
+    if (err->code == ERR_NOT_FOUND) {
+        fprintf(stderr, "prometheus: error: %s\n", err->text);
+        return 1;
+    }
+    print_help();
     return 2;
 }
 
@@ -38,6 +49,20 @@ static bool setup_log(const struct options *options, struct err *err)
     return true;
 }
 
+static bool check_web(const struct options *options, struct err *err)
+{
+    struct str url = option_string(options, "web.external-url"),
+               origin = option_string(options, "web.cors.origin");
+    struct regex *regex = NULL;
+    if (!config_check_url(url, err))
+        return err_wrap(err, "parse external URL \"" STR_FMT "\"", STR_ARG(url));
+    if (!regex_new(&regex, origin, err))
+        return err_wrap(err, "could not compile CORS regex string \"" STR_FMT "\"",
+                        STR_ARG(origin));
+    regex_free(regex);
+    return true;
+}
+
 /* What must not be overlooked: an operator who asked for this must not get something else. */
 static bool check_refused(const struct options *options, struct err *err)
 {
@@ -50,6 +75,16 @@ static bool check_refused(const struct options *options, struct err *err)
     if (option_duration_ms(options, "storage.narthex.slot-duration") <= 0)
         return err_set(err, ERR_BAD_DATA, "--storage.narthex.slot-duration must be positive");
     return true;
+}
+
+/* What the flags say when the file says nothing: 15 days, unless there is a limit of another kind. */
+static void set_retention(const struct options *options)
+{
+    bool by_size = option_is_set(options, "storage.tsdb.retention.size"),
+         by_time = option_is_set(options, "storage.tsdb.retention.time");
+    config_set_retention(
+        by_time || !by_size ? option_duration_ms(options, "storage.tsdb.retention.time") : 0,
+        option_number(options, "storage.tsdb.retention.size"));
 }
 
 static int run_server(const struct options *options)
@@ -70,6 +105,7 @@ static int run_server(const struct options *options)
             "feature", "extra-scrape-metrics");
         config_set_extra_scrape_metrics(true);
     }
+    set_retention(options);
     if (!config_load(&config, path, &err)) {
         LOG_E(log_fmt("Error loading config (--config.file=" STR_FMT ")", STR_ARG(path)), "file",
               log_str(path), "err", err.text);
@@ -90,15 +126,17 @@ int main(int argc, char **argv)
     if (!options_parse(&options, argc, argv, &outcome, &err))
         return usage_error(&err);
     if (outcome == OPTIONS_HELP) {
-        struct buf help;
-        buf_init(&help, 1 << 20);
-        options_print_help(&help);
-        print(stdout, &help);
-        buf_deinit(&help);
+        print_help();
     } else if (outcome == OPTIONS_VERSION) {
         printf("prometheus, version " PROMETHEUS_VERSION " (narthex " NARTHEX_VERSION ")\n");
     } else if (!setup_log(options, &err)) {
         exit_code = usage_error(&err);
+    } else if (!options_check_mode(options, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        exit_code = 3;
+    } else if (!check_web(options, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        exit_code = 2;
     } else {
         exit_code = run_server(options);
     }

@@ -9,11 +9,13 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/vec.h"
 #include "model/duration.h"
+#include "remote.h"
 
-enum flag_type { STRING, STRINGS, BOOL, NUMBER, DURATION, SIZE };
-enum flag_effect { ACTIVE, GO_ONLY, LATER };
+enum flag_type { STRING, STRINGS, BOOL, NUMBER, DURATION, SIZE, COMPRESSION, MESSAGES };
+enum flag_effect { ACTIVE, GO_ONLY, LATER, AGENT_ONLY };
 
 static const struct flag_row {
     const char *name;
@@ -31,6 +33,7 @@ static const struct flag_row {
 
 struct options {
     VEC(struct str) values[FLAG_COUNT]; /* Given ones; none: the default. */
+    VEC(size_t) agent_only;             /* Flags that were given, in their order. */
     struct api_flag rows[FLAG_COUNT];
     char *joined[FLAG_COUNT]; /* Texts of repeated flags. */
 };
@@ -51,6 +54,33 @@ static size_t flag_index(const char *name)
     return index;
 }
 
+static bool check_number(struct str value, struct err *err)
+{
+    double number;
+    if (!number_parse_go(value, &number))
+        return err_set(err, ERR_BAD_DATA,
+                       "strconv.ParseFloat: parsing \"" STR_FMT "\": invalid syntax",
+                       STR_ARG(value));
+    return (number >= 0 && number < 1e18) ||
+           err_set(err, ERR_BAD_DATA, "number out of range: " STR_FMT, STR_ARG(value));
+}
+
+static bool check_compression(struct str value, struct err *err)
+{
+    return str_eq(value, STR("snappy")) || str_eq(value, STR("zstd")) ||
+           err_set(err, ERR_BAD_DATA, "enum value must be one of snappy,zstd, got '" STR_FMT "'",
+                   STR_ARG(value));
+}
+
+static bool check_message(struct str value, struct err *err)
+{
+    return str_eq(value, STR(WRITE_MESSAGE_V1)) || str_eq(value, STR(WRITE_MESSAGE_V2)) ||
+           err_set(err, ERR_BAD_DATA,
+                   "unknown type for remote write protobuf message " STR_FMT
+                   ", supported: " WRITE_MESSAGE_V1 ", " WRITE_MESSAGE_V2,
+                   STR_ARG(value));
+}
+
 static bool check_value(const struct flag_row *flag, struct str value, struct err *err)
 {
     int64_t ms;
@@ -66,14 +96,15 @@ static bool check_value(const struct flag_row *flag, struct str value, struct er
                        "strconv.ParseBool: parsing \"" STR_FMT "\": invalid syntax",
                        STR_ARG(value));
     case NUMBER:
-        if (str_to_u64(value, &number))
-            return true;
-        return err_set(err, ERR_BAD_DATA,
-                       "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(value));
+        return check_number(value, err);
     case DURATION:
         return duration_parse(value, &ms, err);
     case SIZE:
         return size_parse(value, &number, err);
+    case COMPRESSION:
+        return check_compression(value, err);
+    case MESSAGES:
+        return check_message(value, err);
     }
     UNREACHABLE();
 }
@@ -92,20 +123,22 @@ static bool parse_long(struct options *options, int argc, char **argv, int at, i
         index = negated ? index : FLAG_COUNT;
     }
     if (index == FLAG_COUNT)
-        return err_set(err, ERR_BAD_DATA, "unknown long flag '--" STR_FMT "'", STR_ARG(name));
+        return err_set(err, ERR_NOT_FOUND, "unknown long flag '--" STR_FMT "'", STR_ARG(name));
     const struct flag_row *flag = &FLAGS[index];
     if (flag->type == BOOL && !value.ptr) {
         value = negated ? STR("false") : STR("true");
     } else if (!value.ptr) {
         if (at + 1 >= argc)
-            return err_set(err, ERR_BAD_DATA, "expected argument for flag '--%s'", flag->name);
+            return err_set(err, ERR_NOT_FOUND, "expected argument for flag '--%s'", flag->name);
         value = str_of(argv[at + 1]);
         *used = 2;
     }
     if (!check_value(flag, value, err))
-        return err_wrap(err, "flag '--%s'", flag->name);
-    if (flag->type != STRINGS && options->values[index].count > 0)
+        return false;
+    if (flag->type != STRINGS && flag->type != MESSAGES && options->values[index].count > 0)
         return err_set(err, ERR_BAD_DATA, "flag '%s' cannot be repeated", flag->name);
+    if (flag->effect == AGENT_ONLY)
+        VEC_PUSH(&options->agent_only, index);
     VEC_PUSH(&options->values[index], value);
     return true;
 }
@@ -130,6 +163,8 @@ static void add_value(struct buf *out, const struct flag_row *flag, struct str v
         buf_add_str(out, value);
 }
 
+static char *make_route_prefix(const struct options *options);
+
 static void make_rows(struct options *options)
 {
     for (size_t i = 0; i < FLAG_COUNT; i++) {
@@ -143,9 +178,14 @@ static void make_rows(struct options *options)
         if (options->values[i].count == 0)
             add_value(&text, &FLAGS[i], str_of(FLAGS[i].value));
         options->joined[i] = str_dup(buf_str(&text));
+        buf_deinit(&text);
+    }
+    size_t prefix = flag_index("web.route-prefix");
+    mem_free(options->joined[prefix]);
+    options->joined[prefix] = make_route_prefix(options);
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
         options->rows[i].name = str_of(FLAGS[i].name);
         options->rows[i].value = str_of(options->joined[i]);
-        buf_deinit(&text);
     }
     qsort(options->rows, FLAG_COUNT, sizeof(options->rows[0]), compare_row);
 }
@@ -158,16 +198,17 @@ bool options_parse(struct options **out, int argc, char **argv, enum options_out
     for (int at = 1, used; at < argc; at += used) {
         used = 1;
         bool good = true;
-        if (strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "--help") == 0)
+        if (strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "--help") == 0 ||
+            strcmp(argv[at], "--help-long") == 0)
             *outcome = OPTIONS_HELP;
         else if (strcmp(argv[at], "--version") == 0)
             *outcome = OPTIONS_VERSION;
         else if (strncmp(argv[at], "--", 2) == 0)
             good = parse_long(options, argc, argv, at, &used, err);
         else if (argv[at][0] == '-')
-            good = err_set(err, ERR_BAD_DATA, "unknown short flag '%s'", argv[at]);
+            good = err_set(err, ERR_NOT_FOUND, "unknown short flag '%s'", argv[at]);
         else
-            good = err_set(err, ERR_BAD_DATA, "unexpected %s", argv[at]);
+            good = err_set(err, ERR_NOT_FOUND, "unexpected %s", argv[at]);
         if (!good) {
             options_free(options);
             return false;
@@ -186,6 +227,7 @@ void options_free(struct options *options)
         VEC_FREE(&options->values[i]);
         mem_free(options->joined[i]);
     }
+    VEC_FREE(&options->agent_only);
     mem_free(options);
 }
 
@@ -231,7 +273,12 @@ uint64_t option_number(const struct options *options, const char *name)
     struct err err = {0};
     uint64_t number = 0;
     struct str value = option_string(options, name);
-    bool good = value.len == 0 || str_to_u64(value, &number) || size_parse(value, &number, &err);
+    double real = 0;
+    if (value.len == 0)
+        return 0;
+    if (number_parse_go(value, &real))
+        return (uint64_t)real;
+    bool good = size_parse(value, &number, &err);
     ENSURE(good);
     return number;
 }
@@ -253,22 +300,125 @@ void options_warn(const struct options *options)
     }
 }
 
+bool options_check_mode(const struct options *options, struct err *err)
+{
+    struct buf names;
+    if (options->agent_only.count == 0 || option_bool(options, "agent"))
+        return true;
+    buf_init(&names, 1 << 16);
+    for (size_t i = 0; i < options->agent_only.count; i++)
+        buf_addf(&names, "%s\"--%s\"", i ? " " : "", FLAGS[options->agent_only.items[i]].name);
+    (void)err_set(err, ERR_BAD_DATA,
+                  "The following flag(s) can only be used in agent mode: [" STR_FMT "]",
+                  STR_ARG(buf_str(&names)));
+    buf_deinit(&names);
+    return false;
+}
+
+/* --web.route-prefix, or else the path of --web.external-url; with a slash before and none behind. */
+static struct str route_prefix(const struct options *options)
+{
+    struct str prefix = option_string(options, "web.route-prefix");
+    struct str url = option_string(options, "web.external-url");
+    if (prefix.len > 0)
+        return prefix;
+    size_t scheme = str_find(url, STR("://"));
+    struct str path = scheme < url.len ? str_after(url, scheme + 3) : url;
+    return str_after(path, str_find_char(path, '/'));
+}
+
+static char *make_route_prefix(const struct options *options)
+{
+    struct str path = route_prefix(options);
+    struct buf text;
+    while (path.len > 0 && path.ptr[0] == '/')
+        path = str_after(path, 1);
+    while (path.len > 0 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    buf_init(&text, 1 << 16);
+    buf_add_char(&text, '/');
+    buf_add_str(&text, path);
+    char *made = str_dup(buf_str(&text));
+    buf_deinit(&text);
+    return made;
+}
+
+struct str options_route_prefix(const struct options *options)
+{
+    return str_of(options->joined[flag_index("web.route-prefix")]);
+}
+
+/* --- help, in the form of Prometheus': two columns, 80 wide --- */
+
+#define HELP_WIDTH  80
+#define HELP_INDENT 2
+#define HELP_NAME   29 /* Longer names stand in a line of their own. */
+#define HELP_TEXT   (HELP_INDENT + HELP_NAME + 2)
+
+static void help_new_line(struct buf *out)
+{
+    buf_addf(out, "\n%*s", HELP_TEXT, "");
+}
+
+static void help_wrap(struct buf *out, struct str text)
+{
+    size_t column = 0;
+    while (text.ptr) {
+        struct str word = str_cut(text, ' ', &text);
+        if (column > 0 && column + 1 + word.len > HELP_WIDTH - HELP_TEXT) {
+            help_new_line(out);
+            column = 0;
+        }
+        if (column > 0)
+            buf_add_char(out, ' ');
+        buf_add_str(out, word);
+        column += word.len + (column > 0);
+    }
+    buf_add_char(out, '\n');
+}
+
+static void help_row(struct buf *out, struct str name, struct str text)
+{
+    buf_addf(out, "%*s" STR_FMT "%*s  ", HELP_INDENT, "", STR_ARG(name),
+             name.len < HELP_NAME ? (int)(HELP_NAME - name.len) : 0, "");
+    if (name.len > HELP_NAME)
+        help_new_line(out);
+    help_wrap(out, text);
+}
+
+static void help_flag(struct buf *out, const struct flag_row *flag)
+{
+    static const char *const kinds[] = {"<text>",     "<text>", "",       "<number>",
+                                        "<duration>", "<size>", "snappy", ""};
+    bool quoted = (flag->type == STRING || flag->type == STRINGS) && flag->value[0];
+    struct buf name, text;
+    buf_init(&name, 1 << 12);
+    buf_init(&text, 1 << 14);
+    buf_addf(&name, "    --%s%s", flag->type == BOOL ? "[no-]" : "", flag->name);
+    if (flag->type != BOOL)
+        buf_addf(&name, quoted ? "=\"%s\"" : "=%s",
+                 flag->value[0] ? flag->value : kinds[flag->type]);
+    if (flag->type == STRINGS || flag->type == MESSAGES)
+        BUF_ADD(&name, " ...");
+    buf_add_str(&text, str_of(flag->help));
+    if (flag->effect == GO_ONLY)
+        BUF_ADD(&text, " Accepted, no effect here.");
+    else if (flag->effect == LATER)
+        BUF_ADD(&text, " Accepted, not active yet.");
+    else if (flag->effect == AGENT_ONLY)
+        BUF_ADD(&text, " Use with agent mode only, which is not supported.");
+    help_row(out, buf_str(&name), buf_str(&text));
+    buf_deinit(&name);
+    buf_deinit(&text);
+}
+
 void options_print_help(struct buf *out)
 {
-    static const char *const placeholders[] = {"=...", "=...", "", "=N", "=DURATION", "=SIZE"};
     BUF_ADD(out, "usage: narthex [<flags>]\n       narthex <command> ...\n\n"
-                 "The Narthex monitoring server. Commands: narthex help\n\n\nFlags:\n"
-                 "  -h, --help\n        Show this help.\n      --version\n        Show version.\n");
-    for (size_t i = 0; i < FLAG_COUNT; i++) {
-        const struct flag_row *flag = &FLAGS[i];
-        buf_addf(out, "      --%s%s%s\n        %s", flag->type == BOOL ? "[no-]" : "", flag->name,
-                 placeholders[flag->type], flag->help);
-        if (flag->effect == GO_ONLY)
-            BUF_ADD(out, " Accepted, no effect here.");
-        else if (flag->effect == LATER)
-            BUF_ADD(out, " Accepted, not active yet.");
-        if (flag->value[0] && flag->type != BOOL)
-            buf_addf(out, " (default: %s)", flag->value);
-        buf_add_char(out, '\n');
-    }
+                 "The Narthex monitoring server. Commands: narthex help\n\n\nFlags:\n");
+    help_row(out, STR("-h, --[no-]help"), STR("Show context-sensitive help."));
+    help_row(out, STR("    --[no-]version"), STR("Show application version."));
+    for (size_t i = 0; i < FLAG_COUNT; i++)
+        help_flag(out, &FLAGS[i]);
+    buf_add_char(out, '\n');
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -28,7 +29,6 @@
 #include "storage.h"
 
 #define STOP_GRACE_MS  2000
-#define RETENTION_15D  (INT64_C(15) * 24 * 60 * 60 * 1000)
 #define HEAD_BYTES_MAX ((size_t)64 << 10)
 #define BODY_BYTES_MAX ((size_t)32 << 20)
 
@@ -43,7 +43,7 @@ struct server {
     struct timer *storage_timer, *reload_timer;
     int64_t storage_due_ms; /* When storage_timer fires. */
     int64_t storage_ticked_ms;
-    uint64_t config_sum;    /* Of the configuration in force, with auto-reload. */
+    uint64_t config_sum; /* Of the configuration in force, with auto-reload. */
     struct storage *storage;
     struct http_client *client;
     struct scraper *scraper;
@@ -111,20 +111,19 @@ static void scraper_quiet(void *ctx)
     storage_timer_fire(server);
 }
 
-static int64_t retention_ms(const struct server *server)
-{
-    if (server->config->retention_ms >= 0)
-        return server->config->retention_ms;
-    if (option_is_set(server->options, "storage.tsdb.retention.time"))
-        return option_duration_ms(server->options, "storage.tsdb.retention.time");
-    return RETENTION_15D;
-}
-
+/* In bytes; a percentage is of the whole file system, which may grow between two reloads. */
 static uint64_t retention_bytes(const struct server *server)
 {
-    if (server->config->retention_bytes > 0)
-        return server->config->retention_bytes;
-    return option_number(server->options, "storage.tsdb.retention.size");
+    double percentage = server->config->retention_percentage;
+    uint64_t bytes = server->config->retention_bytes;
+    struct statvfs disk;
+    if (percentage <= 0)
+        return bytes;
+    char *path = str_dup(option_string(server->options, "storage.tsdb.path"));
+    bool known = statvfs(path, &disk) == 0;
+    mem_free(path);
+    double share = known ? (double)disk.f_blocks * (double)disk.f_frsize * percentage / 100 : 0;
+    return share >= 1 && (bytes == 0 || share < (double)bytes) ? (uint64_t)share : bytes;
 }
 
 /* Exemplars are kept when the feature is on; how many, the configuration says. */
@@ -144,7 +143,7 @@ static void discovery_found(void *ctx, struct str job, struct target_group *cons
 
 static void apply_config_to_storage(struct server *server)
 {
-    storage_set_retention(server->storage, retention_ms(server), retention_bytes(server));
+    storage_set_retention(server->storage, server->config->retention_ms, retention_bytes(server));
     storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
     storage_set_exemplars_max(server->storage, exemplars_max(server));
 }
@@ -182,6 +181,17 @@ static bool query_log_begin(struct server *server, struct err *err)
            err_wrap(err, "error loading config from \"" STR_FMT "\"", STR_ARG(path));
 }
 
+/* --web.remote-write-receiver.accepted-protobuf-messages */
+static unsigned write_messages(const struct options *options)
+{
+    static const char name[] = "web.remote-write-receiver.accepted-protobuf-messages";
+    unsigned accepted = 0;
+    for (size_t i = 0; option_is_set(options, name) && i < option_count(options, name); i++)
+        accepted |= str_eq(option_at(options, name, i), STR(WRITE_MESSAGE_V1)) ? WRITE_ACCEPT_V1
+                                                                               : WRITE_ACCEPT_V2;
+    return accepted ? accepted : WRITE_ACCEPT_V1 | WRITE_ACCEPT_V2;
+}
+
 static void open_run(struct job *job)
 {
     struct server *server = CONTAINER_OF(job, struct server, open_job);
@@ -215,7 +225,8 @@ static void open_done(struct job *job)
     apply_config_to_storage(server);
     scraper_attach_storage(server->scraper, server->storage);
     if (option_bool(server->options, "web.enable-remote-write-receiver"))
-        server->write_receiver = write_receiver_open(server->storage);
+        server->write_receiver =
+            write_receiver_open(server->storage, write_messages(server->options));
     api_attach_storage(server->api, server->storage, server->scraper, server->write_receiver);
     if (server->kube.kube)
         kube_attach_storage(server->kube.kube, server->storage);
@@ -242,7 +253,7 @@ static void storage_begin(struct server *server)
 {
     storage_options_init(&server->storage_options);
     server->storage_options.path = option_string(server->options, "storage.tsdb.path");
-    server->storage_options.retention_ms = retention_ms(server);
+    server->storage_options.retention_ms = server->config->retention_ms;
     server->storage_options.retention_bytes = retention_bytes(server);
     server->storage_options.exemplars_max = exemplars_max(server);
     server->storage_options.out_of_order_ms = server->config->out_of_order_ms;
@@ -539,21 +550,6 @@ static void lanes_begin(struct server *server)
     server->side_lane = lane_open(&server->loop, &side);
 }
 
-/* --web.route-prefix, or else the path of --web.external-url. */
-static struct str route_prefix(const struct options *options)
-{
-    struct str prefix = option_string(options, "web.route-prefix");
-    struct str url = option_string(options, "web.external-url");
-    if (prefix.len > 0)
-        return prefix;
-    size_t scheme = str_find(url, STR("://"));
-    struct str path = scheme < url.len ? str_after(url, scheme + 3) : url;
-    path = str_after(path, str_find_char(path, '/'));
-    while (path.len > 0 && path.ptr[path.len - 1] == '/')
-        path.len--;
-    return path.len > 0 ? path : STR("/");
-}
-
 /* With the client that scrapes use, too. */
 static bool discovery_begin(struct server *server, struct err *err)
 {
@@ -564,6 +560,7 @@ static bool discovery_begin(struct server *server, struct err *err)
         .client = server->client,
         .user_agent = STR("Prometheus/" PROMETHEUS_VERSION),
         .dns_servers = option_string(server->options, "discovery.narthex.dns-servers"),
+        .tell_ms = option_duration_ms(server->options, "scrape.discovery-reload-interval"),
         .on_groups = discovery_found,
         .ctx = server,
         .submit = lane_submit_ctx,
@@ -583,7 +580,7 @@ static bool api_begin(struct server *server, struct err *err)
         .side_lane = server->side_lane,
         .cors_origin = option_string(options, "web.cors.origin"),
         .external_url = option_string(options, "web.external-url"),
-        .route_prefix = route_prefix(options),
+        .route_prefix = options_route_prefix(options),
         .page_title = option_string(options, "web.page-title"),
         .enable_lifecycle = option_bool(options, "web.enable-lifecycle"),
         .enable_admin = option_bool(options, "web.enable-admin-api"),
@@ -594,9 +591,6 @@ static bool api_begin(struct server *server, struct err *err)
         .query_samples_max = option_number(options, "query.max-samples"),
         .query_bytes_max = option_number(options, "query.max-bytes"),
         .query_features = query_features(options),
-        .retention_ms = option_is_set(options, "storage.tsdb.retention.time")
-                            ? option_duration_ms(options, "storage.tsdb.retention.time")
-                            : RETENTION_15D,
         .start_time_ms = clock_wall_ms(),
         .version = STR(PROMETHEUS_VERSION),
         .narthex_version = STR(NARTHEX_VERSION),

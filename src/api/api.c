@@ -45,7 +45,8 @@ bool api_open(struct api **out, const struct api_options *options, struct err *e
     if (origin.len > 0 && !str_eq(origin, STR(".*")) &&
         !regex_new(&api->cors_origin, origin, err)) {
         mem_free(api);
-        return err_wrap(err, "could not compile CORS regex string '" STR_FMT "'", STR_ARG(origin));
+        return err_wrap(err, "could not compile CORS regex string \"" STR_FMT "\"",
+                        STR_ARG(origin));
     }
     api->route_prefix = trim_slashes(options->route_prefix);
     api->link_prefix =
@@ -85,8 +86,7 @@ void api_set_config(struct api *api, struct config *config, int64_t now_ms)
 
 bool api_set_query_log(struct api *api, struct str path, struct err *err)
 {
-    struct lane *lane =
-        api->options.side_lane ? api->options.side_lane : api->options.query_lane;
+    struct lane *lane = api->options.side_lane ? api->options.side_lane : api->options.query_lane;
     struct query_log *log = NULL;
 
     if (path.len > 0 && !query_log_open(&log, path, lane, err))

@@ -26,7 +26,7 @@ struct figures {
     struct cgroup_memory cgroup;
     size_t queries;
     unsigned connections;
-    double retention_seconds, retention_bytes;
+    double retention_seconds, retention_bytes, retention_percentage;
 };
 
 static void add_family(struct buf *out, const char *name, const char *type, const char *help)
@@ -274,8 +274,11 @@ static void collect(const struct api *api, struct figures *f)
         f->queries++;
     if (api->server)
         f->connections = http_server_connections(api->server);
-    f->retention_seconds = (double)status_retention_ms(api) / 1000;
-    f->retention_bytes = api->config ? (double)api->config->retention_bytes : 0;
+    if (api->config) {
+        f->retention_seconds = (double)api->config->retention_ms / 1000;
+        f->retention_bytes = (double)api->config->retention_bytes;
+        f->retention_percentage = api->config->retention_percentage;
+    }
 }
 
 void serve_metrics(struct call *call)

@@ -4,8 +4,6 @@
 
 #include "core.h"
 
-/* The configuration's, else the flags'. 0: for ever. */
-int64_t status_retention_ms(const struct api *api);
 void status_add_retention(struct buf *out, const struct api *api); /* 15d or 10GiB */
 
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/number.h"
 #include "base/timetext.h"
 #include "model/duration.h"
 #include "param.h"
@@ -150,23 +151,23 @@ static void json_time(struct buf *out, bool *first, const char *key, int64_t tim
     BUF_ADD(out, "\"");
 }
 
-int64_t status_retention_ms(const struct api *api)
-{
-    bool configured = api->config && api->config->retention_ms >= 0;
-    return configured ? api->config->retention_ms : api->options.retention_ms;
-}
-
 void status_add_retention(struct buf *out, const struct api *api)
 {
-    int64_t retention_ms = status_retention_ms(api);
+    const struct config *config = api->config;
 
-    if (retention_ms > 0)
-        duration_print(out, retention_ms);
-    if (!api->config || api->config->retention_bytes == 0)
+    if (!config)
         return;
-    if (retention_ms > 0)
-        BUF_ADD(out, " or ");
-    size_print(out, api->config->retention_bytes);
+    if (config->retention_ms > 0)
+        duration_print(out, config->retention_ms);
+    if (config->retention_bytes > 0) {
+        buf_add_str(out, out->len > 0 ? STR(" or ") : STR_EMPTY);
+        size_print(out, config->retention_bytes);
+    }
+    if (config->retention_percentage > 0) {
+        buf_add_str(out, out->len > 0 ? STR(" or ") : STR_EMPTY);
+        buf_add_number(out, config->retention_percentage, NUMBER_G);
+        buf_add_char(out, '%');
+    }
 }
 
 static void add_runtime_paths(struct buf *out, bool *first)

@@ -74,6 +74,25 @@ bool section_check_retention(struct decoder *decoder, struct section *section)
     return false;
 }
 
+/* Set once, before anything is loaded. */
+static int64_t retention_default_ms;
+static uint64_t retention_default_bytes;
+
+void config_set_retention(int64_t time_ms, uint64_t bytes)
+{
+    retention_default_ms = time_ms;
+    retention_default_bytes = bytes;
+}
+
+/* A block in the file goes before the flags as a whole, also an empty one. */
+static struct section *default_retention(struct decoder *decoder)
+{
+    struct section *section = section_new(decoder->arena, SECTION_RETENTION);
+    section->values[RETENTION_time].as.integer = retention_default_ms;
+    section->values[RETENTION_size].as.number = retention_default_bytes;
+    return section;
+}
+
 bool section_check_tsdb(struct decoder *decoder, struct section *section)
 {
     struct value *v = section->values;
@@ -86,7 +105,7 @@ bool section_check_tsdb(struct decoder *decoder, struct section *section)
                             "field must be omitted entirely, got ",
                             floats, "");
     if (!v[TSDB_retention].as.section)
-        v[TSDB_retention].as.section = section_new(decoder->arena, SECTION_RETENTION);
+        v[TSDB_retention].as.section = default_retention(decoder);
     return true;
 }
 

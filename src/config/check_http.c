@@ -115,6 +115,11 @@ bool url_check(struct str url, struct err *err)
     return port_check(url, err);
 }
 
+bool config_check_url(struct str url, struct err *err)
+{
+    return url_check(url, err);
+}
+
 static size_t count_set(const struct value *values, size_t a, size_t b, size_t c)
 {
     return (size_t)(values[a].as.text.len > 0) + (size_t)(values[b].as.text.len > 0) +

@@ -31,7 +31,6 @@ static struct owner *owner_new(struct str path)
     struct owner *owner = MEM_NEW(struct owner);
     arena_init(&owner->arena, 0);
     owner->config.refs = 1;
-    owner->config.retention_ms = -1;
     owner->config.path = arena_str(&owner->arena, path);
     return owner;
 }
@@ -163,13 +162,13 @@ static void storage_build(struct config *config, const struct section *storage)
     const struct section *tsdb = storage->values[STORAGE_tsdb].as.section;
     const struct section *retention = tsdb->values[TSDB_retention].as.section;
     const struct section *exemplars = storage->values[STORAGE_exemplars].as.section;
-    int64_t time_ms = retention->values[RETENTION_time].as.integer;
 
     config->exemplars_max =
         exemplars ? exemplars->values[EXEMPLARS_max_exemplars].as.integer : EXEMPLARS_MAX_DEFAULT;
     config->out_of_order_ms = tsdb->values[TSDB_out_of_order_time_window].as.integer;
-    config->retention_ms = time_ms > 0 ? time_ms : -1;
+    config->retention_ms = retention->values[RETENTION_time].as.integer;
     config->retention_bytes = retention->values[RETENTION_size].as.number;
+    config->retention_percentage = retention->values[RETENTION_percentage].as.real;
 }
 
 struct scrape_list {
@@ -305,8 +304,8 @@ static bool scrape_file_add(struct decoder *decoder, struct more_scrapes *more, 
 
     free(absolute);
     buf_init(&text, YAML_TEXT_MAX);
-    good =
-        config_file_read(str_of(path), &text, decoder->err) && config_text_decode(decoder, file, buf_str(&text));
+    good = config_file_read(str_of(path), &text, decoder->err) &&
+           config_text_decode(decoder, file, buf_str(&text));
     for (size_t i = 0; good && i < scrapes->as.sections.count; i++) {
         struct section *scrape = scrapes->as.sections.items[i];
         if (!scrape)
@@ -402,7 +401,8 @@ bool config_load(struct config **out, struct str path, struct err *err)
 
     *out = NULL;
     buf_init(&text, YAML_TEXT_MAX);
-    bool good = config_file_read(path, &text, err) && config_make(out, buf_str(&text), path, true, err);
+    bool good =
+        config_file_read(path, &text, err) && config_make(out, buf_str(&text), path, true, err);
     buf_deinit(&text);
     return good;
 }

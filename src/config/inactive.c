@@ -67,10 +67,6 @@ static const struct row tsdb_rows[] = {
     {TSDB_chunk_encoding, "storage.tsdb.chunk_encoding: accepted, has no effect"},
 };
 
-static const struct row retention_rows[] = {
-    {RETENTION_percentage, "storage.tsdb.retention.percentage: not active yet"},
-};
-
 static void rows_collect(struct notes *notes, const struct section *section, const struct row *rows,
                          size_t count)
 {
@@ -111,7 +107,6 @@ static void storage_collect(struct notes *notes, const struct section *storage)
 {
     const struct section *tsdb = storage->values[STORAGE_tsdb].as.section;
     rows_collect(notes, tsdb, ROWS(tsdb_rows));
-    rows_collect(notes, tsdb->values[TSDB_retention].as.section, ROWS(retention_rows));
 }
 
 void inactive_collect(struct arena *arena, struct str_list *out, const struct section *config)

@@ -2,13 +2,13 @@
  *
  * A provider lives as long as some job of the configuration in force has its block, unchanged: a
  * reload does not disturb it, and two jobs with equal blocks have one. Each change marks the jobs
- * concerned; one timer tells all marked jobs: at once after a configuration, else at most once a
- * second. */
+ * concerned; one timer tells all marked jobs: at once after a configuration, else at most once in
+ * tell_ms. */
 #include "base/clock.h"
 #include "kubernetes.h"
 
-#define TELL_INTERVAL_MS 1000
-#define TELL_DELAY_MS    50 /* Changes that come together are told together. */
+#define TELL_MS_DEFAULT 1000
+#define TELL_DELAY_MS   50 /* Changes that come together are told together. */
 
 enum provider_kind { PROVIDER_FILE, PROVIDER_HTTP, PROVIDER_DNS, PROVIDER_KUBERNETES };
 
@@ -40,6 +40,7 @@ struct discovery {
     VEC(struct sd_job *) jobs;
     VEC(struct provider *) providers;
     struct timer *tell;
+    int64_t tell_ms;
     bool tell_armed;
     int64_t told_ms; /* Monotonic: the last time. */
     struct discovery_stats stats;
@@ -114,7 +115,7 @@ static void on_changed(void *ctx)
 {
     struct provider *provider = ctx;
     struct discovery *discovery = provider->discovery;
-    int64_t left_ms = TELL_INTERVAL_MS - (clock_mono_ms() - discovery->told_ms);
+    int64_t left_ms = discovery->tell_ms - (clock_mono_ms() - discovery->told_ms);
 
     VEC_EACH (job, &discovery->jobs)
         (*job)->changed |= job_has(*job, provider);
@@ -271,6 +272,7 @@ struct discovery *discovery_open(const struct discovery_options *options)
         .submit_ctx = options->submit_ctx,
     };
     discovery->env.kube = kube_hub_new(&discovery->env);
+    discovery->tell_ms = options->tell_ms > 0 ? options->tell_ms : TELL_MS_DEFAULT;
     discovery->on_groups = options->on_groups;
     discovery->ctx = options->ctx;
     discovery->tell = timer_new(options->loop, on_tell, discovery);

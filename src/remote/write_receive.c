@@ -26,8 +26,6 @@
 #define DECODED_BYTES_KEPT (1u << 20)
 #define GROUP_KEY_SALT     UINT64_C(0x72656d6f74652077) /* Apart from the keys of scrape targets. */
 #define MEDIA_TYPE         "application/x-protobuf"
-#define MESSAGE_V1         "prometheus.WriteRequest"
-#define MESSAGE_V2         "io.prometheus.write.v2.Request"
 
 struct write_group {
     struct list_node node; /* In `recent`: the last used first. */
@@ -135,16 +133,26 @@ static bool check_content_type(struct str content_type, bool *is_v2, struct err 
                            STR_ARG(parameter), STR_ARG(type));
         if (!str_eq(name, STR("proto")))
             continue;
-        *is_v2 = str_eq(value, STR(MESSAGE_V2));
-        if (*is_v2 || str_eq(value, STR(MESSAGE_V1)))
+        *is_v2 = str_eq(value, STR(WRITE_MESSAGE_V2));
+        if (*is_v2 || str_eq(value, STR(WRITE_MESSAGE_V1)))
             return true;
         return err_set(err, ERR_NOT_ACCEPTABLE,
                        "got " STR_FMT
                        " content type; unknown type for remote write protobuf message " STR_FMT
-                       ", supported: " MESSAGE_V1 ", " MESSAGE_V2,
+                       ", supported: " WRITE_MESSAGE_V1 ", " WRITE_MESSAGE_V2,
                        STR_ARG(type), STR_ARG(value));
     }
     return true;
+}
+
+static bool check_accepted(const struct write_receiver *receiver, bool is_v2, struct err *err)
+{
+    unsigned wanted = is_v2 ? WRITE_ACCEPT_V2 : WRITE_ACCEPT_V1;
+    return (receiver->accepted & wanted) ||
+           err_set(err, ERR_NOT_ACCEPTABLE,
+                   "%s protobuf message is not accepted by this server; only accepts %s",
+                   is_v2 ? WRITE_MESSAGE_V2 : WRITE_MESSAGE_V1,
+                   is_v2 ? WRITE_MESSAGE_V1 : WRITE_MESSAGE_V2);
 }
 
 static bool check_encoding(struct str encoding, struct err *err)
@@ -275,7 +283,8 @@ void write_receive(struct write_receiver *receiver, const struct write_headers *
 
     receiver->stats.requests++;
     bool ok = check_encoding(headers->content_encoding, &err) && decode(body, decoded, &err) &&
-              check_content_type(headers->content_type, &is_v2, &err);
+              check_content_type(headers->content_type, &is_v2, &err) &&
+              check_accepted(receiver, is_v2, &err);
     write_request_init(&request, receiver, is_v2, now_ms);
     ok = ok && write_request_append(&request, buf_str(decoded), &err);
     write_request_release(&request);
@@ -296,11 +305,12 @@ void write_receiver_get_stats(const struct write_receiver *receiver, struct writ
     *out = receiver->stats;
 }
 
-struct write_receiver *write_receiver_open(struct storage *storage)
+struct write_receiver *write_receiver_open(struct storage *storage, unsigned accepted)
 {
     struct write_receiver *receiver = MEM_NEW(struct write_receiver);
 
     receiver->storage = storage;
+    receiver->accepted = accepted;
     map_init(&receiver->group_of_key);
     list_init(&receiver->recent);
     list_init(&receiver->pending);

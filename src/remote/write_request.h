@@ -14,6 +14,7 @@ struct write_group;
 
 struct write_receiver {
     struct storage *storage;
+    unsigned accepted; /* Messages: enum write_accept. */
     struct map group_of_key;          /* key -> index in groups */
     VEC(struct write_group *) groups; /* NULL: a free place. */
     VEC(uint32_t) groups_free;

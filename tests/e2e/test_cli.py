@@ -27,17 +27,33 @@ def refused(*arguments, config=GOOD):
     return code, out + err
 
 
-def test_unknown_flag__ends_with_2():
-    code, out, err = run_command([NARTHEX, "--no.such.flag"])
-    assert code == 2 and out == "", (code, out)
-    assert err.startswith("Error parsing command line arguments: unknown long flag '--no.such.flag'\n"), err
-    assert "--config.file" in err
-    for arguments in (["--config.file"], ["--web.max-connections=many"], ["--query.timeout=soon"], ["-x"],
-                      ["--web.enable-lifecycle=perhaps"], ["--storage.tsdb.retention.time=1"],
-                      ["--config.file=a", "--config.file=b"]):
+def test_bad_flags__end_as_with_prometheus():
+    """Words that cannot be read: 1 and no help. Values that cannot: 2 and help on stdout. Flags of agents: 3."""
+    cases = (("unknown long flag '--no.such.flag'", "--no.such.flag"), ("expected argument for flag '--config.file'", "--config.file"),
+             ("unknown short flag '-x'", "-x"), ("unexpected word", "--no-agent", "word"))
+    for words, *arguments in cases:
+        said = run_command([NARTHEX, *arguments])
+        assert said == (1, "", f"Error parsing command line arguments: {words}\nprometheus: error: {words}\n"), said
+    cases = (('not a valid duration string: "soon"', "--query.timeout=soon"),
+             ('strconv.ParseFloat: parsing "many": invalid syntax', "--web.max-connections=many"),
+             ('not a valid duration string: "1"', "--storage.tsdb.retention.time=1"),
+             ("units: unknown unit  in 1", "--storage.tsdb.retention.size=1"),
+             ("unrecognized log level loud", "--log.level=loud"),
+             ("enum value must be one of snappy,zstd, got 'gzip'", "--storage.tsdb.wal-compression-type=gzip"),
+             ("unknown type for remote write protobuf message v3, supported: prometheus.WriteRequest, "
+              "io.prometheus.write.v2.Request", "--web.remote-write-receiver.accepted-protobuf-messages=v3"),
+             ("flag 'config.file' cannot be repeated", "--config.file=a", "--config.file=b"))
+    for words, *arguments in cases:
         code, out, err = run_command([NARTHEX, *arguments])
-        assert code == 2, (arguments, code, out, err)
-        assert err.startswith("Error parsing command line arguments: "), (arguments, err)
+        assert (code, err) == (2, f"Error parsing command line arguments: {words}\n"), (arguments, code, err)
+        assert out.startswith("usage: ") and "      --config.file=\"prometheus.yml\"  \n" in out, out
+    said = run_command([NARTHEX, "--no-storage.agent.wal-compression", "--storage.agent.path=x"])
+    assert said == (3, "", 'The following flag(s) can only be used in agent mode: '
+                           '["--storage.agent.wal-compression" "--storage.agent.path"]\n'), said
+    said = run_command([NARTHEX, "--web.external-url=:"])
+    assert said == (2, "", 'parse external URL ":": parse ":": missing protocol scheme\n'), said
+    code, out, err = run_command([NARTHEX, "--web.cors.origin=("])
+    assert code == 2 and err.startswith('could not compile CORS regex string "(": error parsing regexp: missing closing ): '), err
 
 
 def test_version_and_help():

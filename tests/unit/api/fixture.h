@@ -71,7 +71,6 @@ static struct api_options fixture_options(void)
         .query_timeout_ms = 120000,
         .query_concurrency = 20,
         .query_samples_max = 50000000,
-        .retention_ms = 15 * 86400000LL,
         .start_time_ms = 1700000000000,
         .version = STR("3.14.0"),
         .narthex_version = STR("0.1.0"),
@@ -102,7 +101,7 @@ static void fixture_open(const struct api_options *options)
     assert_true(api_open(&fixture.api, options, &err));
     api_set_ready(fixture.api, true);
     fixture.config = (struct config){.refs = 1000,
-                                     .retention_ms = -1,
+                                     .retention_ms = 15 * 86400000LL,
                                      .printed = STR("global:\n  x: <secret>\n"),
                                      .path = STR("p.yml")};
     fixture.config.global.evaluation_interval_ms = 30000;

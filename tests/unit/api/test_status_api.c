@@ -39,7 +39,7 @@ static void test_serve_status_tsdb__refuses_bad_limits(void **state)
                       "exceed 10000\"}");
 }
 
-/* The configuration's retention goes before the flag's. */
+/* Each limit that there is, and nothing of the others. */
 static void test_serve_status_runtimeinfo__tells_retention_and_reloads(void **state)
 {
     (void)state;
@@ -53,10 +53,11 @@ static void test_serve_status_runtimeinfo__tells_retention_and_reloads(void **st
     assert_has(reply.body, "\"GOGC\":\"\",\"GODEBUG\":\"\",\"storageRetention\":\"15d\"}}");
     fixture.config.retention_ms = 3600000;
     fixture.config.retention_bytes = UINT64_C(10) << 30;
+    fixture.config.retention_percentage = 80;
     api_set_reload_failed(fixture.api);
     get("/api/v1/status/runtimeinfo");
     assert_has(reply.body, "\"reloadConfigSuccess\":false");
-    assert_has(reply.body, "\"storageRetention\":\"1h or 10GiB\"");
+    assert_has(reply.body, "\"storageRetention\":\"1h or 10GiB or 80%\"");
 }
 
 static void test_serve_notifications__tells_of_a_failed_reload(void **state)

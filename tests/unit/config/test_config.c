@@ -146,7 +146,7 @@ static void test_config_parse__empty_file_has_the_defaults(void **state)
     assert_int_equal(config->global.evaluation_interval_ms, 60000);
     assert_int_equal(config->global.external_labels->count, 0);
     assert_int_equal(config->scrape_count, 0);
-    assert_int_equal(config->retention_ms, -1);
+    assert_int_equal(config->retention_ms, 0);
     assert_int_equal(config->inactive.count, 0);
     config_unref(config);
 }
@@ -380,7 +380,31 @@ static void test_config_parse__discovery_blocks(void **state)
     config_unref(less);
 }
 
-/* Retention in the file overrides the flags, so "not set" must be told from a value. */
+/* A block in the file goes before the flags as a whole; without one they are shown as if they were in it. */
+static void test_config_set_retention__is_what_a_file_without_it_has(void **state)
+{
+    (void)state;
+    config_set_retention(3 * 86400000, 4096);
+    struct config *config = parse("global: {}\n"),
+                  *empty = parse("storage: {tsdb: {retention: {}}}\n"),
+                  *share = parse("storage: {tsdb: {retention: {percentage: 12.5}}}\n");
+    config_set_retention(0, 0);
+    assert_int_equal(config->retention_ms, 3 * 86400000);
+    assert_int_equal(config->retention_bytes, 4096);
+    assert_true(
+        str_find(config->printed, STR("    retention:\n      time: 3d\n      size: 4KiB\n")) <
+        config->printed.len);
+    assert_int_equal(empty->retention_ms, 0);
+    assert_int_equal(empty->retention_bytes, 0);
+    assert_true(str_find(empty->printed, STR("    retention: {}\n")) < empty->printed.len);
+    assert_int_equal(share->retention_ms, 0);
+    assert_true(share->retention_percentage == 12.5);
+    config_unref(config);
+    config_unref(empty);
+    config_unref(share);
+}
+
+/* Limits of the storage that a reload can change. */
 static void test_config_parse__storage(void **state)
 {
     (void)state;
@@ -577,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_config_parse__names_what_is_inactive),
         cmocka_unit_test(test_config_parse__discovery_blocks),
         cmocka_unit_test(test_config_parse__storage),
+        cmocka_unit_test(test_config_set_retention__is_what_a_file_without_it_has),
         cmocka_unit_test(test_config_ref__keeps_it_alive),
         cmocka_unit_test(test_config_load__reads_scrape_config_files),
         cmocka_unit_test(test_config_parse_target_groups__reads_yaml_and_json),

@@ -244,7 +244,7 @@ static int set_up(void **state)
     buf_init(&fake.histograms, 1 << 16);
     buf_init(&fake.exemplars, 1 << 16);
     memset(&answer, 0, sizeof(answer));
-    receiver = write_receiver_open(NULL);
+    receiver = write_receiver_open(NULL, WRITE_ACCEPT_V1 | WRITE_ACCEPT_V2);
     buf_init(&request, 1 << 20);
     return 0;
 }
@@ -699,6 +699,35 @@ static void test_write_receive__checks_the_headers(void **state)
     }
 }
 
+/* A sender of the other version is told so, and nothing of it is stored. */
+static void test_write_receive__takes_the_messages_that_are_accepted(void **state)
+{
+    (void)state;
+    static const struct write_headers
+        v1 = {STR("application/x-protobuf"), STR("snappy")},
+        v2 = {STR("application/x-protobuf;proto=io.prometheus.write.v2.Request"), STR("snappy")};
+
+    write_receiver_close(receiver);
+    receiver = write_receiver_open(NULL, WRITE_ACCEPT_V1);
+    receive(v2);
+    assert_int_equal(answer.status, 415);
+    assert_string_equal(answer.text,
+                        "io.prometheus.write.v2.Request protobuf message is not accepted by this "
+                        "server; only accepts prometheus.WriteRequest");
+    receive(v1);
+    assert_int_equal(answer.status, 204);
+    write_receiver_close(receiver);
+    receiver = write_receiver_open(NULL, WRITE_ACCEPT_V2);
+    receive(v1);
+    assert_int_equal(answer.status, 415);
+    assert_string_equal(
+        answer.text,
+        "prometheus.WriteRequest protobuf message is not accepted by this server; only "
+        "accepts io.prometheus.write.v2.Request");
+    receive(v2);
+    assert_int_equal(answer.status, 204);
+}
+
 /* Bytes that are not snappy, and snappy that claims more than we are ready to hold. */
 static void test_write_receive__refuses_bad_compression(void **state)
 {
@@ -750,6 +779,7 @@ int main(void)
         TEST(test_write_receive__knows_series_by_their_bytes),
         TEST(test_write_receive__looks_at_labels_that_stand_apart),
         TEST(test_write_receive__checks_the_headers),
+        TEST(test_write_receive__takes_the_messages_that_are_accepted),
         TEST(test_write_receive__refuses_bad_compression),
         TEST(test_write_receiver_close__leaves_writes_in_flight_to_answer),
     };
