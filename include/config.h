@@ -177,6 +177,9 @@ void config_set_extra_scrape_metrics(bool value);
 /* What storage.tsdb.retention is when no file says it; before any load. The way of the flags. */
 void config_set_retention(int64_t time_ms, uint64_t bytes);
 
+/* Whether exemplars are kept at all: then their block is shown, also when no file has it. Before any load. */
+void config_set_exemplar_storage(bool on);
+
 /* Errors: parsing YAML file <path>: line 3: field x not found in type config.plain ...; couldn't
  * load configuration (--config.file=...) is the caller's prefix. */
 MUST_CHECK bool config_load(struct config **out, struct str path, struct err *err);

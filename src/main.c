@@ -106,6 +106,7 @@ static int run_server(const struct options *options)
         config_set_extra_scrape_metrics(true);
     }
     set_retention(options);
+    config_set_exemplar_storage(feature_is_on(options, "exemplar-storage"));
     if (!config_load(&config, path, &err)) {
         LOG_E(log_fmt("Error loading config (--config.file=" STR_FMT ")", STR_ARG(path)), "file",
               log_str(path), "err", err.text);

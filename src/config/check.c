@@ -98,6 +98,13 @@ void config_set_extra_scrape_metrics(bool value)
     extra_scrape_metrics_default = value;
 }
 
+static bool exemplar_storage; /* The same. */
+
+void config_set_exemplar_storage(bool on)
+{
+    exemplar_storage = on;
+}
+
 bool section_check_global(struct decoder *decoder, struct section *section)
 {
     struct value *v = section->values;
@@ -515,6 +522,11 @@ bool whole_check(struct decoder *decoder, struct section *config, bool has_globa
                        "found multiple remote read configs with job name ") ||
         !translation_check(decoder, v[CONFIG_otlp].as.section, legacy))
         return false;
+    if (exemplar_storage && !storage->values[STORAGE_exemplars].as.section) {
+        struct section *exemplars = section_new(decoder->arena, SECTION_EXEMPLARS);
+        exemplars->values[EXEMPLARS_max_exemplars].as.integer = EXEMPLARS_MAX_DEFAULT;
+        storage->values[STORAGE_exemplars].as.section = exemplars;
+    }
     if (!storage->values[STORAGE_tsdb].as.section) {
         struct section *tsdb = section_new(decoder->arena, SECTION_TSDB);
         storage->values[STORAGE_tsdb].as.section = tsdb;

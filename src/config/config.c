@@ -155,8 +155,6 @@ static bool global_build(struct owner *owner, struct section *section, struct er
                                  &global->external_labels, err);
 }
 
-#define EXEMPLARS_MAX_DEFAULT 100000
-
 static void storage_build(struct config *config, const struct section *storage)
 {
     const struct section *tsdb = storage->values[STORAGE_tsdb].as.section;

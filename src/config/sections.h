@@ -220,6 +220,8 @@ bool section_check_otlp(struct decoder *decoder, struct section *section);
 bool quoted_error(struct err *err, const char *before, struct str text, const char *after);
 /* HTTP client fields of a block, whose basic_auth is at `values`. */
 MUST_CHECK bool http_check(struct decoder *decoder, struct value *values);
+#define EXEMPLARS_MAX_DEFAULT 100000 /* When there is no storage.exemplars. */
+
 MUST_CHECK bool url_check(struct str url, struct err *err);
 struct str url_scheme(struct str url); /* Empty when there is none. */
 struct str url_host(struct str url);   /* With its port, without user and password. */

@@ -404,6 +404,25 @@ static void test_config_set_retention__is_what_a_file_without_it_has(void **stat
     config_unref(share);
 }
 
+/* With the feature the block is shown as it is in force, and only then. */
+static void test_config_set_exemplar_storage__shows_the_block(void **state)
+{
+    (void)state;
+    config_set_exemplar_storage(true);
+    struct config *with = parse("global: {}\n"),
+                  *other = parse("storage: {exemplars: {max_exemplars: 5}}\n");
+    config_set_exemplar_storage(false);
+    struct config *without = parse("global: {}\n");
+    assert_true(str_find(with->printed, STR("  exemplars:\n    max_exemplars: 100000\n")) <
+                with->printed.len);
+    assert_true(str_find(other->printed, STR("    max_exemplars: 5\n")) < other->printed.len);
+    assert_true(str_find(without->printed, STR("exemplars")) == without->printed.len);
+    assert_int_equal(with->exemplars_max, without->exemplars_max);
+    config_unref(with);
+    config_unref(other);
+    config_unref(without);
+}
+
 /* Limits of the storage that a reload can change. */
 static void test_config_parse__storage(void **state)
 {
@@ -601,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_config_parse__names_what_is_inactive),
         cmocka_unit_test(test_config_parse__discovery_blocks),
         cmocka_unit_test(test_config_parse__storage),
+        cmocka_unit_test(test_config_set_exemplar_storage__shows_the_block),
         cmocka_unit_test(test_config_set_retention__is_what_a_file_without_it_has),
         cmocka_unit_test(test_config_ref__keeps_it_alive),
         cmocka_unit_test(test_config_load__reads_scrape_config_files),
