@@ -219,7 +219,7 @@ static bool build_at_once(struct kube_build *build)
         build_ingress(build, build->root);
         break;
     default:
-        ENSURE(!"a role's kind");
+        UNREACHABLE();
     }
     return false;
 }
