@@ -147,6 +147,14 @@ bool command_read_file(const char *path, struct buf *out, struct err *err)
     return good && (!out->overflow || err_set(err, ERR_LIMIT, "%s is too large", path));
 }
 
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int cli_main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "";
@@ -162,8 +170,12 @@ int cli_main(int argc, char **argv)
     if (strcmp(first, "redis-exporter") == 0)
         return redis_exporter_main(argc - 1, argv + 1);
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
-        if (strcmp(COMMANDS[i].words[0], first) == 0 && strcmp(COMMANDS[i].words[1], second) == 0)
+        if (strcmp(COMMANDS[i].words[0], first) != 0 || strcmp(COMMANDS[i].words[1], second) != 0)
+            continue;
+        if (!asks_for_help(argc - 3, argv + 3))
             return COMMANDS[i].run(argc - 3, argv + 3);
+        printf("usage: narthex %s\n", COMMANDS[i].help);
+        return 0;
     }
     if (argc > 1)
         fprintf(stderr, "error: expected command but got \"%s%s%s\"\n", first, second[0] ? " " : "",

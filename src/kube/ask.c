@@ -82,23 +82,42 @@ static void set_namespace_metric(struct ask *ask, struct str namespace_name, str
     ask->attributes.verb = STR("get");
 }
 
-static void refuse_path(const struct ask *ask, struct err *err)
+#define NO_RESOURCE "the server could not find the requested resource"
+
+/* Who knows only custom metrics names an object here, too. */
+static void refuse_external(const struct ask *ask, struct err *err)
+{
+    const struct str *s = ask->path.segments;
+    size_t count = ask->path.count;
+    bool in_namespace = count > 6 && segment_is(ask, 3, "namespaces");
+
+    if (count != 4 && !in_namespace)
+        err_set(err, ERR_NOT_FOUND, NO_RESOURCE);
+    else
+        err_set(err, ERR_NOT_FOUND,
+                NO_RESOURCE ": did you mean /apis/" STR_FMT "/" STR_FMT "/namespaces/" STR_FMT
+                            "/" STR_FMT "? External metrics have no objects",
+                STR_ARG(s[1]), STR_ARG(s[2]), STR_ARG(in_namespace ? s[4] : STR("NAMESPACE")),
+                STR_ARG(s[count - 1]));
+}
+
+static void refuse_custom(const struct ask *ask, struct arena *arena, struct err *err)
 {
     const struct str *s = ask->path.segments;
     size_t count = ask->path.count;
 
     if (count == 7 && segment_is(ask, 3, "namespaces"))
         err_set(err, ERR_NOT_FOUND,
-                "the server could not find the requested resource: the path names no object; did "
-                "you mean /apis/" STR_FMT "/" STR_FMT "/namespaces/" STR_FMT "/" STR_FMT
-                "/*/" STR_FMT " (all " STR_FMT ") or .../" STR_FMT "/NAME/" STR_FMT " (one)?",
+                NO_RESOURCE ": the path names no object; did "
+                            "you mean /apis/" STR_FMT "/" STR_FMT "/namespaces/" STR_FMT "/" STR_FMT
+                            "/*/" STR_FMT " (all " STR_FMT ") or .../" STR_FMT "/NAME/" STR_FMT
+                            " (one)?",
                 STR_ARG(s[1]), STR_ARG(s[2]), STR_ARG(s[4]), STR_ARG(s[5]), STR_ARG(s[6]),
                 STR_ARG(s[5]), STR_ARG(s[5]), STR_ARG(s[6]));
     else if (count == 6 && segment_is(ask, 3, "namespaces"))
         err_set(err, ERR_NOT_FOUND,
-                "the server could not find the requested resource: did you mean /apis/" STR_FMT
-                "/" STR_FMT "/namespaces/" STR_FMT "/metrics/" STR_FMT
-                " (a metric of the namespace itself)?",
+                NO_RESOURCE ": did you mean /apis/" STR_FMT "/" STR_FMT "/namespaces/" STR_FMT
+                            "/metrics/" STR_FMT " (a metric of the namespace itself)?",
                 STR_ARG(s[1]), STR_ARG(s[2]), STR_ARG(s[4]), STR_ARG(s[5]));
     else if (count == 6)
         err_set(err, ERR_NOT_FOUND,
@@ -109,11 +128,23 @@ static void refuse_path(const struct ask *ask, struct err *err)
                 STR_ARG(s[5]));
     else if (count == 5)
         err_set(err, ERR_NOT_FOUND,
-                "the server could not find the requested resource: the path names no object; did "
-                "you mean /apis/" STR_FMT "/" STR_FMT "/" STR_FMT "/*/" STR_FMT "?",
-                STR_ARG(s[1]), STR_ARG(s[2]), STR_ARG(s[3]), STR_ARG(s[4]));
+                NO_RESOURCE ": the path names no object; did you mean /apis/" STR_FMT "/" STR_FMT
+                            "%s/" STR_FMT "/*/" STR_FMT "?",
+                STR_ARG(s[1]), STR_ARG(s[2]),
+                resource_parse(s[3], arena).namespaced ? "/namespaces/NAMESPACE" : "",
+                STR_ARG(s[3]), STR_ARG(s[4]));
     else
-        err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+        err_set(err, ERR_NOT_FOUND, NO_RESOURCE);
+}
+
+static void refuse_path(const struct ask *ask, struct arena *arena, struct err *err)
+{
+    if (str_eq(ask->group, STR(GROUP_CUSTOM)))
+        refuse_custom(ask, arena, err);
+    else if (str_eq(ask->group, STR(GROUP_EXTERNAL)))
+        refuse_external(ask, err);
+    else
+        err_set(err, ERR_NOT_FOUND, NO_RESOURCE);
 }
 
 /* A namespace lies in no other: who may ask in one must not learn of the next that way. */
@@ -227,7 +258,7 @@ static void parse_group(struct ask *ask, struct arena *arena, struct err *err)
     else
         parse_resource(ask, arena);
     if (ask->kind == ASK_NOTHING)
-        refuse_path(ask, err);
+        refuse_path(ask, arena, err);
 }
 
 void ask_parse(struct ask *out, struct str target, const struct ask_groups *groups,
@@ -237,7 +268,7 @@ void ask_parse(struct ask *out, struct str target, const struct ask_groups *grou
 
     *out = (struct ask){0};
     if (!path_parse(&out->path, target, arena)) {
-        err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+        err_set(err, ERR_NOT_FOUND, NO_RESOURCE);
     } else if (is_health(out)) {
         out->kind = ASK_HEALTH;
         return;
@@ -246,7 +277,7 @@ void ask_parse(struct ask *out, struct str target, const struct ask_groups *grou
     } else if (out->path.count > 3 && segment_is(out, 0, "apis") && group_is_served(out, groups)) {
         parse_group(out, arena, err);
     } else {
-        err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+        err_set(err, ERR_NOT_FOUND, NO_RESOURCE);
     }
     if (out->kind == ASK_DOCUMENT || out->kind == ASK_NOTHING)
         out->attributes = (struct kube_attributes){.verb = STR("get"), .path = path};

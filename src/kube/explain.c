@@ -249,6 +249,10 @@ static bool read_request(struct explanation *e, struct err *err)
         return err_set(err, ERR_BAD_DATA, "invalid parameter \"metric\": it is missing");
     e->path = request_path(&params, arena);
     ask_parse(&call->ask, e->path, &all, arena, err);
+    if (call->ask.kind == ASK_NOTHING && http_params_get(&params, "namespace").len == 0)
+        return err_set(err, ERR_BAD_DATA,
+                       "invalid parameter \"namespace\": it is missing, and what is asked for lies "
+                       "in one");
     if (call->ask.kind == ASK_NOTHING) {
         err->code = ERR_BAD_DATA;
         return false;

@@ -410,6 +410,26 @@ static void add_others(const struct measurement *m, struct buf *text)
         BUF_ADD(text, " (to scale others on it, use a metric of type Object or External)");
 }
 
+/* Of many the one that says most: series that are there and of no use are news, none at all are not. */
+static const struct item *telling_item(const struct measurement *m)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (m->items[i].state != ITEM_NO_SERIES)
+            return &m->items[i];
+    return &m->items[0];
+}
+
+static void add_state(const struct measurement *m, struct buf *text)
+{
+    const struct item *item = telling_item(m);
+
+    if (m->count > 1 && item->name.len > 0 && item->state != ITEM_NO_SERIES)
+        buf_addf(text, STR_FMT ": ", STR_ARG(item->name));
+    buf_addf(text, "%s", item_state_text(item->state));
+    if (m->objects && item->state == ITEM_NO_SERIES)
+        add_others(m, text);
+}
+
 static bool say_nothing_good(struct measurement *m, struct err *err)
 {
     struct buf text;
@@ -423,8 +443,8 @@ static bool say_nothing_good(struct measurement *m, struct err *err)
     else if (m->count == 0)
         buf_addf(&text, "the query gives nothing: " STR_FMT, STR_ARG(m->query));
     else
-        buf_addf(&text, "%s", item_state_text(m->items[0].state));
-    if (m->objects && (m->count == 0 || m->items[0].state == ITEM_NO_SERIES))
+        add_state(m, &text);
+    if (m->objects && m->count == 0)
         add_others(m, &text);
     err_set_str(err, ERR_NOT_FOUND, buf_str(&text));
     buf_deinit(&text);

@@ -94,12 +94,39 @@ static bool read_bool(struct reader *reader, const struct yaml_node *value, void
     return true;
 }
 
+/* A query that cannot be parsed is better told now than to a scaler. Of values by name it is not known what they stand for. */
+static bool check_query(const struct template *template, struct err *err)
+{
+    struct template_values any = {.series = STR("series"),
+                                  .matchers = STR("label=\"value\""),
+                                  .group_by = {STR("a"), STR("b"), STR("c")},
+                                  .group_by_count = 3};
+    struct query_options options;
+    struct query *query = NULL;
+    struct buf text;
+
+    if (template->count == 0 || template_has_values(template))
+        return true;
+    query_options_init(&options);
+    buf_init(&text, FILE_BYTES_MAX);
+    bool good = template_render(template, &any, &text, err) &&
+                query_new(&query, buf_str(&text), &options, err);
+    enum query_value_type type = good ? query_type(query) : QUERY_NONE;
+    if (good && type != QUERY_VECTOR && type != QUERY_SCALAR)
+        good = err_set(err, ERR_BAD_DATA, "it gives a %s; an instant vector is wanted",
+                       query_value_type_text(type));
+    query_free(query);
+    buf_deinit(&text);
+    return good || err_wrap(err, "query");
+}
+
 static bool read_template(struct reader *reader, const struct yaml_node *value, void *out)
 {
     struct str text = STR_EMPTY;
 
     return read_text(reader, value, &text) &&
-           (template_parse(out, text, TEMPLATE_QUERY, reader->arena, reader->err) ||
+           ((template_parse(out, text, TEMPLATE_QUERY, reader->arena, reader->err) &&
+             check_query(out, reader->err)) ||
             fail_at(reader, value));
 }
 
@@ -284,6 +311,15 @@ static bool read_metrics_query(struct reader *reader, const struct yaml_node *va
            read_template(reader, value, &rule->query);
 }
 
+/* Nodes, volumes and what is not known may lie outside of namespaces. */
+static bool has_cluster_wide(const struct resource_map *map)
+{
+    for (size_t i = 0; i < map->override_count; i++)
+        if (!map->overrides[i].resource.namespaced)
+            return true;
+    return false;
+}
+
 static bool check_rule(struct reader *reader, const struct yaml_node *node, struct rule *rule,
                        bool external)
 {
@@ -296,7 +332,7 @@ static bool check_rule(struct reader *reader, const struct yaml_node *node, stru
         return refuse(reader, node, "a rule needs a metricsQuery");
     if (!external && !rule->resources.has_label && rule->resources.override_count == 0)
         return refuse(reader, node, "a rule needs resources: overrides or a template");
-    if (rule->resources.namespaced &&
+    if (rule->resources.namespaced && (external || !has_cluster_wide(&rule->resources)) &&
         !resource_map_label(&rule->resources, &namespaces, reader->arena, &label))
         return refuse(reader, node,
                       "resources name no label for the namespace: add one, or namespaced: false");

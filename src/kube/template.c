@@ -161,6 +161,14 @@ bool template_parse(struct template *out, struct str text, enum template_use use
     return good;
 }
 
+bool template_has_values(const struct template *template)
+{
+    for (size_t i = 0; i < template->count; i++)
+        if (template->parts[i].kind == PART_VALUE)
+            return true;
+    return false;
+}
+
 static void add_group_by(const struct template_values *values, struct buf *out)
 {
     for (size_t i = 0; i < values->group_by_count; i++) {

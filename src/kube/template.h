@@ -29,6 +29,9 @@ struct template
 MUST_CHECK bool template_parse(struct template *out, struct str text, enum template_use use,
                                struct arena *arena, struct err *err);
 
+/* Does it say .LabelValuesByName? */
+bool template_has_values(const struct template *template);
+
 struct template_values {
     struct str series, matchers;
     struct str group_by[3];

@@ -135,6 +135,7 @@ def fill(world):
         world.put("container_memory_working_set_bytes", f'namespace="ode",pod="w-{i}",container="POD"', 5)
     world.put_pod("other", {"app": "other"})
     world.put("queue_depth", 'namespace="default",pod="w-9"', 7)
+    world.put("too_large", 'namespace="ode",pod="w-1"', 1e19)
     world.put("node_load", 'instance="node-a",node="node-a",namespace="kube-system"', 1.5)
     world.put("container_memory_working_set_bytes", 'instance="node-a",id="/"', 1 << 30)
 
@@ -280,6 +281,9 @@ def check_errors(world):
         status_of(world.ask(f"{CUSTOM}/v1beta1/namespaces/default/namespaces/{name}/redis_db_keys"), 404, "NotFound")
     message = status_of(world.ask(f"{base}/w-2/queue_depth"), 404, "NotFound")
     assert message.startswith("the server could not find the metric queue_depth for pods w-2") and "NaN" in message, message
+    # Of many pods the one is named whose series is there and of no use.
+    message = status_of(world.ask(f"{base}/*/too_large"), 404, "NotFound")
+    assert "w-1: its value is NaN, infinite or too large" in message, message
     message = status_of(world.ask(f"{CUSTOM}/v1beta1/namespaces/ode/deployments.apps/api/nope"), 404, "NotFound")
     assert message.startswith("the server could not find the metric nope for deployments.apps api"), message
     status_of(world.ask(f"{base}/*/queue_depth?labelSelector=a%3D%3D%3Db"), 400, "BadRequest")
@@ -296,7 +300,12 @@ def check_explain(world):
     assert found["objectsFrom"] == "watched by discovery"
     reply = world.server.get("/api/v1/kube/explain", {"namespace": "ode"})
     assert reply.status == 400 and reply.json["errorType"] == "bad_data", reply
-    code, out, _ = run_command([harness.NARTHEX, "kube", "explain", "--namespace=ode", "--selector=app=w",
+    explain = [harness.NARTHEX, "kube", "explain"]
+    code, out, _ = run_command([*explain, "--help"])
+    assert code == 0 and "--metric-selector" in out, out
+    code, _, err = run_command([*explain, f"http://127.0.0.1:{world.server.port}", "queue_depth"])
+    assert code == 1 and '"namespace": it is missing' in err, err
+    code, out, _ = run_command([*explain, "--namespace=ode", "--selector=app=w",
                                 f"http://127.0.0.1:{world.server.port}", "queue_depth"])
     assert code == 0 and "w-0 = 10500m" in out and "w-2: its value is NaN" in out, out
     assert 'sum(queue_depth{namespace="ode",pod=~"w-0|w-1|w-2"}) by (pod)' in out, out

@@ -117,7 +117,10 @@ static void test_ask_parse__names_the_right_path(void **state)
     check_refused(
         CUSTOM "pods/redis_db_keys",
         "the server could not find the requested resource: the path names no object; did you "
-        "mean /apis/custom.metrics.k8s.io/v1beta2/pods/*/redis_db_keys?");
+        "mean /apis/custom.metrics.k8s.io/v1beta2/namespaces/NAMESPACE/pods/*/redis_db_keys?");
+    check_refused(CUSTOM "nodes/load",
+                  "the server could not find the requested resource: the path names no object; did "
+                  "you mean /apis/custom.metrics.k8s.io/v1beta2/nodes/*/load?");
     check_refused(
         CUSTOM "pods/x/m",
         "the server could not find the requested resource: pods are in namespaces; did you "
@@ -127,6 +130,19 @@ static void test_ask_parse__names_the_right_path(void **state)
         "the server could not find the requested resource: did you mean "
         "/apis/custom.metrics.k8s.io/v1beta2/namespaces/ode/metrics/redis_db_keys (a metric "
         "of the namespace itself)?");
+    check_refused(
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/ode/pods/%2A/m",
+        "the server could not find the requested resource: did you mean "
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/ode/m? External metrics have no "
+        "objects");
+    check_refused("/apis/external.metrics.k8s.io/v1beta1/m",
+                  "the server could not find the requested resource: did you mean "
+                  "/apis/external.metrics.k8s.io/v1beta1/namespaces/NAMESPACE/m? External metrics "
+                  "have no objects");
+    check_refused("/apis/external.metrics.k8s.io/v1beta1/namespaces/ode",
+                  "the server could not find the requested resource");
+    check_refused("/apis/metrics.k8s.io/v1beta1/namespaces/ode/nodes",
+                  "the server could not find the requested resource");
     check_refused("/apis/custom.metrics.k8s.io/v1/x",
                   "the server could not find the requested resource");
     check_refused("/openapi/v3/apis/custom.metrics.k8s.io/v1beta1",

@@ -77,6 +77,27 @@ static void test_rule_set_parse__reads_a_file(void **state)
     rule_set_unref(set);
 }
 
+/* As adapters read them: nodes lie in no namespace; a value by name may stand where only it makes a query. */
+static void test_rule_set_parse__takes_rules_of_nodes_and_of_values(void **state)
+{
+    struct rule_set *set;
+    struct err err = {0};
+
+    (void)state;
+    assert_true(rule_set_parse(&set,
+                               STR("rules:\n- seriesQuery: node_load1\n"
+                                   "  resources: {overrides: {instance: {resource: node}}}\n"
+                                   "  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by "
+                                   "(<<.GroupBy>>)\n"
+                                   "- seriesQuery: up\n  resources: {template: <<.Resource>>}\n"
+                                   "  metricsQuery: <<.Series>> > <<index .LabelValuesByName "
+                                   "\"limit\">>\n"),
+                               &err));
+    check_label(&set->rules[0].resources, "nodes", "", "instance");
+    check_label(&set->rules[0].resources, "namespaces", "", NULL);
+    rule_set_unref(set);
+}
+
 /* The rules that are built in are read by the same reader. */
 static void test_rule_set_load__has_rules_without_a_file(void **state)
 {
@@ -125,6 +146,11 @@ static void test_rule_set_parse__refuses_what_it_does_not_know(void **state)
     check_refused(
         "externalRules:\n- seriesQuery: up\n  metricsQuery: up\n",
         "line 2: resources name no label for the namespace: add one, or namespaced: false");
+    check_refused(
+        "rules:\n- seriesQuery: up\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}\n",
+        "line 3: query: 1:26: parse error: unclosed left parenthesis");
+    check_refused("rules:\n- seriesQuery: up\n  metricsQuery: '<<.Series>>[5m]'\n",
+                  "line 3: query: it gives a matrix; an instant vector is wanted");
     check_refused("resourceRules: {window: 1x}\n", "line 1: unknown unit \"x\" in duration \"1x\"");
 }
 
@@ -218,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rule_set_parse__reads_a_file),
+        cmocka_unit_test(test_rule_set_parse__takes_rules_of_nodes_and_of_values),
         cmocka_unit_test(test_rule_set_load__has_rules_without_a_file),
         cmocka_unit_test(test_rule_set_parse__refuses_what_it_does_not_know),
         cmocka_unit_test(test_rule_name__goes_both_ways),
