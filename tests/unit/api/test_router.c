@@ -95,7 +95,7 @@ static void test_api_open__refuses_a_bad_origin(void **state)
     options.cors_origin = STR("(a");
     assert_false(api_open(&api, &options, &err));
     assert_null(api);
-    assert_has(err.text, "could not compile CORS regex string '(a'");
+    assert_has(err.text, "could not compile CORS regex string \"(a\"");
 }
 
 /* While the log is replayed the probes must tell alive from ready. */
