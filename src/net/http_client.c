@@ -8,7 +8,7 @@
  *
  * curl forbids most calls from inside its own callbacks, and ours promise never to fire inside the
  * call that caused them. So whatever changes a transfer from outside (start, cancel, resume) only
- * marks it and starts the idle handle `deferred`; client_on_deferred does the work in the loop's
+ * marks it and starts the idle handle `deferred`; http_client_on_deferred does the work in the loop's
  * next turn. An idle handle and not a timer of delay 0: libuv runs such a timer again in the same
  * pass when its callback restarts it, and a target that always has more would keep the loop in there. Pausing is lazy for the same reason: the mark makes the next write callback hand its
  * bytes back to curl, which stops reading then.
@@ -17,55 +17,20 @@
  * meanwhile is held back until it is resumed. The client may be closed from any callback; it is
  * then torn down when the outermost of our entry points returns. */
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <uv.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "http_fetch.h"
+#include "http_client_private.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
-#include "net_text.h"
 
 #define CONNECTIONS_DEFAULT 128
 #define HEAD_TEXT_MAX       (16 * 1024)
-#define REDIRECT_BODY_MAX   2048
-#define IDLE_EASY_MAX                                                                              \
-    32 /* Handles kept for the next fetches: making one costs tens of microseconds. */
-
-struct client_socket {
-    struct list_node node; /* In client->sockets. */
-    uv_poll_t poll;
-    struct http_client *client;
-    curl_socket_t fd;
-};
-
-struct http_client {
-    uv_loop_t *loop;
-    CURLM *multi;
-    struct direct_pool *direct_pool;
-    bool direct; /* It may be used. */
-    uv_timer_t curl_timer; /* When curl wants to be called without a socket event. */
-    uv_idle_t deferred;
-    bool curl_due; /* Curl asked to be called at once. */
-    struct list fetches;
-    struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
-    struct list sockets; /* Those that curl has not let go of. */
-    struct list tokens;  /* OAuth2. */
-    CURL *idle[IDLE_EASY_MAX];
-    unsigned idle_count;
-    unsigned depth; /* Entry points on the stack. */
-    bool closing;
-    unsigned handles_open; /* The two timers and every client_socket. */
-};
 
 static void client_enter(struct http_client *client);
 static void client_leave(struct http_client *client);
-static void client_on_deferred(uv_idle_t *idle);
 
 static void fetch_defer(struct http_fetch *fetch)
 {
@@ -73,7 +38,7 @@ static void fetch_defer(struct http_fetch *fetch)
     if (!list_linked(&fetch->due_node))
         list_push_back(&client->due, &fetch->due_node);
     if (!client->closing)
-        uv_idle_start(&client->deferred, client_on_deferred);
+        uv_idle_start(&client->deferred, http_client_on_deferred);
 }
 
 /* --- the end of a fetch --- */
@@ -128,111 +93,6 @@ static void fetch_finish(struct http_fetch *fetch)
     fetch_free(fetch);
 }
 
-/* --- curl's callbacks about one transfer --- */
-
-static bool fetch_tell_head(struct http_fetch *fetch)
-{
-    if (fetch->head_told)
-        return true;
-    fetch->head_told = true;
-    if (fetch->reason.len == 0)
-        buf_add_str(&fetch->reason, str_of(http_status_text(fetch->status)));
-    struct http_fetch_head head = {
-        .status = fetch->status,
-        .content_type = buf_str(&fetch->content_type),
-        .content_encoding = buf_str(&fetch->content_encoding),
-        .reason = buf_str(&fetch->reason),
-    };
-    if (!fetch->on_head || fetch->canceled || fetch->on_head(fetch->ctx, &head, &fetch->err))
-        return true;
-    ENSURE(fetch->err.code != ERR_NONE);
-    return false;
-}
-
-/* HTTP/1.1 200 OK */
-static void fetch_start_head(struct http_fetch *fetch, struct str line)
-{
-    struct str rest;
-    uint64_t status = 0;
-    str_cut(line, ' ', &rest);
-    struct str code = str_cut(rest, ' ', &rest);
-    fetch->status = str_to_u64(code, &status) && status < 1000 ? (int)status : 0;
-    buf_clear(&fetch->location);
-    buf_clear(&fetch->content_type);
-    buf_clear(&fetch->content_encoding);
-    buf_clear(&fetch->reason);
-    buf_add_str(&fetch->reason, str_trim(rest));
-}
-
-/* A head has ended: it is one of several (100 Continue), one that leads elsewhere, or the one that
- * the owner waits for. False: the owner has had enough. */
-static bool fetch_end_head(struct http_fetch *fetch)
-{
-    fetch->redirecting = fetch_is_redirect(fetch);
-    return fetch->status < 200 || fetch->redirecting || fetch_tell_head(fetch);
-}
-
-static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
-{
-    struct http_fetch *fetch = ctx;
-    struct str line = str_trim(str_from(bytes, size * count));
-    if (fetch->canceled)
-        return 0;
-    if (fetch->head_told || fetch->redirecting)
-        return size * count; /* A trailer. */
-    if (line.len == 0)
-        return fetch_end_head(fetch) ? size * count : 0;
-    if (str_starts(line, STR("HTTP/"))) {
-        fetch_start_head(fetch, line);
-        return size * count;
-    }
-    struct str value;
-    struct str name = str_trim(str_cut(line, ':', &value));
-    value = str_trim(value);
-    struct buf *kept = NULL;
-    if (str_eq_nocase(name, STR("content-type")))
-        kept = &fetch->content_type;
-    else if (str_eq_nocase(name, STR("content-encoding")))
-        kept = &fetch->content_encoding;
-    else if (str_eq_nocase(name, STR("location")))
-        kept = &fetch->location;
-    if (kept && kept->len == 0)
-        buf_add_str(kept, value);
-    return size * count;
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
-{
-    struct http_fetch *fetch = ctx;
-    size_t len = size * count;
-    if (fetch->canceled)
-        return 0;
-    if (fetch->redirecting) {
-        /* A little is read, so that the connection can be used again. */
-        fetch->skipped_bytes += len;
-        return fetch->skipped_bytes <= REDIRECT_BODY_MAX ? len : 0;
-    }
-    if (fetch->paused) {
-        fetch->curl_paused = true;
-        return CURL_WRITEFUNC_PAUSE;
-    }
-    if (!fetch_tell_head(fetch))
-        return 0;
-    if (!fetch->on_bytes || fetch->on_bytes(fetch->ctx, str_from(bytes, len), &fetch->err))
-        return fetch->canceled ? 0 : len;
-    ENSURE(fetch->err.code != ERR_NONE);
-    return 0;
-}
-
-static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct http_fetch *fetch = ctx;
-    (void)purpose;
-    if (fetch->address[0] == '\0')
-        net_address_text(&address->addr, fetch->address);
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
 /* --- the multi --- */
 
 /* To the next hop in the loop's next turn; what is wrong with it ends the fetch then. */
@@ -280,108 +140,13 @@ static void client_reap(struct http_client *client)
     }
 }
 
-static void client_act(struct http_client *client, curl_socket_t fd, int events)
+void http_client_act(struct http_client *client, curl_socket_t fd, int events)
 {
     int running;
     client_enter(client);
     ENSURE(curl_multi_socket_action(client->multi, fd, events, &running) == CURLM_OK);
     client_reap(client);
     client_leave(client);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct client_socket *client_socket = CONTAINER_OF(poll, struct client_socket, poll);
-    int curl_events = 0;
-    if (status < 0)
-        curl_events |= CURL_CSELECT_ERR;
-    if (events & UV_READABLE)
-        curl_events |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE)
-        curl_events |= CURL_CSELECT_OUT;
-    client_act(client_socket->client, client_socket->fd, curl_events);
-}
-
-static void on_curl_timer(uv_timer_t *timer)
-{
-    client_act(CONTAINER_OF(timer, struct http_client, curl_timer), CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void client_on_handle_closed(struct http_client *client)
-{
-    ENSURE(client->handles_open > 0);
-    if (--client->handles_open == 0)
-        mem_free(client);
-}
-
-static void on_socket_closed(uv_handle_t *handle)
-{
-    struct client_socket *client_socket =
-        CONTAINER_OF((uv_poll_t *)(void *)handle, struct client_socket, poll);
-    struct http_client *client = client_socket->client;
-    mem_free(client_socket);
-    client_on_handle_closed(client);
-}
-
-static void client_socket_close(struct client_socket *client_socket)
-{
-    list_remove(&client_socket->node);
-    uv_poll_stop(&client_socket->poll);
-    uv_close((uv_handle_t *)&client_socket->poll, on_socket_closed);
-}
-
-static struct client_socket *client_socket_new(struct http_client *client, curl_socket_t fd)
-{
-    struct client_socket *client_socket = MEM_NEW(struct client_socket);
-    client_socket->client = client;
-    client_socket->fd = fd;
-    if (uv_poll_init_socket(client->loop, &client_socket->poll, fd) != 0) {
-        mem_free(client_socket);
-        return NULL;
-    }
-    list_push_back(&client->sockets, &client_socket->node);
-    client->handles_open++;
-    curl_multi_assign(client->multi, fd, client_socket);
-    return client_socket;
-}
-
-/* curl tells which events of a socket it waits for now. */
-static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
-{
-    struct http_client *client = ctx;
-    struct client_socket *client_socket = socket_ctx;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (client_socket) {
-            curl_multi_assign(client->multi, fd, NULL);
-            client_socket_close(client_socket);
-        }
-        return 0;
-    }
-    if (!client_socket)
-        client_socket = client_socket_new(client, fd);
-    if (!client_socket)
-        return -1;
-    int events = 0;
-    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
-        events |= UV_READABLE;
-    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
-        events |= UV_WRITABLE;
-    return uv_poll_start(&client_socket->poll, events, on_poll) == 0 ? 0 : -1;
-}
-
-static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
-{
-    struct http_client *client = ctx;
-    (void)multi;
-    client->curl_due = timeout_ms == 0 && !client->closing;
-    if (client->curl_due)
-        uv_idle_start(&client->deferred, client_on_deferred);
-    if (timeout_ms > 0 && !client->closing)
-        uv_timer_start(&client->curl_timer, on_curl_timer, (uint64_t)timeout_ms, 0);
-    else
-        uv_timer_stop(&client->curl_timer);
-    return 0;
 }
 
 /* --- deferred work --- */
@@ -470,7 +235,7 @@ static void fetch_do_deferred(struct http_fetch *fetch)
 
 /* One round: what becomes due meanwhile waits for the next, so that a fetch that fails and is
  * retried at once does not keep the loop in here. */
-static void client_on_deferred(uv_idle_t *idle)
+void http_client_on_deferred(uv_idle_t *idle)
 {
     struct http_client *client = CONTAINER_OF(idle, struct http_client, deferred);
     struct list round;
@@ -498,13 +263,7 @@ static void client_on_deferred(uv_idle_t *idle)
 static void fetch_use_curl(struct http_fetch *fetch, const struct http_fetch_options *options)
 {
     fetch->easy = easy_take(fetch->client);
-    curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(fetch->easy, CURLOPT_HEADERDATA, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(fetch->easy, CURLOPT_WRITEDATA, fetch);
-    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(fetch->easy, CURLOPT_OPENSOCKETDATA, fetch);
+    fetch_set_callbacks(fetch);
     fetch_set_options(fetch, options);
     if (options->oauth2)
         fetch->token = token_ref(&fetch->client->tokens, fetch->client, options->oauth2);
@@ -539,8 +298,7 @@ static bool on_direct_bytes(void *ctx, struct str bytes)
 {
     struct http_fetch *fetch = ctx;
 
-    if (!fetch->canceled && fetch->on_bytes &&
-        !fetch->on_bytes(fetch->ctx, bytes, &fetch->err)) {
+    if (!fetch->canceled && fetch->on_bytes && !fetch->on_bytes(fetch->ctx, bytes, &fetch->err)) {
         ENSURE(fetch->err.code != ERR_NONE);
         return false;
     }
@@ -604,10 +362,7 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
     client->handles_open = 2;
     ENSURE(uv_timer_init(loop, &client->curl_timer) == 0);
     ENSURE(uv_idle_init(loop, &client->deferred) == 0);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
+    http_client_listen_to_curl(client);
     struct direct_events events = {
         .enter = on_direct_enter,
         .leave = on_direct_leave,
@@ -636,13 +391,13 @@ void http_client_set_direct(struct http_client *client, bool direct)
 
 static void on_client_timer_closed(uv_handle_t *handle)
 {
-    client_on_handle_closed(
+    http_client_on_handle_closed(
         CONTAINER_OF((uv_timer_t *)(void *)handle, struct http_client, curl_timer));
 }
 
 static void on_client_deferred_closed(uv_handle_t *handle)
 {
-    client_on_handle_closed(
+    http_client_on_handle_closed(
         CONTAINER_OF((uv_idle_t *)(void *)handle, struct http_client, deferred));
 }
 
@@ -661,7 +416,7 @@ static void client_tear_down(struct http_client *client)
     curl_global_cleanup();
     direct_pool_close(client->direct_pool);
     while ((node = list_first(&client->sockets)) != NULL)
-        client_socket_close(CONTAINER_OF(node, struct client_socket, node));
+        http_client_socket_close(CONTAINER_OF(node, struct client_socket, node));
     uv_close((uv_handle_t *)&client->curl_timer, on_client_timer_closed);
     uv_close((uv_handle_t *)&client->deferred, on_client_deferred_closed);
 }

@@ -1,6 +1,6 @@
 /* http_fetch: one request with its redirects: what http_client.c (its course), http_fetch_options.c
- * (its options), http_fetch_hop.c (one transfer after the other) and http_fetch_end.c (its errors)
- * share. Inside curl's fence. What can do without curl (http_direct.h) is a `direct` first.
+ * (its options), http_fetch_hop.c (one transfer after the other), http_fetch_curl.c (what curl says) and http_fetch_end.c
+ * (its errors) share. Inside curl's fence. What can do without curl (http_direct.h) is a `direct` first.
  *
  *   options -> (token) -> hop -> transfer -> redirect? -> hop -> transfer -> end
  *
@@ -74,6 +74,12 @@ void fetch_add_header(struct http_fetch *fetch, struct curl_slist **list, struct
                       struct str between, struct str value);
 /* "text" is the error, unless there is one. */
 void fetch_refuse(struct http_fetch *fetch, const char *text);
+
+/* --- http_fetch_curl.c --- */
+
+void fetch_set_callbacks(struct http_fetch *fetch);
+/* on_head, once. False: the owner has had enough, and fetch->err says why. */
+bool fetch_tell_head(struct http_fetch *fetch);
 
 /* --- http_fetch_hop.c --- */
 
