@@ -138,8 +138,8 @@ static bool on_sample(void *ctx, const struct text_line *line, enum metric_type 
         return true;
     }
     series_ref ref =
-        storage_series(target->scraper->storage, target->group, builder->items, builder->count,
-                       labels_hash(builder->items, builder->count), &series_err);
+        storage_series(target->scraper->storage, target_group(target), builder->items,
+                       builder->count, labels_hash(builder->items, builder->count), &series_err);
     if (ref == SERIES_REF_NONE) {
         if (append->refused++ == 0)
             LOG_D("Series refused", "scrape_pool", target->pool->name, "target", target->url, "err",
@@ -254,8 +254,8 @@ static void store(struct append *append, bool count)
 
     if (append->batch.samples.count == 0)
         return;
-    if (!storage_append(target->scraper->storage, target->group, &append->batch, &options, &result,
-                        &err)) {
+    if (!storage_append(target->scraper->storage, target_group(target), &append->batch, &options,
+                        &result, &err)) {
         LOG_W("Scrape commit failed", "target", target->url, "err", err.text);
         target_set_error(target, err.text);
         target->health = TARGET_DOWN;

@@ -38,7 +38,7 @@ static series_ref report_ref(struct target *target, enum report_kind kind)
     labels_builder_load(&builder, target->labels);
     labels_builder_set(&builder, LABEL_NAME, str_of(report_names[kind]));
     target->reports[kind] =
-        storage_series(target->scraper->storage, target->group, builder.items, builder.count,
+        storage_series(target->scraper->storage, target_group(target), builder.items, builder.count,
                        labels_hash(builder.items, builder.count), &err);
     if (target->reports[kind] == SERIES_REF_NONE && kind == REPORT_UP)
         LOG_W("Report series refused", "target", target->url, "err", err.text);

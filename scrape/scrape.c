@@ -59,11 +59,6 @@ void scraper_attach_storage(struct scraper *scraper, struct storage *storage)
 {
     ENSURE(!scraper->storage && storage);
     scraper->storage = storage;
-    VEC_EACH (pool, &scraper->pools)
-        VEC_EACH (target, &(*pool)->targets)
-            (*target)->group = storage_group_open(storage, (*target)->key);
-    VEC_EACH (target, &scraper->retiring)
-        (*target)->group = storage_group_open(storage, (*target)->key);
     fetch_release_held(scraper);
 }
 

@@ -62,7 +62,7 @@ struct target {
     int64_t phase_ms; /* Of its grid: wall time modulo the interval. */
     int64_t due_ms;   /* Monotonic: next start, or when the retired one gets its markers. */
     int64_t stale_ms; /* Wall time of the markers of a retired one. */
-    struct storage_group *group; /* NULL while there is no storage. */
+    struct storage_group *group; /* target_group(); NULL until something is stored. */
     struct line_cache cache;
     enum text_format format; /* Of its last answer. */
     size_t cache_good_count; /* Entries after the last good scrape. */
@@ -162,6 +162,8 @@ bool target_is(const struct target *target, const struct target_spec *spec);
 void target_update(struct target *target,
                    struct target_spec *spec); /* The same one: new discovered labels, times. */
 void target_free(struct target *target);      /* No fetch in flight. Releases its series. */
+/* Opened by the first who stores something: there is no moment at which all targets could have theirs. */
+struct storage_group *target_group(struct target *target);
 void target_set_error(struct target *target, const char *text);
 const struct line_cache_ops *target_release_ops(struct target *target, struct line_cache_ops *ops);
 

@@ -288,10 +288,15 @@ struct target *target_new(struct pool *pool, struct target_spec *spec)
     for (size_t i = 0; i < REPORT_SERIES_MAX; i++)
         target->reports[i] = SERIES_REF_NONE;
     line_cache_init(&target->cache, pool->scraper->hash_seed);
-    if (pool->scraper->storage)
-        target->group = storage_group_open(pool->scraper->storage, spec->key);
     *spec = (struct target_spec){0};
     return target;
+}
+
+struct storage_group *target_group(struct target *target)
+{
+    if (!target->group)
+        target->group = storage_group_open(target->scraper->storage, target->key);
+    return target->group;
 }
 
 bool target_is(const struct target *target, const struct target_spec *spec)

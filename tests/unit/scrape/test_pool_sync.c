@@ -119,7 +119,6 @@ static void test_pool_sync__keeps_and_takes_back(void **state)
     assert_ptr_equal(pool_of(&rig)->targets.items[3], gone);
     expect_range(&rig, 0, 1000);
     assert_int_equal(rig.scraper->retiring.count, 501);
-    assert_int_equal(rig.storage.open_groups, 1501);
     rig_close(&rig);
 }
 
@@ -144,6 +143,32 @@ static void test_pool_sync__is_called_off(void **state)
     rig_configure(&rig, "");
     set_range(&rig, 0, MANY);
     assert_non_null(pool_of(&rig)->sync);
+    rig_close(&rig);
+}
+
+static bool has_scraped(struct rig *rig)
+{
+    return rig->scraper->stats.scrapes > 0;
+}
+
+/* A start with thousands of targets: the store is there before all of them are. Each can store. */
+static void test_pool_sync__takes_the_storage_in_the_middle(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open_early(&rig);
+    rig.interval = "1h";
+    rig_configure(&rig, "");
+    set_range(&rig, 0, MANY);
+    assert_non_null(pool_of(&rig)->sync);
+    rig_attach(&rig);
+    assert_true(rig_until(&rig, synced));
+    struct target *first = pool_of(&rig)->targets.items[0];
+    fetch_start(first, clock_wall_ms());
+    assert_true(rig_until(&rig, has_scraped));
+    assert_non_null(first->group);
+    assert_int_equal(rig.storage.open_groups, 1);
     rig_close(&rig);
 }
 
@@ -203,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_pool_sync__ends_with_the_newest_groups),
         cmocka_unit_test(test_pool_sync__keeps_and_takes_back),
         cmocka_unit_test(test_pool_sync__is_called_off),
+        cmocka_unit_test(test_pool_sync__takes_the_storage_in_the_middle),
         cmocka_unit_test(test_pool_sync__starts_anew_with_other_rules),
         cmocka_unit_test(test_schedule_snap__keeps_to_the_tolerance),
     };
