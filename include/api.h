@@ -52,8 +52,8 @@ struct api_options {
     int64_t start_time_ms;
     struct str version;          /* 3.14.0: what we behave as; Grafana reads it. */
     struct str narthex_version;
-    /* Both run on the loop. reload answers with an error or none; quit begins the shutdown. */
-    bool (*reload)(void *ctx, struct err *err);
+    /* Both run on the loop. reload tells done, at once or later, with an error or NULL; quit begins the shutdown. */
+    void (*reload)(void *ctx, void (*done)(void *done_ctx, const struct err *err), void *done_ctx);
     void (*quit)(void *ctx);
     void *ctx;
 };

@@ -26,6 +26,7 @@
 #include "remote.h"
 #include "scrape.h"
 #include "server_kube.h"
+#include "server_reload.h"
 #include "storage.h"
 
 #define STOP_GRACE_MS  2000
@@ -40,10 +41,10 @@ struct server {
     unsigned signals_open;
     struct lane *commit_lane, *build_lane, *query_lane, *side_lane;
     unsigned query_threads;
-    struct timer *storage_timer, *reload_timer;
-    int64_t storage_due_ms; /* When storage_timer fires. */
+    struct timer *storage_timer;
+    struct reloader *reloader; /* NULL until there is something to reload. */
+    int64_t storage_due_ms;    /* When storage_timer fires. */
     int64_t storage_ticked_ms;
-    uint64_t config_sum; /* Of the configuration in force, with auto-reload. */
     struct storage *storage;
     struct http_client *client;
     struct scraper *scraper;
@@ -67,6 +68,7 @@ struct server {
 };
 
 static void server_stop(struct server *server);
+static void stop_if_quiet(struct server *server);
 
 bool feature_is_on(const struct options *options, const char *wanted)
 {
@@ -304,65 +306,70 @@ static void scraping_begin(struct server *server)
 
 /* --- reload --- */
 
-/* Of all files that a reload reads. */
-static uint64_t files_checksum(const struct server *server)
-{
-    uint64_t rules = server->kube.kube ? kube_rules_checksum(server->kube.kube) : 0;
-    return config_checksum(server->config) + rules;
-}
-
-static bool server_reload(void *ctx, struct err *err)
+/* Takes the reference. */
+static bool reload_apply(void *ctx, struct config *config, struct err *err)
 {
     struct server *server = ctx;
-    struct config *config;
-    struct str path = option_string(server->options, "config.file");
-    LOG_I("Loading configuration file", "filename", log_str(path));
-    if (!config_load(&config, path, err)) {
-        err_wrap(err, "couldn't load configuration (--config.file=\"" STR_FMT "\")", STR_ARG(path));
-        LOG_E("Error reloading config", "err", err->text);
-        api_set_reload_failed(server->api);
-        return false;
-    }
+    struct config *before = server->config;
+
     if (server->kube.kube && !kube_reload(server->kube.kube, err)) {
         config_unref(config);
-        LOG_E("Error reloading config", "err", err->text);
-        api_set_reload_failed(server->api);
         return false;
     }
-    config_unref(server->config);
     server->config = config;
     apply_config(server);
-    if (server->reload_timer)
-        server->config_sum = files_checksum(server);
-    if (!apply_query_log(server, err)) {
-        LOG_E("Error reloading config", "err", err->text);
-        api_set_reload_failed(server->api);
-        return false;
-    }
-    LOG_I("Completed loading of configuration file", "filename", log_str(path));
-    return true;
+    config_unref(before);
+    return apply_query_log(server, err);
 }
 
-/* A broken file is tried again each time, as files may come one after the other. */
-static void reload_timer_fire(void *ctx)
+static void reload_failed(void *ctx, const struct err *err)
 {
     struct server *server = ctx;
-    struct err err = {0};
-    if (server->stopping || files_checksum(server) == server->config_sum)
-        return;
-    LOG_I("Configuration file change detected, reloading the configuration.");
-    (void)!server_reload(server, &err);
+
+    (void)err;
+    api_set_reload_failed(server->api);
 }
 
-static void auto_reload_begin(struct server *server)
+static uint64_t rules_checksum(void *ctx)
 {
-    int64_t interval_ms = option_duration_ms(server->options, "config.auto-reload-interval");
-    if (!option_bool(server->options, "config.auto-reload") &&
-        !feature_is_on(server->options, "auto-reload-config"))
-        return;
-    server->reload_timer = timer_new(&server->loop, reload_timer_fire, server);
-    server->config_sum = files_checksum(server);
-    timer_start(server->reload_timer, interval_ms, interval_ms);
+    struct server *server = ctx;
+
+    return server->kube.kube ? kube_rules_checksum(server->kube.kube) : 0;
+}
+
+static void reload_idle(void *ctx)
+{
+    struct server *server = ctx;
+
+    if (server->stopping)
+        stop_if_quiet(server);
+}
+
+static void reload_begin(struct server *server)
+{
+    const struct options *options = server->options;
+    bool watching =
+        option_bool(options, "config.auto-reload") || feature_is_on(options, "auto-reload-config");
+    struct reloader_options reloader = {
+        .loop = &server->loop,
+        .lane = server->side_lane,
+        .path = option_string(options, "config.file"),
+        .watch_ms = watching ? option_duration_ms(options, "config.auto-reload-interval") : 0,
+        .apply = reload_apply,
+        .failed = reload_failed,
+        .more_checksum = rules_checksum,
+        .idle = reload_idle,
+        .ctx = server,
+    };
+    server->reloader = reloader_open(&reloader, server->config);
+}
+
+/* No request comes before the loop runs, and then there is a reloader. */
+static void server_reload(void *ctx, reload_done_fn done, void *done_ctx)
+{
+    struct server *server = ctx;
+
+    reloader_ask(server->reloader, done, done_ctx);
 }
 
 static void server_quit(void *ctx)
@@ -385,10 +392,9 @@ static void on_stop_signal(uv_signal_t *handle, int signal)
 static void on_hup_signal(uv_signal_t *handle, int signal)
 {
     struct server *server = CONTAINER_OF(handle, struct server, on_hup);
-    struct err err = {0};
     (void)signal;
     if (!server->stopping)
-        (void)!server_reload(server, &err);
+        reloader_ask(server->reloader, NULL, NULL);
 }
 
 static void signals_begin(struct server *server)
@@ -406,7 +412,8 @@ static void signals_begin(struct server *server)
 
 static void stop_if_quiet(struct server *server)
 {
-    if (server->listeners_open == 0 && server->scraper_stopped && !server->opening)
+    bool reloading = server->reloader && reloader_is_busy(server->reloader);
+    if (server->listeners_open == 0 && server->scraper_stopped && !server->opening && !reloading)
         uv_stop(&server->loop);
 }
 
@@ -432,6 +439,8 @@ static void server_stop(struct server *server)
     }
     server->stopping = true;
     api_set_stopping(server->api);
+    if (server->reloader)
+        reloader_stop(server->reloader);
     if (server->scraper)
         scraper_stop(server->scraper, on_scraper_stopped, server);
     else
@@ -464,7 +473,7 @@ static void server_close(struct server *server)
     http_client_close(server->client);
     if (server->storage)
         (void)storage_tick(server->storage, clock_mono_ms());
-    timer_free(server->reload_timer);
+    reloader_close(server->reloader);
     timer_free(server->storage_timer);
     server->storage_timer = NULL;
     if (server->storage)
@@ -678,7 +687,7 @@ int server_run(const struct options *options, struct config *config)
         listen_begin(&server, &err) && kube_begin(&server, &err)) {
         storage_begin(&server);
         scraping_begin(&server);
-        auto_reload_begin(&server);
+        reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {
         LOG_E(server.load_failed ? "Fatal error" : "Unable to start web listener", "err", err.text);

@@ -43,19 +43,30 @@ static bool check_lifecycle(struct call *call)
     return true;
 }
 
-void serve_reload(struct call *call)
+static void reload_done(void *ctx, const struct err *err)
 {
-    const struct api_options *options = &call->api->options;
-    struct err err = {0};
+    struct call *call = ctx;
+    struct err told;
 
-    if (!check_lifecycle(call))
-        return;
-    if (!options->reload || options->reload(options->ctx, &err)) {
+    if (!err) {
         answer_text(call, 200, STR_EMPTY);
         return;
     }
-    err_wrap(&err, "failed to reload config");
-    answer_plain_error(call, 500, str_of(err.text));
+    told = *err;
+    err_wrap(&told, "failed to reload config");
+    answer_plain_error(call, 500, str_of(told.text));
+}
+
+void serve_reload(struct call *call)
+{
+    const struct api_options *options = &call->api->options;
+
+    if (!check_lifecycle(call))
+        return;
+    if (options->reload)
+        options->reload(options->ctx, reload_done, call);
+    else
+        answer_text(call, 200, STR_EMPTY);
 }
 
 void serve_quit(struct call *call)

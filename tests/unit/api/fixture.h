@@ -38,11 +38,15 @@ static struct fixture {
     bool closed;
 } fixture;
 
-static bool fake_reload(void *ctx, struct err *err)
+static void fake_reload(void *ctx, void (*done)(void *done_ctx, const struct err *err),
+                        void *done_ctx)
 {
+    struct err err;
+
     (void)ctx;
     fake.reloads++;
-    return fake.reload_fails ? err_set(err, ERR_BAD_DATA, "couldn't load configuration") : true;
+    (void)err_set(&err, ERR_BAD_DATA, "couldn't load configuration");
+    done(done_ctx, fake.reload_fails ? &err : NULL);
 }
 static void fake_quit(void *ctx)
 {
