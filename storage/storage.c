@@ -242,7 +242,7 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
     out->head_bytes =
         slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
         segments_bytes(&storage->pair_units) +
-        (storage->by_labels.slot_count + storage->by_id.slot_count) * sizeof(struct map_slot);
+        map_bytes(&storage->by_labels) + map_bytes(&storage->by_id);
 }
 
 static int compare_top(const void *a, const void *b)

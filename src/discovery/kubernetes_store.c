@@ -119,7 +119,7 @@ const struct kube_object *kube_store_next(const struct kube_store *store, size_t
 
 size_t kube_store_bytes(const struct kube_store *store)
 {
-    size_t maps = store->map.slot_count * sizeof(struct map_slot);
+    size_t maps = map_bytes(&store->map);
 
     return store->bytes + store->slots.capacity * sizeof(void *) + maps;
 }

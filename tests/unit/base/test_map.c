@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -63,6 +65,61 @@ static void test_map__agrees_with_a_model_through_churn(void **state)
     map_deinit(NULL);
 }
 
+/* With a hash of its own for each key. */
+static uint32_t find_wide(const struct map *map, uint32_t key)
+{
+    return map_find(map, key, &key, key_equal, NULL);
+}
+
+/* map_next gives each entry once. */
+static void expect_all(const struct map *map, uint8_t *seen, size_t seen_len)
+{
+    size_t at = 0, count = 0;
+
+    memset(seen, 0, seen_len);
+    for (uint32_t key; map_next(map, &at, &key); count++) {
+        assert_true(key < seen_len);
+        assert_int_equal(seen[key]++, 0);
+        assert_int_equal(find_wide(map, key), key);
+    }
+    assert_int_equal(count, map->used);
+}
+
+/* A large table moves in steps: whatever is asked in the middle, nothing is missed, doubled or left behind. */
+static void test_map__moves_large_tables_in_steps(void **state)
+{
+    (void)state;
+    enum { MANY = 400000 };
+    struct map map;
+    unsigned moves = 0;
+    uint8_t *seen = calloc(MANY, 1);
+
+    map_init(&map);
+    for (uint32_t key = 0; key < MANY; key++) {
+        bool was_moving = map.old != NULL;
+        map_insert(&map, key, key);
+        moves += !was_moving && map.old;
+        if (key % 4 == 3) { /* An old one goes: the even halves do, each once. */
+            uint32_t gone = key / 4 * 2;
+            assert_true(map_remove(&map, gone, gone));
+            assert_false(map_remove(&map, gone, gone));
+            assert_int_equal(find_wide(&map, gone), MAP_NONE);
+        }
+        if (map.old)
+            assert_int_equal(find_wide(&map, key / 8 * 4 + 1), key / 8 * 4 + 1);
+        if (map.old && key % 50000 == 0)
+            expect_all(&map, seen, MANY);
+    }
+    assert_true(moves > 2);
+    expect_all(&map, seen, MANY);
+    for (uint32_t key = 0; key < MANY; key++)
+        assert_int_equal(find_wide(&map, key), key % 2 == 0 && key < MANY / 2 ? MAP_NONE : key);
+    map_clear(&map);
+    assert_null(map.old);
+    map_deinit(&map);
+    free(seen);
+}
+
 static void test_map_find__works_on_an_empty_map(void **state)
 {
     (void)state;
@@ -79,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map__agrees_with_a_model_through_churn),
+        cmocka_unit_test(test_map__moves_large_tables_in_steps),
         cmocka_unit_test(test_map_find__works_on_an_empty_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
