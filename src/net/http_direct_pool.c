@@ -9,6 +9,9 @@
 
 #define IDLE_AGE_MAX_MS 300000 /* As Prometheus' transport. */
 #define ODD_MAX         4096
+/* Thousands are too many when a job goes; to close one takes 20 us. */
+#define SWEEP_MAX         64
+#define SWEEP_INTERVAL_MS 5
 
 /* --- connections --- */
 
@@ -108,16 +111,30 @@ struct direct_connection *pool_take_idle(struct direct_pool *pool, struct str au
     return connection;
 }
 
+/* So many a turn: while the timer runs, only its turns sweep. */
 static void pool_sweep(struct direct_pool *pool, int64_t now_ms)
 {
     struct list_node *node;
 
-    while ((node = list_first(&pool->idle)) != NULL) {
+    for (int left = SWEEP_MAX; (node = list_first(&pool->idle)) != NULL; left--) {
         struct direct_connection *oldest = CONTAINER_OF(node, struct direct_connection, idle_node);
         if (pool->idle_count <= pool->idle_max && now_ms - oldest->idle_since_ms < IDLE_AGE_MAX_MS)
             return;
+        if (left == 0) {
+            pool->sweeping = true;
+            timer_start(pool->sweep_timer, SWEEP_INTERVAL_MS, 0);
+            return;
+        }
         connection_close(oldest);
     }
+}
+
+static void on_sweep(void *ctx)
+{
+    struct direct_pool *pool = ctx;
+
+    pool->sweeping = false;
+    pool_sweep(pool, clock_mono_ms());
 }
 
 static void connection_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -156,7 +173,8 @@ void connection_keep(struct direct_connection *connection)
     map_insert(&pool->idle_map, connection->hash, connection->slot);
     list_push_back(&pool->idle, &connection->idle_node);
     pool->idle_count++;
-    pool_sweep(pool, connection->idle_since_ms);
+    if (!pool->sweeping)
+        pool_sweep(pool, connection->idle_since_ms);
 }
 
 /* --- odd URLs, and the pool's life --- */
@@ -197,6 +215,7 @@ struct direct_pool *direct_pool_new(struct uv_loop_s *loop, const struct direct_
     list_init(&pool->idle);
     map_init(&pool->idle_map);
     map_init(&pool->odd);
+    pool->sweep_timer = timer_new(loop, on_sweep, pool);
     return pool;
 }
 
@@ -210,6 +229,7 @@ void direct_pool_close(struct direct_pool *pool)
     struct list_node *node;
 
     pool->closing = true;
+    timer_free(pool->sweep_timer);
     while ((node = list_first(&pool->connections)) != NULL)
         connection_close(CONTAINER_OF(node, struct direct_connection, node));
     pool_free_if_done(pool);

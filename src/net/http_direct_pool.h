@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "http_direct.h"
+#include "net/loop.h"
 
 #define DIRECT_READ_BYTES ((size_t)64 << 10)
 
@@ -43,6 +44,8 @@ struct direct_pool {
     VEC(struct direct_connection *) slots;
     VEC(uint32_t) free_slots;
     unsigned idle_count, idle_max;
+    struct timer *sweep_timer;
+    bool sweeping; /* The timer runs. */
     size_t connection_count; /* Closing ones, too. */
     bool closing;
     struct map odd; /* URLs that are curl's, by two halves of their hash. */
