@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -67,8 +68,12 @@ static double boot_seconds(void)
     return 0;
 }
 
+/* Since Linux 6.2 the directory's size is their number; to read the names of 10,000 takes 10 ms. */
 static uint64_t count_open_files(void)
 {
+    struct stat size;
+    if (stat("/proc/self/fd", &size) == 0 && size.st_size > 0)
+        return (uint64_t)size.st_size;
     DIR *dir = opendir("/proc/self/fd");
     uint64_t count = 0;
     if (!dir)
