@@ -193,6 +193,8 @@ MUST_CHECK bool config_parse(struct config **out, struct str text, struct str pa
 /* Of the file's content now and of the files that it names: another one when a reload may bring something new. Reads
  * files. */
 uint64_t config_checksum(const struct config *config);
+/* The groups of static_configs, which somebody else has references to now: the end of a configuration is cheap then. */
+void config_drop_groups(struct config *config);
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is fine. Loop thread. */
 

@@ -476,12 +476,24 @@ void fetch_drain_waiting(struct scraper *scraper)
         uv_idle_stop(&scraper->drain_idle);
 }
 
+/* Lines that were known under other rules are not any more. */
+static void cache_renew(struct target *target)
+{
+    struct line_cache_ops ops;
+
+    if (target->rules_round == target->pool->rules_round)
+        return;
+    target->rules_round = target->pool->rules_round;
+    line_cache_invalidate(&target->cache, target_release_ops(target, &ops));
+}
+
 static struct fetch *fetch_new(struct target *target, int64_t time_ms)
 {
     struct fetch *fetch = MEM_NEW(struct fetch);
     struct scraper *scraper = target->scraper;
     int64_t now_ns = clock_mono_ns();
 
+    cache_renew(target);
     fetch->scraper = scraper;
     fetch->target = target;
     fetch->config = config_ref(target->pool->config);

@@ -13,14 +13,16 @@ struct pool *pool_new(struct scraper *scraper, struct config *config,
     pool->config = config_ref(config);
     pool->options = options;
     pool->name = str_dup(options->job_name);
+    pool->rules_round = ++scraper->rules_rounds;
     pool->request_lines = request_lines(options, str_of(scraper->user_agent));
     return pool;
 }
 
-static void groups_clear(struct pool *pool)
+/* The sync that follows lets go of them. */
+static void groups_set_aside(struct pool *pool)
 {
     for (size_t i = 0; i < pool->group_count; i++)
-        target_group_unref(pool->groups[i]);
+        VEC_PUSH(&pool->old_groups, pool->groups[i]);
     mem_free(pool->groups);
     pool->groups = NULL;
     pool->group_count = 0;
@@ -32,14 +34,14 @@ void pool_set_groups(struct pool *pool, struct target_group *const *groups, size
 
     for (size_t i = 0; i < count; i++)
         copy[i] = target_group_ref(groups[i]);
-    groups_clear(pool);
+    groups_set_aside(pool);
     pool->groups = copy;
     pool->group_count = count;
     pool_sync_start(pool);
 }
 
-/* A line may mean another series under the new rules: caches start anew, without losing who lives.
- */
+/* A line may mean another series under the new rules: caches start anew, without losing who lives, each with its target's
+ * next scrape. */
 void pool_set_config(struct pool *pool, struct config *config, const struct config_scrape *options)
 {
     bool same = str_eq(pool->options->key, options->key);
@@ -51,24 +53,31 @@ void pool_set_config(struct pool *pool, struct config *config, const struct conf
     pool->request_lines = request_lines(options, str_of(pool->scraper->user_agent));
     if (!same) {
         pool_sync_cancel(pool);
-        VEC_EACH (target, &pool->targets) {
-            struct line_cache_ops ops;
+        pool->rules_round = ++pool->scraper->rules_rounds;
+        VEC_EACH (target, &pool->targets)
             fetch_cancel(*target);
-            line_cache_invalidate(&(*target)->cache, target_release_ops(*target, &ops));
-        }
         pool_sync_start(pool);
     }
     config_unref(old);
 }
 
-void pool_retire(struct pool *pool)
+void pool_leave(struct pool *pool)
 {
+    struct scraper *scraper = pool->scraper;
+
     pool_sync_cancel(pool);
-    VEC_EACH (target, &pool->targets)
-        target_retire(*target);
-    VEC_FREE(&pool->targets);
-    schedule_rebuild(pool->scraper);
-    pool_free(pool);
+    groups_set_aside(pool);
+    VEC_PUSH(&scraper->leaving, pool);
+    pool_sync_start(pool);
+}
+
+void pools_leave_now(struct scraper *scraper)
+{
+    VEC_EACH (pool, &scraper->leaving) {
+        pool_sync_finish(*pool);
+        pool_free(*pool);
+    }
+    VEC_CLEAR(&scraper->leaving);
 }
 
 void pool_free(struct pool *pool)
@@ -80,7 +89,10 @@ void pool_free(struct pool *pool)
     VEC_EACH (labels, &pool->dropped)
         labels_unref(*labels);
     VEC_FREE(&pool->dropped);
-    groups_clear(pool);
+    groups_set_aside(pool);
+    VEC_EACH (group, &pool->old_groups)
+        target_group_unref(*group);
+    VEC_FREE(&pool->old_groups);
     config_unref(pool->config);
     mem_free(pool->forced_error);
     mem_free(pool->request_lines);

@@ -2,7 +2,7 @@
  * after keeps running; what is new starts; what is gone retires, and is taken back if it returns
  * before its markers are written.
  *
- *     index the old targets -> build those of the groups -> order -> swap -> retire what is gone
+ *     index the old targets -> build those of the groups -> order -> swap -> retire what is gone -> let go of the groups
  *
  * Relabelling ten thousand targets takes longer than the loop may stand still: a sync goes on in
  * slices, a few milliseconds a turn for all pools together, and the pool has its old targets until
@@ -15,7 +15,7 @@
 
 #define STEPS_PER_LOOK 16 /* Small steps between two looks at the clock. */
 
-enum sync_phase { SYNC_INDEX, SYNC_BUILD, SYNC_ORDER, SYNC_RETIRE, SYNC_DONE };
+enum sync_phase { SYNC_INDEX, SYNC_BUILD, SYNC_ORDER, SYNC_RETIRE, SYNC_LET_GO, SYNC_DONE };
 
 struct pool_sync {
     struct pool *pool;
@@ -239,12 +239,24 @@ static void step_order(struct pool_sync *sync)
 static void step_retire(struct pool_sync *sync)
 {
     if (sync->index == sync->old.count) {
-        sync->phase = SYNC_DONE;
+        sync->phase = SYNC_LET_GO;
         return;
     }
     struct target *target = sync->old.items[sync->index++];
     if (target->sync_round != sync->pool->sync_round)
         target_retire(target);
+}
+
+static void step_let_go(struct pool_sync *sync)
+{
+    struct pool *pool = sync->pool;
+
+    if (sync->group_count > 0)
+        target_group_unref(sync->groups[--sync->group_count]);
+    else if (pool->old_groups.count > 0)
+        target_group_unref(VEC_POP(&pool->old_groups));
+    else
+        sync->phase = SYNC_DONE;
 }
 
 static void sync_step(struct pool_sync *sync)
@@ -261,6 +273,9 @@ static void sync_step(struct pool_sync *sync)
         break;
     case SYNC_RETIRE:
         step_retire(sync);
+        break;
+    case SYNC_LET_GO:
+        step_let_go(sync);
         break;
     case SYNC_DONE:
         break;
@@ -316,6 +331,24 @@ static void sync_run(struct pool *pool)
         pool_sync_start(pool);
 }
 
+/* Whether there are more. */
+static bool leave_some(struct scraper *scraper)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < scraper->leaving.count; i++) {
+        struct pool *pool = scraper->leaving.items[i];
+        if (pool->sync)
+            sync_run(pool);
+        if (pool->sync)
+            scraper->leaving.items[kept++] = pool;
+        else
+            pool_free(pool);
+    }
+    scraper->leaving.count = kept;
+    return kept > 0;
+}
+
 bool pool_sync_some(struct scraper *scraper)
 {
     bool waiting = false;
@@ -325,7 +358,7 @@ bool pool_sync_some(struct scraper *scraper)
             sync_run(*pool);
         waiting |= (*pool)->sync != NULL;
     }
-    return waiting;
+    return leave_some(scraper) || waiting;
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -354,8 +387,20 @@ void pool_sync_start(struct pool *pool)
     pool->sync = sync;
     pool->sync_round++;
     sync_run(pool);
-    if (pool->sync)
+    if (pool->sync || pool->scraper->leaving.count > 0)
         uv_idle_start(&pool->scraper->sync_idle, on_idle);
+}
+
+void pool_sync_finish(struct pool *pool)
+{
+    struct scraper *scraper = pool->scraper;
+    int64_t left_ns = scraper->sync_left_ns;
+
+    while (pool->sync) {
+        scraper->sync_left_ns = INT64_MAX / 2;
+        sync_run(pool);
+    }
+    scraper->sync_left_ns = left_ns;
 }
 
 /* Before the swap what is new goes; after it what is gone retires at once. */
@@ -368,7 +413,7 @@ void pool_sync_cancel(struct pool *pool)
         return;
     while (sync->phase == SYNC_RETIRE)
         step_retire(sync);
-    for (size_t i = 0; sync->phase != SYNC_DONE && i < sync->fresh.count; i++)
+    for (size_t i = 0; sync->phase < SYNC_RETIRE && i < sync->fresh.count; i++)
         target_retire(sync->fresh.items[i]);
     sync_end(pool);
 }

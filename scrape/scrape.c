@@ -88,6 +88,7 @@ void scraper_apply(struct scraper *scraper, struct config *config)
     VEC(struct pool *) gone = {0};
     size_t kept = 0;
 
+    pools_leave_now(scraper);
     schedule_set_seed(scraper, offset_seed(config));
     failure_logs_apply(&scraper->failure_logs, config);
     for (size_t i = 0; i < scraper->pools.count; i++) {
@@ -99,7 +100,7 @@ void scraper_apply(struct scraper *scraper, struct config *config)
     }
     scraper->pools.count = kept;
     VEC_EACH (pool, &gone)
-        pool_retire(*pool);
+        pool_leave(*pool);
     VEC_FREE(&gone);
     for (size_t i = 0; i < config->scrape_count; i++) {
         const struct config_scrape *options = &config->scrapes[i];
@@ -137,6 +138,7 @@ void scraper_stop(struct scraper *scraper, void (*done)(void *ctx), void *ctx)
     ENSURE(!scraper->stopping);
     scraper->stopping = true;
     uv_timer_stop(&scraper->due_timer);
+    pools_leave_now(scraper);
     VEC_EACH (pool, &scraper->pools) {
         pool_sync_cancel(*pool);
         VEC_EACH (target, &(*pool)->targets)
@@ -158,6 +160,7 @@ void scraper_free(struct scraper *scraper)
     VEC_EACH (pool, &scraper->pools)
         pool_free(*pool);
     VEC_FREE(&scraper->pools);
+    VEC_FREE(&scraper->leaving);
     VEC_EACH (target, &scraper->retiring)
         target_free(*target);
     VEC_FREE(&scraper->retiring);

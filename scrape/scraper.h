@@ -52,6 +52,7 @@ struct target {
     struct pool *pool;       /* Borrowed; NULL once retired. */
     enum target_state state;
     uint32_t sync_round;     /* Of its pool, when it was found last. */
+    uint64_t rules_round;    /* Of its pool, when its cache was made. */
     uint32_t retiring_index; /* In scraper->retiring, when it is there. */
     struct labels *discovered;
     struct labels *labels;
@@ -94,9 +95,13 @@ struct pool {
     char *name;
     struct target_group **groups; /* References. */
     size_t group_count;
+    VEC(struct target_group *)
+    old_groups;             /* References, let go of in slices: thousands take 20 ms. */
     struct pool_sync *sync; /* Under way. NULL else. */
     bool sync_again;        /* The groups have changed since it started. */
     uint32_t sync_round;
+    uint64_t
+        rules_round; /* Another one for each job with other rules: lines may mean other series. */
     struct target_list targets; /* Sorted by labels. Owned. */
     struct labels_list dropped; /* As discovered; at most keep_dropped_targets. */
     size_t dropped_count;
@@ -113,9 +118,11 @@ struct scraper {
     void *quiet_ctx;
     int64_t tolerance_ms; /* Of times of scrapes; negative: none. */
     struct failure_logs failure_logs;
-    uint64_t hash_seed;       /* Of the line caches. */
-    uint64_t offset_seed;     /* Of the schedule: host name and external labels. */
-    VEC(struct pool *) pools; /* Sorted by name. */
+    uint64_t hash_seed;         /* Of the line caches. */
+    uint64_t offset_seed;       /* Of the schedule: host name and external labels. */
+    VEC(struct pool *) pools;   /* Sorted by name. */
+    VEC(struct pool *) leaving; /* Their jobs are gone, and their targets retire. */
+    uint64_t rules_rounds;
     VEC(struct target *) retiring;
     struct map retiring_map; /* Key to index of retiring. */
     struct family_table families;
@@ -173,7 +180,9 @@ struct pool *pool_new(struct scraper *scraper, struct config *config,
                       const struct config_scrape *options);
 void pool_set_config(struct pool *pool, struct config *config, const struct config_scrape *options);
 void pool_set_groups(struct pool *pool, struct target_group *const *groups, size_t count);
-void pool_retire(struct pool *pool); /* All targets retire; frees the pool. */
+/* Its job is gone: all its targets retire, in slices of the turns that follow; then it is freed. */
+void pool_leave(struct pool *pool);
+void pools_leave_now(struct scraper *scraper); /* All that are still at it. */
 void pool_free(struct pool *pool);
 void scraper_targets_changed(struct scraper *scraper);
 
@@ -182,6 +191,7 @@ void scraper_targets_changed(struct scraper *scraper);
 /* Makes the targets match pool->groups, in slices of the turns that follow. */
 void pool_sync_start(struct pool *pool);
 void pool_sync_cancel(struct pool *pool); /* The targets are as they were. */
+void pool_sync_finish(struct pool *pool); /* In this turn. */
 /* As much of all syncs as sync_left_ns allows. Whether there is more to do. */
 bool pool_sync_some(struct scraper *scraper);
 void target_retire(struct target *target);

@@ -157,6 +157,7 @@ static void apply_config(struct server *server)
         apply_config_to_storage(server);
     scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
+    config_drop_groups(server->config);
     for (size_t i = 0; i < server->config->inactive.count; i++)
         LOG_W("Part of the configuration is not active yet", "what",
               log_str(server->config->inactive.items[i]));

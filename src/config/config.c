@@ -42,6 +42,16 @@ struct config *config_ref(struct config *config)
     return config;
 }
 
+void config_drop_groups(struct config *config)
+{
+    for (size_t i = 0; i < config->scrape_count; i++) {
+        struct config_static_sd *sd = &config->scrapes[i].static_sd;
+        for (size_t k = 0; k < sd->count; k++)
+            target_group_unref(sd->groups[k]);
+        sd->count = 0;
+    }
+}
+
 void config_unref(struct config *config)
 {
     if (!config)
@@ -50,11 +60,7 @@ void config_unref(struct config *config)
     if (--config->refs > 0)
         return;
     struct owner *owner = owner_of(config);
-    for (size_t i = 0; i < config->scrape_count; i++) {
-        struct config_static_sd *sd = &config->scrapes[i].static_sd;
-        for (size_t k = 0; k < sd->count; k++)
-            target_group_unref(sd->groups[k]);
-    }
+    config_drop_groups(config);
     VEC_EACH (rule, &owner->rules)
         relabel_rule_deinit(*rule);
     VEC_FREE(&owner->rules);

@@ -138,6 +138,8 @@ static void test_pool_sync__is_called_off(void **state)
     assert_true(config_parse(&none, STR("scrape_configs: []\n"), STR("none.yml"), &err));
     scraper_apply(rig.scraper, none);
     assert_int_equal(rig.scraper->pools.count, 0);
+    rig_settle(&rig);
+    assert_int_equal(rig.scraper->leaving.count, 0);
     assert_true(rig.scraper->retiring.count > 1000); /* The old ones and what was new. */
     config_unref(none);
     rig_configure(&rig, "");
