@@ -34,13 +34,17 @@ def flags():
 
 
 def metrics():
-    out = ("# Metrics of our own\n\nServed at /metrics. Generated from src/api/metrics.def by .ci/docs.py; `prometheus_http_*` and "
-           "`prometheus_engine_query_duration_seconds` come beside these, and `narthex_kube_requests_total` with the metrics APIs.\n\n| metric | type | what |\n|---|---|---|\n")
+    out = ("# Metrics of our own\n\nServed at /metrics. Generated from src/api/metrics.def by .ci/docs.py; beside these come, "
+           "with labels that are known at run time only, `prometheus_http_*`, `prometheus_engine_query_duration_*`, those of each job, interval and file "
+           "(`prometheus_target_*`, `prometheus_sd_*`), and `narthex_kube_requests_total` with the metrics APIs.\n\n| metric | type | what |\n|---|---|---|\n")
     seen = set()
     for name, kind, help_text in re.findall(rf'\bM\({STRING}, (\w+), "(?:[^"\\]|\\.)*",\s*{STRING}', read("src/api/metrics.def")):
         if name not in seen:
             out += f"| `{name}` | {kind.lower()} | {text(help_text)} |\n"
         seen.add(name)
+    out += "\n## What Prometheus 3.14 has and we do not\n| metrics | why |\n|---|---|\n"
+    for names, reason in re.findall(rf"\bABSENT\({STRING}, {STRING}\)", read("src/api/metrics.def")):
+        out += f"| `{names}` | {text(reason)} |\n"
     return out
 
 

@@ -10,6 +10,7 @@
 
 #include "base/job.h"
 #include "base/str.h"
+#include "base/summary.h"
 #include "config.h"
 #include "model/labels.h"
 #include "model/target.h"
@@ -46,13 +47,31 @@ void discovery_close(struct discovery *discovery);
 enum kubernetes_event { KUBERNETES_ADD, KUBERNETES_UPDATE, KUBERNETES_DELETE };
 
 struct discovery_stats {
-    uint64_t updates, file_read_errors;
+    uint64_t updates;          /* Times that the jobs' owner was told. */
+    uint64_t received, delayed; /* What providers said; what had to wait for its turn. */
+    uint64_t file_read_errors, file_watch_errors;
+    struct summary file_scan; /* Seconds. */
     uint64_t http_failures;
     uint64_t dns_lookups, dns_lookup_failures;
     uint64_t kubernetes_events[KUBERNETES_ROLE_COUNT][3];
     uint64_t kubernetes_failures;
 };
 void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out);
+
+/* A job's block that is asked again and again: "http", "dns". */
+struct refresh_view {
+    struct str job;
+    const char *mechanism;
+    const struct summary *length; /* Seconds. */
+    uint64_t failures;
+};
+typedef void (*refresh_view_fn)(void *ctx, const struct refresh_view *view);
+void discovery_each_refresh(const struct discovery *discovery, refresh_view_fn fn, void *ctx);
+/* When the job's groups were told last, Unix time. 0: never. */
+int64_t discovery_told_ms(const struct discovery *discovery, struct str job);
+/* Files of file_sd_configs, and from when their content is. */
+typedef void (*sd_file_fn)(void *ctx, struct str path, double modified_seconds);
+void discovery_each_file(const struct discovery *discovery, sd_file_fn fn, void *ctx);
 /* --- the objects that the watches of kubernetes_sd_configs know --- */
 
 struct kubernetes_object {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "base/summary.h"
 #include "config.h"
 #include "model/labels.h"
 #include "model/metadata.h"
@@ -73,9 +74,21 @@ typedef void (*target_view_fn)(void *ctx, const struct target_view *view);
 /* pool empty: all. In the order of pools and targets (sorted by labels). */
 void scraper_each_active(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx);
 void scraper_each_dropped(struct scraper *scraper, struct str pool, target_view_fn fn, void *ctx);
-typedef void (*pool_view_fn)(void *ctx, struct str pool, size_t active_count, size_t dropped_count);
+
+struct pool_view {
+    struct str name;
+    size_t active_count, dropped_count;
+    uint64_t target_limit; /* 0: none. */
+    uint64_t syncs, sync_failures;
+    uint64_t metadata_entries, metadata_bytes;
+    const struct summary *sync_length; /* Seconds from what discovery says to the targets. */
+};
+typedef void (*pool_view_fn)(void *ctx, const struct pool_view *view);
 void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx); /* Sorted by name. */
 bool scraper_has_pool(const struct scraper *scraper, struct str pool);
+/* The time between two scrapes of a target in truth, for each interval that targets have or had. */
+typedef void (*interval_view_fn)(void *ctx, int64_t interval_ms, const struct summary *length);
+void scraper_each_interval(const struct scraper *scraper, interval_view_fn fn, void *ctx);
 
 /* What targets have said of their metrics; metric empty: all. A target's entries come together. */
 typedef void (*metadata_view_fn)(void *ctx, const struct target_view *target,
@@ -90,9 +103,8 @@ struct scraper_stats {
         exceeded_target_limit, exceeded_bucket_limit;
     uint64_t exemplars_out_of_order;
     uint64_t exemplars_ignored; /* Read and not kept. */
-    uint64_t sync_failed, pools, targets, cache_entries, metadata_entries;
-    uint64_t interval_count; /* Of all scrapes: actual time between two scrapes of a target. */
-    double interval_seconds_sum;
+    uint64_t pools_created, pool_reloads, targets, cache_entries;
+    double scrape_seconds; /* Of all scrapes, from their start to what is stored. */
     double loop_turn_seconds_max;     /* The longest that the loop has been away from its sockets. */
     double loop_turn_cpu_seconds_max; /* ... and was running: the rest of the other waited for a CPU or a disk. */
     uint64_t loop_turns_slow;     /* Longer than 20 ms. */

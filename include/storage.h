@@ -21,6 +21,7 @@
 #include "base/hash.h"
 #include "base/job.h"
 #include "base/str.h"
+#include "base/summary.h"
 #include "model/batch.h"
 #include "model/labels.h"
 #include "model/matcher.h"
@@ -303,8 +304,8 @@ struct storage_stats {
     uint64_t label_pairs, chunks;
     int64_t time_min_ms, time_max_ms; /* INT64_MAX / INT64_MIN when empty. */
     uint64_t log_bytes, log_segments, log_segment_current, log_bytes_written;
-    uint64_t log_failures, log_fsyncs, log_corruptions;
-    double log_fsync_seconds;
+    uint64_t log_failures, log_corruptions;
+    struct summary log_fsync; /* Seconds. */
     uint64_t partitions, partition_bytes;
     uint64_t slots_sealed, seal_failures, partitions_retired;
     uint64_t stuck_readers;       /* Open files with a reader that has not ended for minutes. */

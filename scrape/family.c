@@ -75,11 +75,17 @@ static uint32_t table_take(struct family_table *table, const struct metadata *me
     return id;
 }
 
-static void table_release(struct family_table *table, uint32_t id)
+static size_t texts_len(const struct metadata *metadata)
+{
+    return metadata->metric.len + metadata->help.len + metadata->unit.len;
+}
+
+static void list_release(struct family_list *list, struct family_table *table, uint32_t id)
 {
     struct family *family = table->families.items[id];
 
     ENSURE(family && family->refs > 0);
+    list->bytes -= texts_len(&family->metadata);
     if (--family->refs > 0)
         return;
     (void)map_remove(&table->map, metadata_hash(&family->metadata), id);
@@ -91,7 +97,7 @@ static void table_release(struct family_table *table, uint32_t id)
 void family_list_deinit(struct family_list *list, struct family_table *table)
 {
     VEC_EACH (item, &list->items)
-        table_release(table, item->id);
+        list_release(list, table, item->id);
     VEC_FREE(&list->items);
 }
 
@@ -154,8 +160,9 @@ void family_list_note(struct family_list *list, struct family_table *table,
     if (!metadata_set(&metadata, line, arena) && item)
         return;
     uint32_t id = table_take(table, &metadata);
+    list->bytes += texts_len(&metadata);
     if (item) {
-        table_release(table, item->id);
+        list_release(list, table, item->id);
         item->id = id;
         return;
     }
@@ -172,7 +179,7 @@ bool family_list_end(struct family_list *list, struct family_table *table)
     for (size_t i = 0; i < list->items.count; i++) {
         struct family_item item = list->items.items[i];
         if (list->round - item.round > FAMILY_KEEP_ROUNDS)
-            table_release(table, item.id);
+            list_release(list, table, item.id);
         else
             list->items.items[kept++] = item;
     }

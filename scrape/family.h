@@ -42,6 +42,7 @@ struct family_item {
 };
 struct family_list {
     VEC(struct family_item) items;
+    size_t bytes; /* Of the texts of its items. */
     uint32_t round;
     uint32_t cursor;   /* The family that the next line should name. */
     uint32_t searched; /* Comparisons of the scrape in work. */

@@ -19,6 +19,7 @@
 /* Between two looks at the clock. Compressed bytes can grow a thousandfold. */
 #define SLICE_PLAIN_BYTES  ((size_t)16 << 10)
 #define SLICE_PACKED_BYTES ((size_t)1 << 10)
+#define INTERVALS_MAX      64 /* Different ones that figures are kept of. */
 #define PENDING_BYTES_MAX  ((size_t)4 << 20)
 #define HELD_BYTES_MAX     ((size_t)64 << 20) /* Of all fetches together. */
 
@@ -183,6 +184,7 @@ static void count_end(struct fetch *fetch)
 {
     struct scraper_stats *stats = &fetch->scraper->stats;
 
+    stats->scrape_seconds += (double)(clock_mono_ns() - fetch->start_ns) / 1e9;
     stats->scrapes++;
     stats->scrape_failures += fetch->failed;
     stats->exceeded_sample_limit += fetch->append.limit_exceeded;
@@ -487,6 +489,22 @@ static void cache_renew(struct target *target)
     line_cache_invalidate(&target->cache, target_release_ops(target, &ops));
 }
 
+static void note_interval(const struct target *target, double seconds)
+{
+    struct scraper *scraper = target->scraper;
+    struct interval_length *found = NULL;
+
+    VEC_EACH (each, &scraper->intervals)
+        found = each->interval_ms == target->interval_ms ? each : found;
+    if (!found && scraper->intervals.count < INTERVALS_MAX) {
+        struct interval_length added = {.interval_ms = target->interval_ms};
+        VEC_PUSH(&scraper->intervals, added);
+        found = &scraper->intervals.items[scraper->intervals.count - 1];
+    }
+    if (found)
+        summary_add(&found->length, seconds, clock_mono_ms());
+}
+
 static struct fetch *fetch_new(struct target *target, int64_t time_ms)
 {
     struct fetch *fetch = MEM_NEW(struct fetch);
@@ -506,10 +524,8 @@ static struct fetch *fetch_new(struct target *target, int64_t time_ms)
     parse_text_init(&fetch->parser, &target->cache, &fetch->sink, PARSE_LINE_BYTES_MAX);
     list_push_back(&scraper->fetches, &fetch->node);
     target->fetch = fetch;
-    if (target->last_start_ns > 0) {
-        scraper->stats.interval_count++;
-        scraper->stats.interval_seconds_sum += (double)(now_ns - target->last_start_ns) / 1e9;
-    }
+    if (target->last_start_ns > 0)
+        note_interval(target, (double)(now_ns - target->last_start_ns) / 1e9);
     target->last_start_ns = now_ns;
     return fetch;
 }

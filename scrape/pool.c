@@ -10,6 +10,7 @@ struct pool *pool_new(struct scraper *scraper, struct config *config,
     struct pool *pool = MEM_NEW(struct pool);
 
     pool->scraper = scraper;
+    scraper->stats.pools_created++;
     pool->config = config_ref(config);
     pool->options = options;
     pool->name = str_dup(options->job_name);
@@ -52,6 +53,7 @@ void pool_set_config(struct pool *pool, struct config *config, const struct conf
     mem_free(pool->request_lines);
     pool->request_lines = request_lines(options, str_of(pool->scraper->user_agent));
     if (!same) {
+        pool->scraper->stats.pool_reloads++;
         pool_sync_cancel(pool);
         pool->rules_round = ++pool->scraper->rules_rounds;
         VEC_EACH (target, &pool->targets)

@@ -19,6 +19,7 @@ enum sync_phase { SYNC_INDEX, SYNC_BUILD, SYNC_ORDER, SYNC_RETIRE, SYNC_LET_GO, 
 
 struct pool_sync {
     struct pool *pool;
+    int64_t begin_ns;
     enum sync_phase phase;
     struct arena arena;
     struct target_group **groups; /* References. */
@@ -142,7 +143,7 @@ static void sync_one(struct pool_sync *sync, const struct target_group *group, s
             VEC_PUSH(&sync->dropped, labels_ref(spec.discovered));
         break;
     case TARGET_BAD:
-        pool->scraper->stats.sync_failed++;
+        pool->sync_failures++;
         LOG_E("Creating target failed", "scrape_pool", pool->name, "err",
               log_fmt("instance %zu in group %s: %s", index, group->source, err.text));
         break;
@@ -326,6 +327,9 @@ static void sync_run(struct pool *pool)
     scraper->sync_left_ns -= spent_ns;
     if (sync->phase != SYNC_DONE)
         return;
+    pool->syncs++;
+    summary_add(&pool->sync_length, (double)(clock_mono_ns() - sync->begin_ns) / 1e9,
+                clock_mono_ms());
     sync_end(pool);
     if (pool->sync_again)
         pool_sync_start(pool);
@@ -375,6 +379,7 @@ void pool_sync_start(struct pool *pool)
         return;
     struct pool_sync *sync = MEM_NEW(struct pool_sync);
     sync->pool = pool;
+    sync->begin_ns = clock_mono_ns();
     arena_init(&sync->arena, 0);
     map_init(&sync->old_map);
     map_init(&sync->new_map);

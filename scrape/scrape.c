@@ -169,6 +169,7 @@ void scraper_free(struct scraper *scraper)
     while (scraper->spare_inflate_count > 0)
         inflate_free(scraper->spare_inflates[--scraper->spare_inflate_count]);
     failure_logs_deinit(&scraper->failure_logs);
+    VEC_FREE(&scraper->intervals);
     mem_free(scraper->user_agent);
     schedule_close(scraper);
 }
@@ -223,10 +224,38 @@ void scraper_each_dropped(struct scraper *scraper, struct str pool_name, target_
     }
 }
 
+static struct pool_view pool_view(const struct pool *pool)
+{
+    struct pool_view view = {
+        .name = str_of(pool->name),
+        .active_count = pool->targets.count,
+        .dropped_count = pool->dropped_count,
+        .target_limit = pool->options->limits.targets,
+        .syncs = pool->syncs,
+        .sync_failures = pool->sync_failures,
+        .sync_length = &pool->sync_length,
+    };
+
+    for (size_t i = 0; i < pool->targets.count; i++) {
+        const struct family_list *families = &pool->targets.items[i]->families;
+        view.metadata_entries += families->items.count;
+        view.metadata_bytes += families->bytes;
+    }
+    return view;
+}
+
 void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx)
 {
-    VEC_EACH (pool, &scraper->pools)
-        fn(ctx, str_of((*pool)->name), (*pool)->targets.count, (*pool)->dropped_count);
+    VEC_EACH (pool, &scraper->pools) {
+        struct pool_view view = pool_view(*pool);
+        fn(ctx, &view);
+    }
+}
+
+void scraper_each_interval(const struct scraper *scraper, interval_view_fn fn, void *ctx)
+{
+    for (size_t i = 0; i < scraper->intervals.count; i++)
+        fn(ctx, scraper->intervals.items[i].interval_ms, &scraper->intervals.items[i].length);
 }
 
 bool scraper_has_pool(const struct scraper *scraper, struct str pool)
@@ -258,13 +287,10 @@ void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_
 void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out)
 {
     *out = scraper->stats;
-    out->pools = scraper->pools.count;
     for (size_t i = 0; i < scraper->pools.count; i++) {
         const struct pool *pool = scraper->pools.items[i];
         out->targets += pool->targets.count;
-        for (size_t j = 0; j < pool->targets.count; j++) {
+        for (size_t j = 0; j < pool->targets.count; j++)
             out->cache_entries += pool->targets.items[j]->cache.entries.count;
-            out->metadata_entries += pool->targets.items[j]->families.items.count;
-        }
     }
 }

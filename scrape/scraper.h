@@ -105,8 +105,15 @@ struct pool {
     struct target_list targets; /* Sorted by labels. Owned. */
     struct labels_list dropped; /* As discovered; at most keep_dropped_targets. */
     size_t dropped_count;
+    uint64_t syncs, sync_failures;
+    struct summary sync_length; /* Seconds. */
     char *request_lines;
     char *forced_error; /* target_limit: every scrape fails with it. */
+};
+
+struct interval_length {
+    int64_t interval_ms;
+    struct summary length; /* Seconds. */
 };
 
 struct scraper {
@@ -146,6 +153,7 @@ struct scraper {
     void (*on_stopped)(void *ctx);
     void *stopped_ctx;
     struct scraper_stats stats;
+    VEC(struct interval_length) intervals;
 };
 
 /* --- target.c --- */

@@ -338,8 +338,7 @@ static void log_job_done(struct job *base)
         if (job->sync) {
             log->unsynced = job->err.code != ERR_NONE;
             log->synced_mono_ms = now;
-            storage->stats.log_fsyncs++;
-            storage->stats.log_fsync_seconds += job->sync_seconds;
+            summary_add(&storage->stats.log_fsync, job->sync_seconds, now);
             storage->stats.log_failures += job->err.code != ERR_NONE;
             if (job->err.code != ERR_NONE)
                 suspect_segment(storage);

@@ -69,6 +69,7 @@ MUST_CHECK bool http_server_open(struct http_server **out, struct uv_loop_s *loo
 /* The bound port (useful for port 0) and address text. */
 uint16_t http_server_port(const struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
+uint64_t http_server_accepted(const struct http_server *server); /* Since it was opened. */
 /* Stops accepting, closes idle connections; those with a request in work close after its answer, or after
  * grace_ms. Then done(ctx), after which the server is freed. */
 void http_server_close(struct http_server *server, int64_t grace_ms, void (*done)(void *ctx), void *ctx);

@@ -5,6 +5,7 @@
 #include "base/number.h"
 
 const double route_bucket_seconds[ROUTE_BUCKETS] = {.1, .2, .4, 1, 3, 8, 20, 60, 120};
+const double route_bucket_bytes[ROUTE_SIZE_BUCKETS] = {1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
 
 #define ANSWER_HEADERS_MAX 8
 
@@ -48,7 +49,21 @@ static void count_status(struct route_figures *figures, int status)
     figures->codes[figures->code_count++].count = 1;
 }
 
-static void count_answer(const struct call *call, int status)
+static void histogram_add(struct route_histogram *histogram, double value, const double *bounds,
+                          size_t bound_count)
+{
+    histogram->count++;
+    histogram->sum += value;
+    for (size_t i = 0; i < bound_count; i++) {
+        if (value <= bounds[i]) {
+            histogram->buckets[i]++;
+            return;
+        }
+    }
+}
+
+/* Bytes are those of the body before the server compresses it. */
+static void count_answer(const struct call *call, int status, size_t bytes)
 {
     if (!call->route)
         return;
@@ -56,14 +71,8 @@ static void count_answer(const struct call *call, int status)
     double seconds = (double)(clock_mono_ns() - call->begin_ns) / 1e9;
 
     count_status(figures, status);
-    figures->count++;
-    figures->seconds += seconds;
-    for (size_t i = 0; i < ROUTE_BUCKETS; i++) {
-        if (seconds <= route_bucket_seconds[i]) {
-            figures->buckets[i]++;
-            break;
-        }
-    }
+    histogram_add(&figures->seconds, seconds, route_bucket_seconds, ROUTE_BUCKETS);
+    histogram_add(&figures->bytes, (double)bytes, route_bucket_bytes, ROUTE_SIZE_BUCKETS);
 }
 
 static void answer_headers(struct call *call, int status, const char *content_type,
@@ -71,7 +80,7 @@ static void answer_headers(struct call *call, int status, const char *content_ty
 {
     if (call->route && call->route->flags & ROUTE_API)
         add_cors(call, headers);
-    count_answer(call, status);
+    count_answer(call, status, body ? body->len : 0);
     struct http_response response = {.status = status,
                                      .content_type = content_type,
                                      .headers = headers->items,

@@ -17,24 +17,30 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/regex.h"
+#include "base/summary.h"
 #include "net/loop.h"
 
-#define ANSWER_BYTES_MAX ((size_t)1 << 30)
-#define ROUTE_CODES_MAX  12
-#define ROUTE_BUCKETS    9
-#define ENGINE_WINDOW    256 /* Queries that the quantiles look back on. */
-#define CONTENT_JSON     "application/json"
-#define CONTENT_TEXT     "text/plain; charset=utf-8"
-#define CONTENT_HTML     "text/html; charset=utf-8"
+#define ANSWER_BYTES_MAX   ((size_t)1 << 30)
+#define ROUTE_CODES_MAX    12
+#define ROUTE_BUCKETS      9
+#define ROUTE_SIZE_BUCKETS 8
+#define CONTENT_JSON       "application/json"
+#define CONTENT_TEXT       "text/plain; charset=utf-8"
+#define CONTENT_HTML       "text/html; charset=utf-8"
 
-enum engine_slice { SLICE_QUEUE, SLICE_PREPARE, SLICE_EVAL, SLICE_SORT, SLICE_COUNT };
+/* In the order of their names. */
+enum engine_slice { SLICE_EVAL, SLICE_PREPARE, SLICE_QUEUE, SLICE_SORT, SLICE_COUNT };
 
 /* How long queries take, by what they do. */
 struct engine_figures {
-    uint64_t queries, samples;
-    double sum[SLICE_COUNT];
-    double window[SLICE_COUNT]
-                 [ENGINE_WINDOW]; /* A ring: the last is at (queries - 1) % ENGINE_WINDOW. */
+    uint64_t queries, samples, samples_read;
+    struct summary slices[SLICE_COUNT]; /* Seconds. */
+};
+
+struct route_histogram {
+    uint64_t buckets[ROUTE_BUCKETS]; /* Not cumulative. */
+    uint64_t count;
+    double sum;
 };
 
 struct route_figures {
@@ -43,9 +49,7 @@ struct route_figures {
         uint64_t count;
     } codes[ROUTE_CODES_MAX];
     size_t code_count;
-    uint64_t buckets[ROUTE_BUCKETS]; /* Not cumulative. */
-    uint64_t count;
-    double seconds;
+    struct route_histogram seconds, bytes;
 };
 
 struct api {
@@ -91,8 +95,8 @@ struct call {
 };
 
 enum route_flag {
-    ROUTE_EARLY = 1 << 0, /* Also before storage is open, and while stopping. */
-    ROUTE_API = 1 << 1,   /* CORS headers. */
+    ROUTE_EARLY = 1 << 0,  /* Also before storage is open, and while stopping. */
+    ROUTE_API = 1 << 1,    /* CORS headers. */
     ROUTE_STRICT = 1 << 2, /* A parameter that cannot be read is an error, not left out. */
 };
 
@@ -105,7 +109,7 @@ struct route {
 
 extern const struct route api_routes[];
 extern const size_t api_route_count;
-extern const double route_bucket_seconds[ROUTE_BUCKETS];
+extern const double route_bucket_seconds[ROUTE_BUCKETS], route_bucket_bytes[ROUTE_SIZE_BUCKETS];
 
 /* --- answers; each ends the call --- */
 

@@ -109,20 +109,20 @@ static void add_target_row(void *ctx, const struct target_view *view)
     BUF_ADD(out, "</td></tr>\n");
 }
 
-static void add_pool(void *ctx, struct str pool, size_t active_count, size_t dropped_count)
+static void add_pool(void *ctx, const struct pool_view *view)
 {
     static const char *const heads[] = {"Endpoint",    "State",    "Labels",
                                         "Last scrape", "Duration", "Error"};
     struct targets_page *page = ctx;
 
     BUF_ADD(page->out, "<h2>");
-    buf_add_html(page->out, pool);
-    buf_addf(page->out, " <small>%zu active, %zu dropped</small></h2>", active_count,
-             dropped_count);
-    if (active_count == 0)
+    buf_add_html(page->out, view->name);
+    buf_addf(page->out, " <small>%zu active, %zu dropped</small></h2>", view->active_count,
+             view->dropped_count);
+    if (view->active_count == 0)
         return;
     page_table_begin(page->out, heads, COUNT_OF(heads));
-    scraper_each_active(page->scraper, pool, add_target_row, page);
+    scraper_each_active(page->scraper, view->name, add_target_row, page);
     page_table_end(page->out);
 }
 

@@ -84,6 +84,32 @@ static uint64_t count_open_files(void)
     return count > 3 ? count - 3 : 0; /* Without ".", ".." and the directory itself. */
 }
 
+/* The two IpExt lines of netstat(8): names, then values in the same order. */
+static void read_network(struct process_figures *out)
+{
+    char bytes[FILE_BYTES_MAX];
+    struct str names = {NULL, 0}, values = {NULL, 0};
+    for (struct str rest = read_file("/proc/self/net/netstat", bytes); rest.ptr && !values.ptr;) {
+        struct str line = str_cut(rest, '\n', &rest);
+        if (!str_starts(line, STR("IpExt: ")))
+            continue;
+        if (!names.ptr)
+            names = line;
+        else
+            values = line;
+    }
+    while (names.ptr && values.ptr) {
+        struct str name = str_cut(names, ' ', &names), text = str_cut(values, ' ', &values);
+        uint64_t value;
+        if (!str_to_u64(text, &value))
+            continue;
+        if (str_eq(name, STR("InOctets")))
+            out->received_bytes = value;
+        else if (str_eq(name, STR("OutOctets")))
+            out->sent_bytes = value;
+    }
+}
+
 static uint64_t soft_limit(int resource)
 {
     struct rlimit limit;
@@ -113,6 +139,7 @@ void process_get_figures(struct process_figures *out)
     out->shared_bytes = status_field(status, STR("RssShmem:")) * 1024;
     out->threads = status_field(status, STR("Threads:"));
     out->open_files = count_open_files();
+    read_network(out);
     out->open_files_max = soft_limit(RLIMIT_NOFILE);
     out->virtual_bytes_max = soft_limit(RLIMIT_AS);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct process_figures {
+    uint64_t received_bytes, sent_bytes; /* IP packets of the network namespace, as Prometheus tells them. */
     double cpu_seconds, start_seconds; /* start: Unix time. */
     uint64_t virtual_bytes, resident_bytes, anonymous_bytes, file_bytes, shared_bytes, threads;
     uint64_t open_files, open_files_max,

@@ -104,16 +104,13 @@ static void count_query(struct api *api, const struct query_work *work)
         [SLICE_EVAL] = stats->eval_seconds,
         [SLICE_SORT] = stats->sort_seconds,
     };
-    size_t at = api->engine.queries % ENGINE_WINDOW;
-
     if (!work->ran)
         return;
-    for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
-        api->engine.window[slice][at] = seconds[slice];
-        api->engine.sum[slice] += seconds[slice];
-    }
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
+        summary_add(&api->engine.slices[slice], seconds[slice], clock_mono_ms());
     api->engine.queries++;
     api->engine.samples += stats->samples_total;
+    api->engine.samples_read += stats->samples_read;
 }
 
 /* What was never a query is not logged. */

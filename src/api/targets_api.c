@@ -141,16 +141,14 @@ static void write_dropped(void *ctx, const struct target_view *view)
     BUF_ADD(writer->out, "}");
 }
 
-static void write_dropped_count(void *ctx, struct str pool, size_t active_count,
-                                size_t dropped_count)
+static void write_dropped_count(void *ctx, const struct pool_view *view)
 {
     struct targets_writer *writer = ctx;
 
-    (void)active_count;
     json_comma(writer->out, &writer->first);
-    buf_add_json_string(writer->out, pool);
+    buf_add_json_string(writer->out, view->name);
     BUF_ADD(writer->out, ":");
-    buf_add_u64(writer->out, dropped_count);
+    buf_add_u64(writer->out, view->dropped_count);
 }
 
 void serve_targets(struct call *call)
@@ -186,14 +184,12 @@ void serve_targets(struct call *call)
     answer_data(call, &out);
 }
 
-static void write_pool(void *ctx, struct str pool, size_t active_count, size_t dropped_count)
+static void write_pool(void *ctx, const struct pool_view *view)
 {
     struct targets_writer *writer = ctx;
 
-    (void)active_count;
-    (void)dropped_count;
     json_comma(writer->out, &writer->first);
-    buf_add_json_string(writer->out, pool);
+    buf_add_json_string(writer->out, view->name);
 }
 
 void serve_scrape_pools(struct call *call)

@@ -31,6 +31,7 @@ struct sd_job {
     struct group_list static_groups;
     VEC(struct provider *) providers; /* Borrowed from the discovery. */
     bool changed;
+    int64_t told_ms; /* Unix time. */
 };
 
 struct discovery {
@@ -78,6 +79,7 @@ static void job_collect(const struct sd_job *job, struct group_list *out)
 static void on_tell(void *ctx)
 {
     struct discovery *discovery = ctx;
+    bool some = false;
 
     discovery->tell_armed = false;
     discovery->told_ms = clock_mono_ms();
@@ -87,12 +89,14 @@ static void on_tell(void *ctx)
         if (!job->changed)
             continue;
         job->changed = false;
-        discovery->stats.updates++;
+        job->told_ms = clock_wall_ms();
+        some = true;
         job_collect(job, &list);
         discovery->on_groups(discovery->ctx, str_of(job->name), list.groups.items,
                              list.groups.count);
         group_list_deinit(&list);
     }
+    discovery->stats.updates += some;
 }
 
 static void arm(struct discovery *discovery, int64_t delay_ms)
@@ -117,6 +121,8 @@ static void on_changed(void *ctx)
     struct discovery *discovery = provider->discovery;
     int64_t left_ms = discovery->tell_ms - (clock_mono_ms() - discovery->told_ms);
 
+    discovery->stats.received++;
+    discovery->stats.delayed += left_ms > TELL_DELAY_MS;
     VEC_EACH (job, &discovery->jobs)
         (*job)->changed |= job_has(*job, provider);
     arm(discovery, left_ms > TELL_DELAY_MS ? left_ms : TELL_DELAY_MS);
@@ -223,6 +229,7 @@ static struct sd_job *job_open(struct discovery *discovery, struct config *confi
     job->name = str_dup(scrape->job_name);
     job->changed = true;
     static_sd_collect(&scrape->static_sd, &job->static_groups);
+    discovery->stats.received += job->static_groups.groups.count > 0;
     for (size_t i = 0; i < scrape->file_sd_count; i++)
         job_use(discovery, job, PROVIDER_FILE, scrape->file_sd[i].key, config, &scrape->file_sd[i]);
     for (size_t i = 0; i < scrape->http_sd_count; i++)
@@ -313,6 +320,50 @@ enum kubernetes_watched discovery_each_object(struct discovery *discovery, struc
                                               void *ctx)
 {
     return kube_hub_each_object(discovery->env.kube, resource, namespace_name, fn, ctx);
+}
+
+static bool provider_refresh(const struct provider *provider, struct refresh_view *view)
+{
+    const struct refresh_figures *figures = NULL;
+
+    if (provider->kind == PROVIDER_HTTP) {
+        view->mechanism = "http";
+        figures = http_sd_figures(provider->as.http);
+    } else if (provider->kind == PROVIDER_DNS) {
+        view->mechanism = "dns";
+        figures = dns_sd_figures(provider->as.dns);
+    }
+    if (!figures)
+        return false;
+    view->length = &figures->length;
+    view->failures = figures->failures;
+    return true;
+}
+
+void discovery_each_refresh(const struct discovery *discovery, refresh_view_fn fn, void *ctx)
+{
+    for (size_t i = 0; i < discovery->jobs.count; i++) {
+        const struct sd_job *job = discovery->jobs.items[i];
+        struct refresh_view view = {.job = str_of(job->name)};
+        for (size_t j = 0; j < job->providers.count; j++)
+            if (provider_refresh(job->providers.items[j], &view))
+                fn(ctx, &view);
+    }
+}
+
+int64_t discovery_told_ms(const struct discovery *discovery, struct str job)
+{
+    for (size_t i = 0; i < discovery->jobs.count; i++)
+        if (str_eq(str_of(discovery->jobs.items[i]->name), job))
+            return discovery->jobs.items[i]->told_ms;
+    return 0;
+}
+
+void discovery_each_file(const struct discovery *discovery, sd_file_fn fn, void *ctx)
+{
+    for (size_t i = 0; i < discovery->providers.count; i++)
+        if (discovery->providers.items[i]->kind == PROVIDER_FILE)
+            file_sd_each(discovery->providers.items[i]->as.file, fn, ctx);
 }
 
 size_t discovery_target_count(const struct discovery *discovery, struct str job)

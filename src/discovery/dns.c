@@ -41,6 +41,7 @@ struct dns_sd {
     void *ctx;
     enum dns_type type;
     struct timer *refresh;
+    struct refresh_figures figures;
     struct round *running;
     VEC(struct dns_name) names;
 };
@@ -141,6 +142,8 @@ static void round_step(struct round *round)
     if (sd) {
         sd->running = NULL;
         dns_close(round->dns);
+        refresh_end(&sd->figures,
+                    true); /* A name that cannot be looked up is no failure of the round. */
         if (round->changed)
             sd->changed(sd->ctx);
     }
@@ -156,10 +159,12 @@ static void on_refresh(void *ctx)
 
     if (sd->running)
         return;
+    refresh_begin(&sd->figures);
     if (!dns_open(&dns, sd->env->loop, &options, &err)) {
         sd->env->stats->dns_lookups += sd->names.count;
         sd->env->stats->dns_lookup_failures += sd->names.count - 1;
         note_failure(sd, &err);
+        refresh_end(&sd->figures, false);
         return;
     }
     sd->running = MEM_NEW(struct round);
@@ -214,6 +219,11 @@ void dns_sd_collect(const struct dns_sd *sd, struct group_list *out)
     for (size_t i = 0; i < sd->names.count; i++)
         if (sd->names.items[i].group)
             VEC_PUSH(&out->groups, target_group_ref(sd->names.items[i].group));
+}
+
+const struct refresh_figures *dns_sd_figures(const struct dns_sd *sd)
+{
+    return &sd->figures;
 }
 
 void dns_sd_close(struct dns_sd *sd)

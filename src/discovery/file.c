@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "provider.h"
@@ -292,11 +293,14 @@ static bool sweep_files(struct file_sd *sd)
 static bool read_all(struct file_sd *sd)
 {
     bool changed = false;
+    int64_t begin_ns = clock_mono_ns();
 
     VEC_EACH (pattern, &sd->patterns)
         changed |= visit_pattern(sd, *pattern);
     changed |= sweep_files(sd);
     VEC_SORT(&sd->files, file_compare);
+    summary_add(&sd->env->stats->file_scan, (double)(clock_mono_ns() - begin_ns) / 1e9,
+                clock_mono_ms());
     return changed;
 }
 
@@ -317,9 +321,10 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 
     (void)name;
     (void)events;
-    (void)status;
-    if (watch->sd)
-        timer_start(watch->sd->gather, EVENT_DELAY_MS, 0);
+    if (!watch->sd)
+        return;
+    watch->sd->env->stats->file_watch_errors += status < 0;
+    timer_start(watch->sd->gather, EVENT_DELAY_MS, 0);
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -349,6 +354,7 @@ static void watch_directory(struct file_sd *sd, const char *path)
         VEC_PUSH(&sd->watches, watch);
         return;
     }
+    sd->env->stats->file_watch_errors++;
     uv_close((uv_handle_t *)&watch->event, on_watch_closed);
 }
 
@@ -389,6 +395,15 @@ void file_sd_collect(const struct file_sd *sd, struct group_list *out)
     for (size_t i = 0; i < sd->files.count; i++)
         for (size_t j = 0; j < sd->files.items[i].group_count; j++)
             VEC_PUSH(&out->groups, target_group_ref(sd->files.items[i].groups[j]));
+}
+
+void file_sd_each(const struct file_sd *sd, sd_file_fn fn, void *ctx)
+{
+    for (size_t i = 0; i < sd->files.count; i++) {
+        const struct file *file = &sd->files.items[i];
+        fn(ctx, str_of(file->path),
+           (double)file->modified.tv_sec + (double)file->modified.tv_nsec / 1e9);
+    }
 }
 
 void file_sd_close(struct file_sd *sd)

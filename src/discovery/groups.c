@@ -1,5 +1,18 @@
-/* groups: lists of target groups, and whether two groups say the same. */
+/* groups: lists of target groups, and whether two groups say the same; the figures of rounds. */
+#include "base/clock.h"
 #include "provider.h"
+
+void refresh_begin(struct refresh_figures *figures)
+{
+    figures->begin_ns = clock_mono_ns();
+}
+
+void refresh_end(struct refresh_figures *figures, bool good)
+{
+    figures->failures += !good;
+    summary_add(&figures->length, (double)(clock_mono_ns() - figures->begin_ns) / 1e9,
+                clock_mono_ms());
+}
 
 void group_list_deinit(struct group_list *list)
 {

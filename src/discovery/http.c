@@ -33,6 +33,7 @@ struct http_sd {
     void *ctx;
     int64_t refresh_ms;
     struct timer *refresh;
+    struct refresh_figures figures;
     struct request *running;
     struct target_group **groups; /* The last good list. */
     size_t group_count;
@@ -57,8 +58,9 @@ static struct str shown_url(struct str url)
     return at > 0 ? str_after(rest, at) : url;
 }
 
-static void note_failure(const struct http_sd *sd, const struct err *err)
+static void note_failure(struct http_sd *sd, const struct err *err)
 {
+    refresh_end(&sd->figures, false);
     sd->env->stats->http_failures++;
     LOG_E("Unable to refresh target groups", "discovery", "http", "url",
           log_str(shown_url(sd->config->url)), "err", err->text);
@@ -129,6 +131,7 @@ static void parse_run(struct job *job)
 
 static void take_groups(struct http_sd *sd, struct request *request)
 {
+    refresh_end(&sd->figures, true);
     if (same_groups(sd, request->groups, request->group_count))
         return;
     target_groups_free(sd->groups, sd->group_count);
@@ -208,6 +211,7 @@ static void on_refresh(void *ctx)
 
     if (sd->running)
         return; /* It ends any moment: a fetch by its timeout. */
+    refresh_begin(&sd->figures);
     request = MEM_NEW(struct request);
     request->sd = sd;
     arena_init(&request->arena, 0);
@@ -240,6 +244,11 @@ void http_sd_collect(const struct http_sd *sd, struct group_list *out)
 {
     for (size_t i = 0; i < sd->group_count; i++)
         VEC_PUSH(&out->groups, target_group_ref(sd->groups[i]));
+}
+
+const struct refresh_figures *http_sd_figures(const struct http_sd *sd)
+{
+    return &sd->figures;
 }
 
 void http_sd_close(struct http_sd *sd)

@@ -26,6 +26,16 @@ struct provider_env {
     void *submit_ctx;
 };
 
+/* How the rounds of a provider go that asks for everything each time. */
+struct refresh_figures {
+    int64_t begin_ns; /* Of the round that runs. */
+    struct summary length;
+    uint64_t failures;
+};
+
+void refresh_begin(struct refresh_figures *figures);
+void refresh_end(struct refresh_figures *figures, bool good);
+
 /* --- groups.c --- */
 
 struct group_list {
@@ -51,6 +61,7 @@ struct file_sd;
 struct file_sd *file_sd_open(const struct provider_env *env, const struct config_file_sd *config,
                              provider_changed_fn changed, void *ctx);
 void file_sd_collect(const struct file_sd *sd, struct group_list *out); /* Adds references. */
+void file_sd_each(const struct file_sd *sd, sd_file_fn fn, void *ctx);
 void file_sd_close(struct file_sd *sd);
 
 /* --- http.c, dns.c: the config is borrowed until close --- */
@@ -60,6 +71,7 @@ struct http_sd;
 struct http_sd *http_sd_open(const struct provider_env *env, const struct config_http_sd *config,
                              provider_changed_fn changed, void *ctx);
 void http_sd_collect(const struct http_sd *sd, struct group_list *out);
+const struct refresh_figures *http_sd_figures(const struct http_sd *sd);
 void http_sd_close(struct http_sd *sd);
 
 struct dns_sd;
@@ -67,6 +79,7 @@ struct dns_sd;
 struct dns_sd *dns_sd_open(const struct provider_env *env, const struct config_dns_sd *config,
                            provider_changed_fn changed, void *ctx);
 void dns_sd_collect(const struct dns_sd *sd, struct group_list *out);
+const struct refresh_figures *dns_sd_figures(const struct dns_sd *sd);
 void dns_sd_close(struct dns_sd *sd);
 
 /* --- kubernetes.c: the config is borrowed until close --- */

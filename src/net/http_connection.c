@@ -412,6 +412,7 @@ void http_connection_accept(struct http_server *server)
     buf_init(&connection->ahead, READ_AHEAD_BYTES + READ_PLAIN_BYTES + 1);
     list_push_back(&server->connections, &connection->node);
     server->connection_count++;
+    server->accepted_count++;
     bool is_secure = connection_secure(connection);
     http_connection_set_state(connection, CONNECTION_READING);
     if (uv_accept((uv_stream_t *)&server->listener, http_connection_stream(connection)) != 0 ||

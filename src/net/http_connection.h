@@ -22,6 +22,7 @@ struct http_server {
     struct http_server_options options;
     struct list connections;
     unsigned connection_count;
+    uint64_t accepted_count;
     bool accept_waits; /* libuv holds one more connection, and the backlog the others. */
     bool closing;
     unsigned handles_open; /* Listener and timers. */

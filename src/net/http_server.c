@@ -237,6 +237,11 @@ unsigned http_server_connections(const struct http_server *server)
     return server->connection_count;
 }
 
+uint64_t http_server_accepted(const struct http_server *server)
+{
+    return server->accepted_count;
+}
+
 /* --- closing --- */
 
 static void server_free_when_done(struct http_server *server)

@@ -38,7 +38,7 @@ static struct fake {
     char query_text[256];
     _Atomic int queries_run;
     pthread_t query_thread; /* Of the last that was run. */
-    atomic_bool hold; /* While set, the query "hold" does not end. */
+    atomic_bool hold;       /* While set, the query "hold" does not end. */
     bool write_later;
     write_done_fn write_done;
     void *write_ctx;
@@ -141,7 +141,8 @@ bool storage_delete(struct storage *storage, struct matchers *sets, size_t set_c
     fake.deletes += set_count;
     fake.delete_from_ms = from_ms;
     fake.delete_to_ms = to_ms;
-    snprintf(fake.delete_value, sizeof(fake.delete_value), STR_FMT, STR_ARG(sets[0].items[0].value));
+    snprintf(fake.delete_value, sizeof(fake.delete_value), STR_FMT,
+             STR_ARG(sets[0].items[0].value));
     done(ctx, &none);
     return true;
 }
@@ -407,8 +408,8 @@ struct exemplar_list *storage_exemplars(const struct storage *storage, int64_t f
     (void)storage;
     list->items = mem_alloc_array(3, sizeof(*list->items));
     if (from_ms <= 1500 && to_ms >= 2000) {
-        list->items[0] = (struct exemplar_item){labels_ref(second), fake_labels(STR("t"), STR("x")),
-                                                1500, 0.25};
+        list->items[0] =
+            (struct exemplar_item){labels_ref(second), fake_labels(STR("t"), STR("x")), 1500, 0.25};
         list->items[1] =
             (struct exemplar_item){labels_ref(second), labels_new(NULL, 0), 2000, 1e300};
         list->items[2] = (struct exemplar_item){fake_labels(LABEL_NAME, STR("up1")),
@@ -474,11 +475,27 @@ void scraper_each_dropped(struct scraper *scraper, struct str pool, target_view_
     (void)scraper;
     fake_each_target(fake.dropped_from, fake.target_count, pool, fn, ctx);
 }
+/* Two values: 0.25 and 30 s. */
+static const struct summary fake_length = {.count = 2, .sum = 30.25, .buckets = {0, 0, 1, 0}};
 void scraper_each_pool(struct scraper *scraper, pool_view_fn fn, void *ctx)
 {
     (void)scraper;
     if (fake.target_count > 0)
-        fn(ctx, STR("node \"x\""), fake.dropped_from, fake.target_count - fake.dropped_from);
+        fn(ctx, &(struct pool_view){.name = STR("node \"x\""),
+                                    .active_count = fake.dropped_from,
+                                    .dropped_count = fake.target_count - fake.dropped_from,
+                                    .target_limit = 30,
+                                    .syncs = 4,
+                                    .sync_failures = 2,
+                                    .metadata_entries = 5,
+                                    .metadata_bytes = 600,
+                                    .sync_length = &fake_length});
+}
+void scraper_each_interval(const struct scraper *scraper, interval_view_fn fn, void *ctx)
+{
+    (void)scraper;
+    fn(ctx, 90000, &fake_length);
+    fn(ctx, 500, &fake_length);
 }
 void scraper_each_metadata(struct scraper *scraper, struct str metric, metadata_view_fn fn,
                            void *ctx)
@@ -499,12 +516,30 @@ void scraper_get_stats(const struct scraper *scraper, struct scraper_stats *out)
 {
     (void)scraper;
     *out = (struct scraper_stats){
-        .pools = 1, .targets = 2, .interval_count = 2, .interval_seconds_sum = 30};
+        .pools_created = 1, .targets = 2, .scrapes = 8, .scrape_seconds = 1.5};
 }
 void discovery_get_stats(const struct discovery *discovery, struct discovery_stats *out)
 {
     (void)discovery;
     *out = (struct discovery_stats){.updates = 4};
+}
+void discovery_each_refresh(const struct discovery *discovery, refresh_view_fn fn, void *ctx)
+{
+    (void)discovery;
+    fn(ctx, &(struct refresh_view){
+                .job = STR("a"), .mechanism = "http", .length = &fake_length, .failures = 1});
+    fn(ctx, &(struct refresh_view){.job = STR("b"), .mechanism = "http", .length = &fake_length});
+}
+int64_t discovery_told_ms(const struct discovery *discovery, struct str job)
+{
+    (void)discovery;
+    (void)job;
+    return 1700000000500;
+}
+void discovery_each_file(const struct discovery *discovery, sd_file_fn fn, void *ctx)
+{
+    (void)discovery;
+    fn(ctx, STR("/etc/a\\b.json"), 1.5);
 }
 size_t discovery_target_count(const struct discovery *discovery, struct str job)
 {

@@ -79,7 +79,28 @@ static void test_serve_metrics__has_what_dashboards_read(void **state)
         "\nprometheus_engine_queries_total 1\n",
         "\nprometheus_engine_query_samples_total 7\n",
         "prometheus_engine_query_duration_seconds_count{slice=\"inner_eval\"} 1\n",
-        "\nprometheus_target_interval_length_seconds_sum{interval=\"15s\"} 30\n",
+        "\nprometheus_target_interval_length_seconds_sum{interval=\"1m30s\"} 30.25\n",
+        "\nprometheus_target_interval_length_seconds_count{interval=\"500ms\"} 2\n",
+        "\nprometheus_target_interval_length_seconds{interval=\"1m30s\",quantile=\"0.01\"} ",
+        "\nprometheus_target_interval_length_histogram_seconds_bucket{interval=\"1m30s\",le=\"10\"}"
+        " 1\n",
+        "\nprometheus_target_sync_length_seconds_sum{scrape_job=\"node \\\"x\\\"\"} 30.25\n",
+        "\nprometheus_target_sync_length_histogram_seconds_bucket{scrape_job=\"node "
+        "\\\"x\\\"\",le=\"+Inf\"} 2\n",
+        "\nprometheus_target_scrape_pool_target_limit{scrape_job=\"node \\\"x\\\"\"} 30\n",
+        "\nprometheus_target_scrape_pool_sync_total{scrape_job=\"node \\\"x\\\"\"} 4\n",
+        "\nprometheus_target_sync_failed_total{scrape_job=\"node \\\"x\\\"\"} 2\n",
+        "\nprometheus_target_metadata_cache_bytes{scrape_job=\"node \\\"x\\\"\"} 600\n",
+        "\nprometheus_target_scrape_duration_seconds_count 8\n",
+        "\nprometheus_sd_refresh_failures_total{config=\"a\",mechanism=\"http\"} 1\n",
+        "\nprometheus_sd_refresh_duration_seconds_count{config=\"b\",mechanism=\"http\"} 2\n",
+        "\nprometheus_sd_refresh_duration_histogram_seconds_bucket{mechanism=\"http\",le=\"1\"} "
+        "2\n",
+        "\nprometheus_sd_file_mtime_seconds{filename=\"/etc/a\\\\b.json\"} 1.5\n",
+        "\nprometheus_sd_file_scan_duration_seconds_count 0\n",
+        "\nprometheus_http_response_size_bytes_bucket{handler=\"/api/v1/query\",le=\"1000\"} 3\n",
+        "\npromhttp_metric_handler_requests_total{code=\"200\"} 1\n",
+        "\nprometheus_engine_query_duration_histogram_seconds_count{slice=\"queue_time\"} 1\n",
         "prometheus_target_scrape_pool_targets{scrape_job=\"node \\\"x\\\"\"} 1\n",
         "prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/query\"} 1\n",
         "prometheus_http_requests_total{code=\"200\",handler=\"/-/ready\"} 0\n",
@@ -94,6 +115,7 @@ static void test_serve_metrics__has_what_dashboards_read(void **state)
     get("/api/v1/query?query=up");
     get("/api/v1/query");
     get("/api/v1/query?query=up&limit=x");
+    get("/metrics");
     get("/metrics");
     for (size_t i = 0; i < COUNT_OF(lines); i++)
         assert_has(reply.body, lines[i]);

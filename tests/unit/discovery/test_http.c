@@ -136,6 +136,11 @@ static void site_wait_failure(struct site *site)
     assert_true(failures(site) > before);
 }
 
+static void see_refresh(void *ctx, const struct refresh_view *view)
+{
+    *(struct refresh_view *)ctx = *view;
+}
+
 /* One life of a list: groups come, change and vanish, and a failure of any sort keeps the last one.
  */
 static void test_http__follows_the_list(void **state)
@@ -165,6 +170,12 @@ static void test_http__follows_the_list(void **state)
     site.type = "Application/JSON;charset=utf-8";
     site.body = "null";
     assert_true(rig_told(&site.rig, "j:"));
+    struct refresh_view seen = {0};
+    discovery_each_refresh(site.rig.discovery, see_refresh, &seen);
+    assert_string_equal(seen.mechanism, "http");
+    assert_true(str_eq(seen.job, STR("j")));
+    assert_true(seen.failures >= 3 && seen.length->count >= seen.failures + 4);
+    assert_true(discovery_told_ms(site.rig.discovery, STR("j")) > 0);
     site_close(&site);
 }
 

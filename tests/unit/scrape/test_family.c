@@ -51,7 +51,9 @@ static void test_family__joins_help_and_type(void **state)
     family_list_end(&list, &table);
     note(&list, &table, "# HELP a other\n");
     expect(&list, &table, 0, "a", METRIC_COUNTER, "other");
+    assert_int_equal(list.bytes, strlen("aother") + strlen("b.c") + strlen("cother"));
     family_list_deinit(&list, &table);
+    assert_int_equal(list.bytes, 0);
     family_table_deinit(&table);
 }
 

@@ -79,6 +79,10 @@ static void test_pool_sync__takes_turns(void **state)
     assert_true(rig_until(&rig, synced));
     expect_range(&rig, 0, MANY);
     assert_int_equal(rig.scraper->schedule.count, MANY + 1); /* One retires. */
+    assert_int_equal(pool_of(&rig)->syncs, 2); /* The first one was that of the configuration. */
+    assert_int_equal(pool_of(&rig)->sync_length.count, 2);
+    assert_true(pool_of(&rig)->sync_length.sum > 0);
+    assert_int_equal(pool_of(&rig)->sync_failures, 0);
     rig_close(&rig);
 }
 
