@@ -46,9 +46,37 @@ struct fetch {
     int64_t start_ns, end_ns; /* 0: not held, it ends when it is finished. */
     bool paused, transferred, failed, over_body_limit;
     bool unreadable; /* It failed for what the answer says: not one for the failure log. */
+    bool counting;   /* ... and the rest of the body is read for its length and thrown away. */
     bool skipped;    /* No room to hold it: it never was. */
     char *error;     /* Owned; NULL unless failed. */
 };
+
+static void fail(struct fetch *fetch, const struct err *err)
+{
+    if (fetch->failed)
+        return;
+    fetch->failed = true;
+    fetch->error = str_dup(str_of(err->text));
+}
+
+/* Of an answer that came and cannot be used: the connection stays, and the report has its whole length. */
+static void fail_and_count(struct fetch *fetch, struct err *err)
+{
+    fail(fetch, err);
+    fetch->unreadable = fetch->counting = true;
+    *err = (struct err){0}; /* The transfer goes on. */
+}
+
+/* That the transfer failed goes before what its first part said. */
+static void fail_transfer(struct fetch *fetch, const struct err *err)
+{
+    if (fetch->counting) {
+        mem_free(fetch->error);
+        fetch->error = NULL;
+        fetch->failed = fetch->unreadable = fetch->counting = false;
+    }
+    fail(fetch, err);
+}
 
 static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
 {
@@ -60,11 +88,12 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
         fetch->over_body_limit = true;
         return err_set(err, ERR_LIMIT, "body size limit exceeded");
     }
-    if (fetch->format == PROTOBUF_DELIMITED ? parse_protobuf_feed(fetch->protobuf, bytes, err)
-                                            : parse_text_feed(&fetch->parser, bytes, err))
+    if (fetch->counting)
         return true;
-    fetch->unreadable = true;
-    return false;
+    if (!(fetch->format == PROTOBUF_DELIMITED ? parse_protobuf_feed(fetch->protobuf, bytes, err)
+                                              : parse_text_feed(&fetch->parser, bytes, err)))
+        fail_and_count(fetch, err);
+    return true;
 }
 
 /* Tens of kilobytes that are dear to set up. */
@@ -98,14 +127,6 @@ static bool take_slices(struct fetch *fetch, struct str bytes, size_t *taken, st
         from_ns = now_ns;
     } while (ok && *taken < bytes.len && scraper->turn_left_ns > 0);
     return ok;
-}
-
-static void fail(struct fetch *fetch, const struct err *err)
-{
-    if (fetch->failed)
-        return;
-    fetch->failed = true;
-    fetch->error = str_dup(str_of(err->text));
 }
 
 static void spare_inflate(struct scraper *scraper, struct inflate_stream *inflate)
@@ -158,14 +179,16 @@ static void check_complete(struct fetch *fetch)
 {
     struct err err;
 
-    if (fetch->failed)
+    if (fetch->failed && !fetch->counting)
         return;
     if (fetch->packed && !fetch->inflate)
         fetch->inflate = take_inflate(fetch->scraper);
     if (fetch->packed && !inflate_finish(fetch->inflate, &err)) {
-        fail(fetch, &err);
+        fail_transfer(fetch, &err);
         return;
     }
+    if (fetch->failed)
+        return;
     fetch->unreadable = true;
     if (!parse_end(fetch, &err)) {
         fail(fetch, &err);
@@ -248,7 +271,7 @@ static void hold(struct fetch *fetch)
     fetch->transferred = true;
     arena_deinit(arena);
     arena_init(arena, 0);
-    if (fetch->failed)
+    if (fetch->failed && !fetch->counting)
         buf_deinit(&fetch->pending);
     else
         buf_shrink(&fetch->pending);
@@ -267,6 +290,10 @@ static void fetch_finish(struct fetch *fetch)
     }
     if (target) {
         check_complete(fetch);
+        if (fetch->failed && !fetch->unreadable)
+            fetch->append.lines = fetch->append.added = 0; /* As if nothing of it had been read. */
+        if (fetch->failed)
+            fetch->append.series_added = 0;
         count_end(fetch);
         int64_t end_ns = fetch->end_ns ? fetch->end_ns : clock_mono_ns();
         struct append_summary summary = {
@@ -333,11 +360,12 @@ static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *e
 
     if (!fetch->target)
         return err_set(err, ERR_CANCELED, "canceled");
-    if (!request_check_head(head, fetch->options->fallback_scrape_protocol, &format, err)) {
-        fetch->unreadable = head->status == 200;
+    if (request_check_head(head, fetch->options->fallback_scrape_protocol, &format, err))
+        set_format(fetch, format);
+    else if (head->status == 200)
+        fail_and_count(fetch, err);
+    else
         return false;
-    }
-    set_format(fetch, format);
     fetch->packed |= str_eq_nocase(head->content_encoding, STR("gzip"));
     return true;
 }
@@ -349,7 +377,7 @@ static bool on_bytes(void *ctx, struct str bytes, struct err *err)
     struct fetch *fetch = ctx;
     size_t taken = 0;
 
-    if (!fetch->target || fetch->failed)
+    if (!fetch->target || (fetch->failed && !fetch->counting))
         return err_set(err, ERR_CANCELED, "canceled");
     if (bytes.len == 0)
         return true;
@@ -357,7 +385,7 @@ static bool on_bytes(void *ctx, struct str bytes, struct err *err)
         return hold_bytes(fetch, bytes, err);
     bool queued = list_linked(&fetch->wait_node);
     if (!queued && !take_slices(fetch, bytes, &taken, err)) {
-        fail(fetch, err);
+        fail_transfer(fetch, err);
         return false;
     }
     if (taken == bytes.len)
@@ -381,8 +409,8 @@ static void on_done(void *ctx, const struct err *err)
         return;
     }
     if (err->code != ERR_NONE)
-        fail(fetch, err);
-    if (list_linked(&fetch->wait_node) && !fetch->failed)
+        fail_transfer(fetch, err);
+    if (list_linked(&fetch->wait_node) && (!fetch->failed || fetch->counting))
         return; /* fetch_drain_waiting ends it. */
     fetch_finish(fetch);
 }
@@ -446,12 +474,12 @@ static void drain(struct fetch *fetch)
     size_t taken = 0;
     struct str bytes = str_after(buf_str(&fetch->pending), fetch->pending_at);
 
-    if (fetch->failed) { /* It was held. */
+    if (fetch->failed && !fetch->counting) { /* It was held. */
         fetch_finish(fetch);
         return;
     }
     if (bytes.len > 0 && !take_slices(fetch, bytes, &taken, &err)) {
-        fail(fetch, &err);
+        fail_transfer(fetch, &err);
         if (fetch->http)
             http_fetch_cancel(fetch->http); /* on_done ends it. */
         else

@@ -257,6 +257,41 @@ static void test_scrape__fails_on_a_bad_line(void **state)
     rig_close(&rig);
 }
 
+/* As Prometheus reports it, which reads a body before it parses it: the whole length, no new series; and of a transfer that
+ * failed nothing, also when its first part was bad already. */
+static void test_scrape__reports_a_bad_body(void **state)
+{
+    static const struct {
+        const char *extra, *body, *type, *error;
+        double body_bytes, scraped, relabelled;
+    } cases[] = {
+        {"", "a 1\nb 2\nx \nc 3\n", NULL, "expected value", 15, 2, 2},
+        {"", "a 1\nb 2\n", "text/html", "received unsupported Content-Type", 8, 0, 0},
+        {"  label_limit: 2\n", "a 1\nb 2\n", NULL, "label_limit exceeded", 8, 1, 0},
+        {"  body_size_limit: 12B\n", "a 1\nx \nc 3\nd 4\n", NULL, "body size limit exceeded", -1, 0,
+         0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct rig rig;
+        rig_open(&rig);
+        rig.body = cases[i].body;
+        rig.content_type = cases[i].type ? cases[i].type : rig.content_type;
+        char extra[128];
+        (void)snprintf(extra, sizeof(extra), "  extra_scrape_metrics: true\n%s", cases[i].extra);
+        rig_configure(&rig, extra);
+        assert_true(rig_scrapes(&rig, 1));
+        assert_true(strstr(see(&rig).error, cases[i].error));
+        expect_last(&rig, "scrape_body_size_bytes{instance=\"i\", job=\"j\"}", cases[i].body_bytes);
+        expect_last(&rig, "scrape_samples_scraped{instance=\"i\", job=\"j\"}", cases[i].scraped);
+        expect_last(&rig, "scrape_samples_post_metric_relabeling{instance=\"i\", job=\"j\"}",
+                    cases[i].relabelled);
+        expect_last(&rig, "scrape_series_added{instance=\"i\", job=\"j\"}", 0);
+        rig_close(&rig);
+    }
+}
+
 /* Each limit fails the scrape in Prometheus' words. */
 static void test_scrape__enforces_limits(void **state)
 {
@@ -923,6 +958,7 @@ int main(void)
         cmocka_unit_test(test_scrape__marks_staleness),
         cmocka_unit_test(test_scrape__marks_removed_targets_late),
         cmocka_unit_test(test_scrape__fails_on_a_bad_line),
+        cmocka_unit_test(test_scrape__reports_a_bad_body),
         cmocka_unit_test(test_scrape__enforces_limits),
         cmocka_unit_test(test_scrape__enforces_target_limit),
         cmocka_unit_test(test_scrape__checks_content_type),
