@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The metrics APIs under autoscalers: 1,000 pods that are scraped all the time, 100 autoscalers of 10 pods each with two
-metrics. Prints lines `name value unit`.
+metrics, that come as the aggregator brings them: TLS, the front proxy's certificate, X-Remote-* headers, rights that the API
+server is asked for. Prints lines `name value unit`.
 
     NARTHEX=build/release/narthex bench/bench_kube.py
 
@@ -11,6 +12,7 @@ import gc
 import os
 import selectors
 import socket
+import ssl
 import time
 import urllib.parse
 
@@ -18,7 +20,7 @@ import load_target
 import side
 from side import cpu_s, drop, harness, memory_mib, pick, say, say_bar, scrape_config
 
-from fake_kube import FakeKube
+from fake_kube import Certificates, FakeKube
 
 PODS = int(os.environ.get("PODS", "1000"))
 SCALERS = PODS // 10
@@ -27,6 +29,8 @@ BURSTS = pick(20, 40)
 MANY = int(os.environ.get("MANY", pick(10000, 50000)))
 NAMESPACES = 20  # As scrape_config() gives them out.
 CUSTOM = "/apis/custom.metrics.k8s.io/v1beta2"
+WHO = "X-Remote-User: system:serviceaccount:kube-system:horizontal-pod-autoscaler\r\nX-Remote-Group: system:serviceaccounts\r\n"
+certificates = Certificates(harness.new_folder("front-proxy"))
 
 
 def make_pods(kube):
@@ -47,14 +51,22 @@ def make_requests():
         base = f"{CUSTOM}/namespaces/{namespace}/pods/%2A/"
         found.append((f"{base}node_family_01?labelSelector={selector}", 10))
         found.append((f"{base}node_family_10?labelSelector={selector}&metricLabelSelector=cpu%3D3", 10))
-    return [(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: application/vnd.kubernetes.protobuf, */*\r\n\r\n".encode(), items)
+    return [(f"GET {path} HTTP/1.1\r\nHost: x\r\n{WHO}Accept: application/vnd.kubernetes.protobuf, */*\r\n\r\n".encode(), items)
             for path, items in found]
+
+
+def aggregator():
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(certificates.client, certificates.client_key)
+    return context
 
 
 class Connection:
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain = socket.create_connection(("127.0.0.1", port))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = aggregator().wrap_socket(plain)
         self.begin_s, self.items, self.bytes = 0.0, 0, b""
 
     def send(self, request):
@@ -64,6 +76,8 @@ class Connection:
     def read(self):
         """The seconds that it took when the answer is whole, else None."""
         self.bytes += self.socket.recv(1 << 20)
+        while self.socket.pending():
+            self.bytes += self.socket.recv(1 << 20)
         head, _, body = self.bytes.partition(b"\r\n\r\n")
         at = head.lower().find(b"content-length: ")
         if at < 0 or len(body) < int(head[at + 16:].split(b"\r\n")[0]):
@@ -119,7 +133,10 @@ def main():
     kubernetes_sd_configs: [{{role: pod, api_server: "{kube.url}"}}]
     relabel_configs: [{{source_labels: [job], regex: none, action: keep}}]
 """
-    server = side.start_narthex(config, [f"--kube.listen-address=127.0.0.1:{port}", "--web.max-connections=1024"])
+    server = side.start_narthex(config, [
+        f"--kube.listen-address=127.0.0.1:{port}", "--kube.service=narthex.ode", "--kube.api-server=" + kube.url,
+        "--kube.requestheader-client-ca-file=" + certificates.ca, "--kube.requestheader-allowed-names=narthex",
+        "--web.max-connections=1024"])
     harness.wait_for("every pod is scraped three times", lambda: targets.served.value >= 3 * PODS, 120)
     requests = make_requests()
     connection = Connection(port)
