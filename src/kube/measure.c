@@ -430,6 +430,14 @@ static void add_state(const struct measurement *m, struct buf *text)
         add_others(m, text);
 }
 
+static void add_nobody(const struct measurement *m, struct buf *text)
+{
+    buf_addf(text, "none of %zu " STR_FMT " fits the label selector", m->objects->watched_count,
+             STR_ARG(m->ask->resource.plural));
+    if (m->objects->source == OBJECTS_PARTIAL)
+        buf_addf(text, " (%s)", object_source_text(OBJECTS_PARTIAL));
+}
+
 static bool say_nothing_good(struct measurement *m, struct err *err)
 {
     struct buf text;
@@ -438,8 +446,7 @@ static bool say_nothing_good(struct measurement *m, struct err *err)
     if (m->objects && !find_others(m, err))
         return false;
     if (m->objects && m->count == 0 && m->objects->source != OBJECTS_UNWATCHED)
-        buf_addf(&text, "none of %zu " STR_FMT " fits the label selector",
-                 m->objects->watched_count, STR_ARG(m->ask->resource.plural));
+        add_nobody(m, &text);
     else if (m->count == 0)
         buf_addf(&text, "the query gives nothing: " STR_FMT, STR_ARG(m->query));
     else

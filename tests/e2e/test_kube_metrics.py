@@ -40,7 +40,7 @@ rules:
 class World:
     """A server that scrapes one page of samples and watches the pods of a fake API server."""
 
-    def __init__(self, args=(), watch=True, rules=None):
+    def __init__(self, args=(), watch=True, rules=None, selectors="[]"):
         self.samples = {}  # (name, labels as text): value
         self.exporter = Exporter({"/metrics": self.page})
         self.kube = None
@@ -53,7 +53,7 @@ class World:
             self.kube = FakeKube(certificates, tokens={TOKEN})
             config += ("- job_name: pods\n  kubernetes_sd_configs:\n  - role: pod\n"
                        f"    api_server: {self.kube.url}\n    authorization: {{credentials_file: {token_file}}}\n"
-                       f"    tls_config: {{ca_file: {certificates.ca}}}\n"
+                       f"    tls_config: {{ca_file: {certificates.ca}}}\n    selectors: {selectors}\n"
                        "  relabel_configs: [{source_labels: [job], regex: none, action: keep}]\n")
         self.port = free_port()
         self.rules_path = None
@@ -313,7 +313,7 @@ def check_explain(world):
 
 def test_a_series_that_ends_is_left_out():
     # The pod is still listed and its rate looks back two minutes: a scaler must not be told of it.
-    world = World()
+    world = World(selectors="[{role: pod, label: app=jobs}]")
     count = [0]
 
     def grow(handler):
@@ -325,8 +325,9 @@ def test_a_series_that_ends_is_left_out():
 
     world.exporter.pages["/metrics"] = grow
     world.put("jobs_total", 'namespace="ode",pod="w-1"', 0)
-    world.put_pod("w-0", {})
-    world.put_pod("w-1", {})
+    world.put_pod("w-0", {"app": "jobs"})
+    world.put_pod("w-1", {"app": "jobs"})
+    world.put_pod("w-2", {"app": "unseen"})
     world.start()
     path = f"{CUSTOM}/v1beta2/namespaces/ode/pods/*/jobs"
     wait_for("both have a rate", lambda: len(world.items(path)) == 2, 60)
@@ -335,6 +336,9 @@ def test_a_series_that_ends_is_left_out():
     wait_for("one is left", lambda: [i["describedObject"]["name"] for i in world.items(path)] == ["w-0"], 60)
     assert world.server.value('rate(jobs_total{pod="w-1"}[2m])') > 0
     assert "stale" in status_of(world.ask(path.replace("*", "w-1")), 404, "NotFound")
+    # Who selects pods that no watch sees is told that there is more than the watch.
+    message = status_of(world.ask(path + "?labelSelector=app%3Dunseen"), 404, "NotFound")
+    assert "none of 2 pods fits the label selector (watched by discovery in part" in message, message
     world.stop()
 
 
