@@ -102,6 +102,25 @@ def test_components__change_what_they_say():
     assert "NetworkPolicy/narthex" in found and "maxUnavailable: 1" in found["PodDisruptionBudget/narthex"]
 
 
+def test_rules_file__goes_in_as_the_documentation_says():
+    if not shutil.which("kubectl"):
+        print("skipped: kubectl is not there")
+        return
+    with open(os.path.join(DEPLOY, "..", "docs", "kubernetes.md"), encoding="utf-8") as f:
+        block = re.search(r"^    apiVersion: kustomize(?:.*\n    |.*\n)+?(?=\n\S)", f.read(), re.M).group(0)
+    home = harness.new_folder("rules")
+    shutil.copytree(os.path.join(DEPLOY, "k8s"), os.path.join(home, "k8s"))
+    overlay = os.path.join(home, "mine")
+    os.mkdir(overlay)
+    harness.write_file(os.path.join(overlay, "kustomization.yaml"), re.sub("^    ", "", block, flags=re.M))
+    rules = harness.write_file(os.path.join(overlay, "rules.yml"), "rules: []\n")
+    found = render(overlay)
+    assert "rules.yml: |" in found["ConfigMap/narthex-config"] and "prometheus.yml: |" in found["ConfigMap/narthex-config"]
+    words = arguments(found["Deployment/narthex"])
+    assert words[-1] == "--kube.rules-file=/etc/prometheus/rules.yml", words
+    check_arguments(words[:-1] + ["--kube.rules-file=" + rules])
+
+
 def test_stock_deployment__only_changes_its_image():
     if not shutil.which("kubectl"):
         print("skipped: kubectl is not there")
