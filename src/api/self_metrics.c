@@ -229,9 +229,10 @@ static void collect(const struct api *api, struct figures *f)
     const struct api_options *options = &api->options;
 
     *f = (struct figures){.api = api};
-    if (options->storage)
+    if (options->storage) {
         storage_get_stats(options->storage, &f->storage);
-    storage_get_exemplar_stats(options->storage, &f->exemplars);
+        storage_get_exemplar_stats(options->storage, &f->exemplars);
+    }
     if (options->scraper)
         scraper_get_stats(options->scraper, &f->scrape);
     if (options->discovery)

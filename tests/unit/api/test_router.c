@@ -132,6 +132,31 @@ static void test_api_attach_storage__ends_the_wait(void **state)
     fixture_open(&options);
     get("/-/ready");
     assert_int_equal(reply.status, 503);
+    static const char *const paths[] = {
+        "/",
+        "/graph",
+        "/query",
+        "/targets",
+        "/status",
+        "/tsdb-status",
+        "/config",
+        "/flags",
+        "/version",
+        "/federate",
+        "/api/v1/query?query=1",
+        "/api/v1/query_exemplars?query=up",
+        "/api/v1/labels",
+        "/api/v1/targets",
+        "/api/v1/metadata",
+        "/api/v1/features",
+        "/api/v1/status/runtimeinfo",
+        "/api/v1/status/tsdb",
+        "/api/v1/status/walreplay",
+    };
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        get(paths[i]);
+        assert_true(reply.status == 503 || reply.status == 200 || reply.status == 302);
+    }
     get("/metrics");
     assert_int_equal(reply.status, 200);
     struct api_options full = fixture_options();
