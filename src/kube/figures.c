@@ -3,8 +3,10 @@
 #include "base/mem.h"
 #include "serve.h"
 
-#define LIST_KEPT_MS   2000
-#define LIST_BYTES_MAX ((size_t)1 << 20)
+#define LIST_KEPT_MS     2000
+#define LIST_KEPT_MS_MAX 60000
+#define LIST_KEPT_TIMES  50 /* As long as it took. */
+#define LIST_BYTES_MAX   ((size_t)1 << 20)
 
 /* Of enum ask_kind, as the label has it. */
 static const char *const handlers[] = {"unknown",
@@ -71,9 +73,10 @@ const struct buf *list_cache_find(const struct kube *kube, struct str path)
 
 /* In the place of the same path, or of the oldest. */
 void list_cache_put(struct kube *kube, struct str path, struct rule_set *rules,
-                    const struct buf *body)
+                    const struct buf *body, int64_t took_ms)
 {
     struct list_cache *place = &kube->lists[0];
+    int64_t kept_ms = took_ms * LIST_KEPT_TIMES;
 
     if (body->len > LIST_BYTES_MAX)
         return;
@@ -91,5 +94,6 @@ void list_cache_put(struct kube *kube, struct str path, struct rule_set *rules,
     place->rules = rule_set_ref(rules);
     buf_init(&place->body, LIST_BYTES_MAX);
     buf_add_str(&place->body, buf_str(body));
-    place->until_ms = clock_mono_ms() + LIST_KEPT_MS;
+    kept_ms = kept_ms < LIST_KEPT_MS ? LIST_KEPT_MS : kept_ms;
+    place->until_ms = clock_mono_ms() + (kept_ms > LIST_KEPT_MS_MAX ? LIST_KEPT_MS_MAX : kept_ms);
 }

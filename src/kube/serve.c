@@ -126,6 +126,31 @@ static void call_run(struct job *job)
         ENSURE(call->err.code != ERR_NONE);
 }
 
+static void answer_followers(struct call *call)
+{
+    while (!list_empty(&call->followers)) {
+        struct call *follower = CONTAINER_OF(list_first(&call->followers), struct call, node);
+        struct buf body;
+
+        list_remove(&follower->node);
+        if (call->err.code != ERR_NONE) {
+            answer_err(follower, &call->err);
+            continue;
+        }
+        buf_init(&body, ANSWER_BYTES_MAX);
+        buf_add_str(&body, buf_str(&call->out));
+        call_answer(follower, 200, &body);
+    }
+}
+
+static void list_done(struct call *call)
+{
+    if (call->err.code == ERR_NONE)
+        list_cache_put(call->kube, call->request->path, call->rules, &call->out,
+                       clock_mono_ms() - call->begun_mono_ms);
+    answer_followers(call);
+}
+
 static void call_done(struct job *job)
 {
     struct call *call = CONTAINER_OF(job, struct call, job);
@@ -134,8 +159,8 @@ static void call_done(struct job *job)
     list_remove(&call->node);
     if (call->err.code == ERR_NONE && call->out.overflow)
         err_set(&call->err, ERR_INTERNAL, "the answer is larger than %zu bytes", ANSWER_BYTES_MAX);
-    if (call->err.code == ERR_NONE && call->run == run_list)
-        list_cache_put(call->kube, call->request->path, call->rules, &call->out);
+    if (call->run == run_list)
+        list_done(call);
     rule_set_unref(call->rules);
     arena_deinit(&call->arena);
     if (call->finish) {
@@ -153,7 +178,9 @@ static void call_done(struct job *job)
 static void call_gone(void *ctx)
 {
     struct call *call = ctx;
-    atomic_store(&call->canceled, true);
+
+    if (call->run != run_list || list_empty(&call->followers))
+        atomic_store(&call->canceled, true);
 }
 
 void call_submit(struct call *call)
@@ -165,6 +192,7 @@ void call_submit(struct call *call)
     call->storage = kube->options.storage;
     call->rules = rule_set_ref(kube->rules);
     call->now_ms = clock_wall_ms();
+    call->begun_mono_ms = clock_mono_ms();
     arena_init(&call->arena, 0);
     buf_init(&call->out, ANSWER_BYTES_MAX);
     list_push_back(&kube->calls, &call->node);
@@ -201,6 +229,18 @@ static bool run_usage(struct call *call, struct buf *out, struct err *err)
 
 /* --- the loop --- */
 
+/* The call that makes the same list; NULL: none. */
+static struct call *list_under_way(const struct kube *kube, struct str path)
+{
+    LIST_EACH (node, &kube->calls) {
+        struct call *call = CONTAINER_OF(node, struct call, node);
+        if (call->run == run_list && call->rules == kube->rules && !atomic_load(&call->canceled) &&
+            str_eq(call->request->path, path))
+            return call;
+    }
+    return NULL;
+}
+
 static void serve_document(struct call *call)
 {
     struct kube *kube = call->kube;
@@ -218,7 +258,13 @@ static void serve_document(struct call *call)
         return;
     }
     buf_deinit(&body);
+    struct call *leader = list_under_way(kube, call->request->path);
+    if (leader) {
+        list_push_back(&leader->followers, &call->node);
+        return;
+    }
     call->run = run_list;
+    list_init(&call->followers);
     call_submit(call);
 }
 

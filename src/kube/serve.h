@@ -28,7 +28,8 @@ struct request_figures {
     size_t code_count;
 };
 
-/* A list of metrics as it was just now: many ask for the same, and each costs a walk over all series. */
+/* A list of metrics as it was just now: many ask for the same, and each costs a walk over all series. So one that took
+ * long is kept long, and who asks for one that is being made waits for it. */
 struct list_cache {
     char *path;             /* NULL: none. */
     struct rule_set *rules; /* A reference. */
@@ -55,7 +56,8 @@ struct call {
     bool is_counted;     /* In the figures. */
     /* From call_submit on: */
     struct job job;
-    struct list_node node;
+    struct list_node node; /* In kube->calls, or in another call's followers. */
+    struct list followers; /* Of a list of metrics: calls for the same, that came meanwhile. */
     atomic_bool canceled;
     struct storage *storage;
     struct rule_set *rules; /* A reference. */
@@ -63,7 +65,7 @@ struct call {
     struct arena arena; /* The lane's. */
     struct buf out;
     struct err err;
-    int64_t now_ms;
+    int64_t now_ms, begun_mono_ms;
     /* On the lane: writes the answer, or fills err. */
     bool (*run)(struct call *call, struct buf *out, struct err *err);
     /* On the loop; NULL: JSON with status 200, or a Status. Must answer; takes out. */
@@ -74,7 +76,7 @@ void request_count(struct kube *kube, enum ask_kind kind, int status);
 /* NULL: none that is new enough. */
 const struct buf *list_cache_find(const struct kube *kube, struct str path);
 void list_cache_put(struct kube *kube, struct str path, struct rule_set *rules,
-                    const struct buf *body);
+                    const struct buf *body, int64_t took_ms);
 void list_caches_clear(struct kube *kube);
 
 void call_submit(struct call *call);

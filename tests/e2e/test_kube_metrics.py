@@ -1,9 +1,11 @@
 """The metrics APIs: every request that an API server, its scalers and people send, against scraped samples and the pods
 of fake_kube; a rules file of prometheus-adapter, reloaded; and a simulated autoscaler that asks the real server."""
 import calendar
+import concurrent.futures
 import json
 import math
 import os
+import socket
 import time
 import urllib.parse
 
@@ -339,6 +341,29 @@ def test_a_series_that_ends_is_left_out():
     # Who selects pods that no watch sees is told that there is more than the watch.
     message = status_of(world.ask(path + "?labelSelector=app%3Dunseen"), 404, "NotFound")
     assert "none of 2 pods fits the label selector (watched by discovery in part" in message, message
+    world.stop()
+
+
+def test_lists__are_made_once_for_many():
+    # Every API server asks five times at once whether there is such an API; some do not wait for the answer.
+    world = World(watch=False)
+    for i in range(3000):
+        world.put(f"family_{i:04}", 'namespace="ode",pod="w-0",service="s"', i)
+    world.start()
+    path = f"{CUSTOM}/v1beta1"
+    wait_for("all are listed", lambda: len(world.ask(path).json["resources"]) == 5000, 60)  # No list is longer.
+    for _ in range(2):
+        time.sleep(2.1)  # Older than a list is kept that took nothing.
+        leaving = []
+        for _ in range(3):
+            leaving.append(socket.create_connection(("127.0.0.1", world.port), 10))
+            leaving[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            asked = [pool.submit(world.ask, path) for _ in range(32)]
+            for connection in leaving:
+                connection.close()
+            replies = [a.result() for a in asked]
+        assert {r.status for r in replies} == {200} and len({r.body for r in replies}) == 1, replies[0]
     world.stop()
 
 
