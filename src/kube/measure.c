@@ -426,6 +426,8 @@ static void add_state(const struct measurement *m, struct buf *text)
     if (m->count > 1 && item->name.len > 0 && item->state != ITEM_NO_SERIES)
         buf_addf(text, STR_FMT ": ", STR_ARG(item->name));
     buf_addf(text, "%s", item_state_text(item->state));
+    if (item->state == ITEM_NO_SERIES && m->ask->series.count > 0)
+        BUF_ADD(text, " that fits the metric's label selector");
     if (m->objects && item->state == ITEM_NO_SERIES)
         add_others(m, text);
 }
