@@ -187,12 +187,13 @@ void budget_note_live(struct storage *storage, const struct series *series, bool
     uint32_t name = index_name_find(storage->index, LABEL_JOB);
     struct series_set set = series_pairs(storage, series);
     for (uint32_t i = 0; name != INDEX_NONE && i < set.count; i++) {
-        if (index_pair_name(storage->index, set.pairs[i]) != name)
+        uint32_t pair = series_pair_next(&set.pairs);
+        if (index_pair_name(storage->index, pair) != name)
             continue;
-        uint32_t at = job_find(budget, set.pairs[i]);
+        uint32_t at = job_find(budget, pair);
         if (at == MAP_NONE) {
             ENSURE(is_live);
-            at = job_new(budget, set.pairs[i]);
+            at = job_new(budget, pair);
         }
         struct budget_job *job = &budget->jobs.items[at];
         job->count += is_live ? 1 : UINT32_MAX;

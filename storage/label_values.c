@@ -105,7 +105,7 @@ static bool ask_memory(struct question *question, struct err *err)
         if (!series_may_have(series, question->from_ms))
             continue;
         for (uint32_t i = 0; i < set.count; i++) {
-            uint32_t pair = set.pairs[i];
+            uint32_t pair = series_pair_next(&set.pairs);
             if (pair >= bound || seen[pair])
                 continue;
             seen[pair] = 1;

@@ -87,10 +87,12 @@ static bool series_passes(const struct storage *storage, const struct series *se
     struct series_set set = series_pairs(storage, series);
     for (size_t m = 0; m < count; m++) {
         bool found = false;
+        const uint8_t *at = set.pairs;
         for (uint32_t i = 0; i < set.count && questions[m].name != INDEX_NONE; i++) {
-            if (index_pair_name(storage->index, set.pairs[i]) != questions[m].name)
+            uint32_t pair = series_pair_next(&at);
+            if (index_pair_name(storage->index, pair) != questions[m].name)
                 continue;
-            if (!question_ask(&questions[m], storage->index, set.pairs[i]))
+            if (!question_ask(&questions[m], storage->index, pair))
                 return false;
             found = true;
             break;

@@ -318,7 +318,8 @@ static int compare_selected(const void *a, const void *b)
     uint32_t i = 0;
     if (!x->pairs || !y->pairs)
         return labels_cmp(x->labels, y->labels);
-    while (i < count && x->pairs[i] == y->pairs[i])
+    const uint8_t *left_at = x->pairs, *right_at = y->pairs;
+    while (i < count && series_pair_next(&left_at) == series_pair_next(&right_at))
         i++;
     if (i == count)
         return (x->labels->count > count) - (y->labels->count > count);
@@ -341,8 +342,11 @@ static void sort_selected(struct selection *selection)
 
 static bool same_pairs(const struct selected *a, const struct selected *b)
 {
-    return a->labels->count == b->labels->count &&
-           memcmp(a->pairs, b->pairs, a->labels->count * sizeof(a->pairs[0])) == 0;
+    const uint8_t *left = a->pairs, *right = b->pairs;
+    bool same = a->labels->count == b->labels->count;
+    for (uint32_t i = 0; same && i < a->labels->count; i++)
+        same = series_pair_next(&left) == series_pair_next(&right);
+    return same;
 }
 
 /* Two series may have the same labels in memory as well, when a file came back that had been away: neighbours are joined. */

@@ -45,7 +45,7 @@ struct source {
 
 struct selected {
     struct labels *labels;
-    const uint32_t *pairs; /* Of the same labels, in memory; NULL: they are on disk. */
+    const uint8_t *pairs; /* Of the same labels, in memory (series_set); NULL: they are on disk. */
     uint32_t source_first; /* In selection->sources. */
     uint32_t delete_first, delete_count; /* In selection->deletes. */
     bool is_mixed; /* Not all samples are of one series in memory, or they came out of order. */

@@ -3,15 +3,18 @@
  *     series_add -> live (pinned, or with runs) <-> dead -> spilled to disk (spill.c) -> series_sweep -> its place is used
  *     again when no older reader is left
  *
- * A label set is a list of pair numbers: one unit for the count, then the numbers, in arrays that never move; lists
- * that are given back are kept by length for the next series of as many labels. */
+ * A label set is a list of pair numbers: the count, then the numbers, as varints (numbers are used again, so most have two
+ * bytes), in units of four bytes that never move; lists that are given back are kept by their units for the next series
+ * that needs as many. */
 #include <string.h>
 
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "store.h"
 
-#define LIST_KINDS 65 /* Lengths 0..63, and one for all longer ones. */
+#define LIST_KINDS     65 /* Of 0..63 units, and one for all longer ones. */
+#define UNIT           4  /* Bytes. */
+#define LIST_BYTES_MAX (5 * (SERIES_LABELS_MAX + 1))
 
 struct label_key {
     struct storage *storage;
@@ -19,26 +22,25 @@ struct label_key {
     size_t count;
 };
 
-static const uint32_t *units_at(const struct storage *storage, uint32_t handle)
-{
-    return segments_at(&storage->pair_units, handle);
-}
-
 struct series_set series_pairs(const struct storage *storage, const struct series *series)
 {
-    const uint32_t *units = units_at(storage, series->pairs);
-    return (struct series_set){.count = units[0], .pairs = units + 1};
+    const uint8_t *at = segments_at(&storage->pair_units, series->pairs);
+    uint32_t count = series_pair_next(&at);
+    return (struct series_set){.count = count, .pairs = at};
+}
+
+static struct str pair_text(const struct storage *storage, uint32_t pair, struct str *name)
+{
+    *name = index_name_text(storage->index, index_pair_name(storage->index, pair));
+    return index_pair_value(storage->index, pair);
 }
 
 uint32_t series_labels(const struct storage *storage, const struct series *series,
                        struct label *out)
 {
     struct series_set set = series_pairs(storage, series);
-    for (uint32_t i = 0; i < set.count; i++) {
-        out[i].name =
-            index_name_text(storage->index, index_pair_name(storage->index, set.pairs[i]));
-        out[i].value = index_pair_value(storage->index, set.pairs[i]);
-    }
+    for (uint32_t i = 0; i < set.count; i++)
+        out[i].value = pair_text(storage, series_pair_next(&set.pairs), &out[i].name);
     return set.count;
 }
 
@@ -56,10 +58,10 @@ static bool labels_equal(const void *ctx, const void *key, uint32_t ref)
     struct series_set set = series_pairs(storage, series_at(&storage->series, ref));
     if (set.count != wanted->count)
         return false;
-    /* The last labels differ most often. */
-    for (size_t i = wanted->count; i-- > 0;) {
-        if (!str_eq(index_pair_value(storage->index, set.pairs[i]), wanted->labels[i].value) ||
-            !str_eq(index_name_text(storage->index, index_pair_name(storage->index, set.pairs[i])),
+    for (size_t i = 0; i < wanted->count; i++) {
+        uint32_t pair = series_pair_next(&set.pairs);
+        if (!str_eq(index_pair_value(storage->index, pair), wanted->labels[i].value) ||
+            !str_eq(index_name_text(storage->index, index_pair_name(storage->index, pair)),
                     wanted->labels[i].name))
             return false;
     }
@@ -105,42 +107,68 @@ void series_note_live(struct storage *storage, series_ref ref, bool was_live)
 
 /* --- lists of pairs --- */
 
-static uint32_t list_kind(uint32_t count)
+static uint32_t list_kind(uint32_t units)
 {
-    return count < LIST_KINDS - 1 ? count : LIST_KINDS - 1;
+    return units < LIST_KINDS - 1 ? units : LIST_KINDS - 1;
 }
 
-static uint32_t *list_reuse(struct storage *storage, uint32_t count, uint32_t *handle)
+static uint8_t *put_number(uint8_t *at, uint32_t number)
 {
-    uint32_t kind = list_kind(count);
+    for (; number >= 0x80; number >>= 7)
+        *at++ = (uint8_t)(number | 0x80);
+    *at++ = (uint8_t)number;
+    return at;
+}
+
+/* How many units the list at a handle has. */
+static uint32_t list_units(const struct storage *storage, uint32_t handle)
+{
+    const uint8_t *begin = segments_at(&storage->pair_units, handle), *at = begin;
+    for (uint32_t left = series_pair_next(&at); left > 0; left--)
+        (void)series_pair_next(&at);
+    return (uint32_t)(at - begin + UNIT - 1) / UNIT;
+}
+
+static bool list_reuse(struct storage *storage, uint32_t units, uint32_t *handle)
+{
+    uint32_t kind = list_kind(units);
     size_t free_count = storage->pair_lists_free[kind].count;
     uint32_t *items = storage->pair_lists_free[kind].items;
     for (size_t i = free_count; i-- > 0;) {
-        uint32_t *units = segments_at(&storage->pair_units, items[i]);
-        if (units[0] != count)
+        if (kind == LIST_KINDS - 1 && list_units(storage, items[i]) != units)
             continue;
         *handle = items[i];
         items[i] = items[--storage->pair_lists_free[kind].count];
-        return units;
+        return true;
     }
-    return NULL;
+    return false;
 }
 
-static uint32_t *list_new(struct storage *storage, uint32_t count, uint32_t *handle)
+static uint32_t list_place(struct storage *storage, uint32_t units)
 {
     struct segments *segments = &storage->pair_units;
-    uint32_t *units = list_reuse(storage, count, handle);
-    if (units)
-        return units;
-    uint32_t at = atomic_load_explicit(&segments->count, memory_order_relaxed);
+    uint32_t at;
+    if (list_reuse(storage, units, &at))
+        return at;
+    at = atomic_load_explicit(&segments->count, memory_order_relaxed);
     uint32_t left = segments->per_segment - (at & (segments->per_segment - 1));
-    if (left < count + 1) /* Lists do not straddle two segments. */
+    if (left < units) /* Lists do not straddle two segments. */
         atomic_store_explicit(&segments->count, at += left, memory_order_release);
-    units = segments_next(segments);
-    units[0] = count;
-    *handle = at;
-    atomic_store_explicit(&segments->count, at + count + 1, memory_order_release);
-    return units;
+    (void)segments_next(segments);
+    atomic_store_explicit(&segments->count, at + units, memory_order_release);
+    return at;
+}
+
+/* The handle of a new list. */
+static uint32_t list_new(struct storage *storage, const uint32_t *pairs, uint32_t count)
+{
+    uint8_t bytes[LIST_BYTES_MAX], *end = put_number(bytes, count);
+    for (uint32_t i = 0; i < count; i++)
+        end = put_number(end, pairs[i]);
+    size_t len = (size_t)(end - bytes);
+    uint32_t handle = list_place(storage, (uint32_t)(len + UNIT - 1) / UNIT);
+    memcpy(segments_at(&storage->pair_units, handle), bytes, len);
+    return handle;
 }
 
 /* --- life --- */
@@ -160,10 +188,10 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     bool is_fresh;
     series_ref ref;
     struct series *series = place_take(storage, &ref, &is_fresh);
-    uint32_t handle, *units = list_new(storage, (uint32_t)count, &handle);
+    uint32_t pairs[SERIES_LABELS_MAX];
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
-        units[1 + i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
+        pairs[i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
         bytes += labels[i].name.len + labels[i].value.len;
     }
     storage->labels_bytes_max =
@@ -176,7 +204,7 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     atomic_store_explicit(&series->newest, NULL, memory_order_relaxed);
     series_set_bits(series, 0);
     series_set_newest_ms(series, INT64_MIN);
-    series->pairs = handle;
+    series->pairs = list_new(storage, pairs, (uint32_t)count);
     series->group = 0;
     series->registered = series->logged_segment = 0;
     series->pins = 0;
@@ -187,7 +215,7 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     map_insert(&storage->by_labels, hash, ref);
     if (storage->opening)
         map_insert(&storage->by_id, hash64_mix(id, 1), ref);
-    index_add_series(storage->index, units + 1, count, ref);
+    index_add_series(storage->index, pairs, count, ref);
     uint64_t made = atomic_load_explicit(&storage->series_made, memory_order_relaxed);
     atomic_store_explicit(&storage->series_born[made % SERIES_BORN], ref, memory_order_release);
     atomic_store_explicit(&storage->series_made, made + 1, memory_order_release);
@@ -213,7 +241,7 @@ static void swept_free(void *ptr)
     struct storage *storage = swept->storage;
     for (size_t i = 0; i < swept->count; i++) {
         uint32_t handle = head_series(storage, swept->refs[i])->pairs;
-        VEC_PUSH(&storage->pair_lists_free[list_kind(units_at(storage, handle)[0])], handle);
+        VEC_PUSH(&storage->pair_lists_free[list_kind(list_units(storage, handle))], handle);
         VEC_PUSH(&storage->series_free, swept->refs[i]);
     }
     mem_free(swept);

@@ -234,9 +234,9 @@ struct storage {
     struct index *index;
     struct segments series;     /* struct series */
     struct segments gates;      /* struct group_gate, by group index */
-    struct segments pair_units; /* uint32_t: label sets, see series.c */
+    struct segments pair_units; /* Of four bytes: label sets, see series.c */
     VEC(uint32_t)
-    pair_lists_free[65]; /* By length; the last: longer ones, by first fit of equal length. */
+    pair_lists_free[65]; /* By units; the last: longer ones, by first fit of as many. */
     VEC(series_ref) series_free;
     uint64_t series_used;                      /* Places taken in `series`. */
     _Atomic uint64_t series_made;              /* So many were ever put there, the last of them: */
@@ -316,8 +316,17 @@ struct storage *storage_new(const struct storage_options *options);
 /* series.c */
 struct series_set {
     uint32_t count;
-    const uint32_t *pairs; /* In name order. */
+    const uint8_t *pairs; /* In name order; each as series_pair_next reads it. */
 };
+static inline uint32_t series_pair_next(const uint8_t **at)
+{
+    uint32_t byte = *(*at)++, pair = byte & 0x7f;
+    for (uint32_t shift = 7; byte & 0x80; shift += 7) {
+        byte = *(*at)++;
+        pair |= (byte & 0x7f) << shift;
+    }
+    return pair;
+}
 struct series_set series_pairs(const struct storage *storage, const struct series *series);
 uint32_t series_labels(const struct storage *storage, const struct series *series,
                        struct label *out); /* SERIES_LABELS_MAX places; texts of the index. */
