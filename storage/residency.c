@@ -12,12 +12,13 @@
 
 #include "base/cgroup.h"
 #include "base/mem.h"
+#include "base/page.h"
 #include "store.h"
 
 #define LOOK_MS        5000
-#define TRIM_MS        30000
+#define TRIM_MS        10000
 #define FILE_BYTES_MAX ((uint64_t)16 << 20) /* Of mapped files, beyond the program's own pages. */
-/* Of holes, and a sixteenth of what is used; or half of it, then it does not wait for its time. */
+/* Of holes, and a part of 32 of what is used; or half of it, then it does not wait for its time. */
 #define HEAP_BYTES_MAX ((uint64_t)1 << 20)
 
 static void let_go_of_files(struct storage *storage)
@@ -49,7 +50,7 @@ static void look_at_heap(struct storage *storage, const struct resident *residen
     struct residency *residency = &storage->residency;
     bool is_time =
         !residency->trimmed_mono_ms || now_mono_ms - residency->trimmed_mono_ms >= TRIM_MS;
-    uint64_t used = mem_in_use(), kept = used + (is_time ? used / 16 : used / 2) + HEAP_BYTES_MAX;
+    uint64_t used = mem_in_use(), kept = used + (is_time ? used / 32 : used / 2) + HEAP_BYTES_MAX;
     if (is_time)
         residency->trimmed_mono_ms = now_mono_ms;
     if (resident->anonymous_bytes > kept)
@@ -63,6 +64,7 @@ void residency_tick(struct storage *storage, int64_t now_mono_ms)
     if (residency->looked_mono_ms && now_mono_ms - residency->looked_mono_ms < LOOK_MS)
         return;
     residency->looked_mono_ms = now_mono_ms;
+    page_trim();
     if (!resident_read(&resident))
         return;
     look_at_files(storage, &resident);

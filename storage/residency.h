@@ -1,7 +1,7 @@
 /* residency: keeps what the kernel counts for us near what we use. Loop thread.
  *
  * Two things pile up by themselves: pages of mapped files that somebody read once, and free memory between used blocks of
- * the heap (a sealed slot leaves thousands of holes). Both are looked at now and then and given back when there is more
+ * the heap (slots, which leave most of them, have pages of their own). Both are looked at now and then and given back when there is more
  * of them than is worth keeping. */
 #ifndef STORAGE_RESIDENCY_H
 #define STORAGE_RESIDENCY_H

@@ -11,17 +11,20 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/page.h"
 
-#define BLOCK_FIRST      512
-#define BLOCK_MAX        4088 /* With malloc's own 8 bytes a page's worth. */
-#define UNIT             4    /* A place is block number << UNIT_BITS | units from its begin. */
-#define UNIT_BITS        10
+#define BLOCK_FIRST      512u
+#define BLOCK_PAGES_FROM 3 /* Blocks of 512, 1024, then pages. */
+#define UNIT             4 /* A place is block number << UNIT_BITS | units from its begin. */
+#define UNIT_BITS        9
 #define BLOCK_NUMBER_MAX (UINT32_MAX >> UNIT_BITS)
-#define RUN_BLOCK_MAX    490
-#define PAGE_FIRST       8u /* Members; then 16, 32, 64, 64 ... */
+#define RUN_BLOCK_MAX    251
+#define PAGE_FIRST       8u /* Members; then 16, and what a page of memory holds. */
+#define PAGE_SMALL       2  /* Pages of members that are smaller. */
+#define PAGE_MEMBERS     ((uint32_t)(PAGE_BYTES / (sizeof(struct run) + sizeof(series_ref))))
 #define COLUMN_ROWS      16
 #define SEARCH_MAX       4096 /* Columns that a sample without a run looks at. */
-_Static_assert(BLOCK_MAX / UNIT < 1 << UNIT_BITS, "places have so many bits");
+_Static_assert(PAGE_BYTES / UNIT <= 1 << UNIT_BITS, "places have so many bits");
 
 /* --- blocks --- */
 
@@ -45,7 +48,9 @@ static inline struct run_block *block_at(const struct slot *slot, uint32_t place
 
 static void block_add(struct slot *slot)
 {
-    uint32_t number = slot->block_count + 1, size = BLOCK_MAX;
+    uint32_t number = slot->block_count + 1;
+    bool whole = number >= BLOCK_PAGES_FROM;
+    uint32_t size = whole ? PAGE_BYTES : BLOCK_FIRST << (number - 1);
     ENSURE(number <= BLOCK_NUMBER_MAX);
     uint32_t table = block_table(number);
     if (!slot->tables[table]) {
@@ -53,9 +58,7 @@ static void block_add(struct slot *slot)
         slot->tables[table] = mem_alloc_array(links, sizeof(char *));
         slot->bytes += links * sizeof(char *);
     }
-    if (slot->bytes < BLOCK_MAX)
-        size = slot->bytes < BLOCK_FIRST ? BLOCK_FIRST : (uint32_t)slot->bytes / UNIT * UNIT;
-    *block_link(slot, number) = mem_alloc(size);
+    *block_link(slot, number) = whole ? page_alloc() : mem_alloc(size);
     slot->block_count = number;
     slot->block_used = 0;
     slot->block_size = size;
@@ -90,12 +93,11 @@ void slot_free(void *ptr)
         mem_free(*column);
     }
     VEC_FREE(&slot->columns);
-    VEC_EACH (page, &slot->pages) {
-        mem_free(*page);
-    }
+    for (size_t i = 0; i < slot->pages.count; i++)
+        (i < PAGE_SMALL ? mem_free : page_free)(slot->pages.items[i]);
     VEC_FREE(&slot->pages);
     for (uint32_t i = 1; i <= slot->block_count; i++)
-        mem_free(*block_link(slot, i));
+        (i < BLOCK_PAGES_FROM ? mem_free : page_free)(*block_link(slot, i));
     for (uint32_t i = 0; i < SLOT_TABLES; i++)
         mem_free(slot->tables[i]);
     mem_free(slot);
@@ -103,11 +105,11 @@ void slot_free(void *ptr)
 
 /* --- members --- */
 
-/* The page of a member, and its place there: pages of 8, 16, 32 and then 64. */
+/* The page of a member, and its place there: pages of 8, 16 and then as many as fit. */
 static uint32_t page_of(uint32_t member, uint32_t *at, uint32_t *size)
 {
     uint32_t first = 0;
-    for (uint32_t page = 0; page < 3; page++) {
+    for (uint32_t page = 0; page < PAGE_SMALL; page++) {
         *size = PAGE_FIRST << page;
         if (member < first + *size) {
             *at = member - first;
@@ -115,9 +117,9 @@ static uint32_t page_of(uint32_t member, uint32_t *at, uint32_t *size)
         }
         first += *size;
     }
-    *size = 64;
-    *at = (member - first) % 64;
-    return 3 + (member - first) / 64;
+    *size = PAGE_MEMBERS;
+    *at = (member - first) % PAGE_MEMBERS;
+    return PAGE_SMALL + (member - first) / PAGE_MEMBERS;
 }
 
 void slot_walk_to(struct slot_walk *walk, const struct slot *slot, uint32_t member)
@@ -147,7 +149,8 @@ struct run *slot_add_run(struct slot *slot, struct column *column, uint32_t row,
     uint32_t at, size, page = page_of(slot->member_count, &at, &size);
     if (page == slot->pages.count) {
         size_t bytes = size * (sizeof(struct run) + sizeof(series_ref));
-        struct run *runs = mem_zalloc(bytes);
+        struct run *runs = page < PAGE_SMALL ? mem_alloc(bytes) : page_alloc();
+        memset(runs, 0, bytes);
         VEC_PUSH(&slot->pages, runs);
         slot->bytes += bytes;
     }
@@ -301,19 +304,19 @@ bool slot_place_at(struct slot *slot, uint32_t number, int64_t time_ms, struct c
 
 /* --- runs --- */
 
-/* A new tail: half of it is empty on average and its head takes 6 bytes, so the least is lost with the root of 12 times what
+/* A new tail: half of it is empty on average and its head takes 5 bytes, so the least is lost with the root of 10 times what
  * the run has. What an entry needs beyond that it gets. */
 static struct run_block *run_grow(struct run *run, size_t len)
 {
     struct slot *slot = run->column->slot;
     size_t used = atomic_load_explicit(&run->len, memory_order_relaxed) + 16;
-    size_t next = used < 40 ? 18 : used < 70 ? 26 : used < 120 ? 34 : used < 200 ? 42 : 62;
-    next = next < len ? len + 6 : next;
+    size_t next = used < 40 ? 15 : used < 70 ? 19 : used < 120 ? 27 : used < 200 ? 35 : 51;
+    next = next < len ? len + 4 : next;
     next = next < RUN_BLOCK_MAX ? next : RUN_BLOCK_MAX;
     uint32_t place = slot_alloc(slot, (uint32_t)(offsetof(struct run_block, bytes) + next));
     struct run_block *block = block_at(slot, place);
     block->older = atomic_load_explicit(&run->tail, memory_order_relaxed);
-    block->capacity = (uint16_t)next;
+    block->capacity = (uint8_t)next;
     atomic_store_explicit(&run->tail, place, memory_order_release);
     run->tail_used = 0;
     return block;

@@ -45,7 +45,7 @@ struct column {
 /* Bytes of a run after its inline ones. All but the newest are full. */
 struct run_block {
     uint32_t older; /* As run->tail; 0: the inline bytes come before this one. */
-    uint16_t capacity;
+    uint8_t capacity;
     uint8_t bytes[];
 };
 
@@ -73,7 +73,7 @@ static inline bool run_has_floats(const struct run *run)
     return (run->bytes[0] & (STREAM_GAP - 1)) != STREAM_HISTOGRAM;
 }
 
-#define SLOT_TABLES    11
+#define SLOT_TABLES    12
 #define SLOT_BYTES_MAX ((uint64_t)4 << 30) /* A quarter of what blocks have numbers for. */
 
 struct slot {

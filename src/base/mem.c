@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/page.h"
+
 static void *checked(void *ptr, size_t bytes)
 {
     if (ptr)
@@ -60,12 +62,13 @@ void mem_setup(void)
 void mem_trim(void)
 {
     (void)malloc_trim(0);
+    page_trim();
 }
 
 size_t mem_in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
+    return info.uordblks + info.hblkhd + page_in_use();
 }
 
 void *mem_dup(const void *ptr, size_t bytes)
