@@ -4,10 +4,11 @@
     NARTHEX=build/release/narthex PEERS=build/peers bench/bench_memory.py [write scrape process]      SERIES=200000
 
 write     an hour of virtual time by remote write, a row of all series after the other, explicit timestamps. Pods begin
-          one after the other over the half hour before, as slots end in real time; told is the mean of the last half hour. A slot
-          that is full waits for the next thirtieth of its duration, which is a minute in real time: here the duration is 8 s
-scrape    the same number of rows in memory in less time: a scrape each second instead of each 15 s, and slots of 2 min
-          instead of 30 min (120 rows both); Prometheus' chunks and VictoriaMetrics' blocks count rows, not time
+          one after the other over the half hour before, as slots end in real time; told is the mean of the last half hour. Slots
+          of 15 s (for each 200,000 series), and no more than 120 rows are sent in that time
+scrape    the same number of rows in memory in less time: a scrape each second (for each 200,000 series) instead of each 15 s,
+          and slots of 120 rows, as 30 min are; Prometheus' chunks and VictoriaMetrics' blocks count rows, not time. Told is
+          the mean of the last 120 rows
 process   idle, and with 10,000 series scraped each second in slots of 2 min
 Bytes a series are RssAnon less that of the same server when it was idle, over the number of series; the most that was seen
 while rows came in is told beside it. Series have 9 or 10 labels; peers run at their defaults.
@@ -24,27 +25,19 @@ from side import harness
 SERIES = int(os.environ.get("SERIES", str(side.pick(50000, 200000))))
 ROWS = int(os.environ.get("ROWS", str(side.pick(150, 240))))
 SLOT_ROWS = 120
-SLOT = ("--storage.narthex.slot-duration=2m",)
-WRITE_SLOT = ("--storage.narthex.slot-duration=8s",)
+WRITE_SLOT_S = 15  # For each 200,000 series.
 TOGETHER_MAX = 60000  # So many series a second can be scraped by all three at once on two cores.
 
 
-def settle_and_measure(server, seconds=3.0):
-    """The mean of some readings: Go's heap breathes."""
-    seen = []
-    for _ in range(8):
-        seen.append(side.memory(server))
-        time.sleep(seconds / 8)
-    return sum(seen) / len(seen)
-
-
 def measure_write(name, start, series):
-    server = start("", WRITE_SLOT if name == "narthex" else ())
+    slot_s = max(1, round(WRITE_SLOT_S * series / 200000))
+    server = start("", (f"--storage.narthex.slot-duration={slot_s}s",) if name == "narthex" else ())
     time.sleep(1)
     idle = side.memory(server)
     stream = side.Stream(server, series, side.past_day_ms(), spread=SLOT_ROWS)
     begin, seen = time.monotonic(), []
-    for _ in range((SLOT_ROWS + ROWS) // 5):
+    for i in range((SLOT_ROWS + ROWS) // 5):
+        time.sleep(max(0, begin + 5 * i * slot_s / SLOT_ROWS - time.monotonic()))
         stream.send(5)
         seen.append(side.memory(server))
     took = time.monotonic() - begin
@@ -65,38 +58,41 @@ def bench_write():
     side.say_all(f"memory_write_{size}_peak", peaks, "B/series")
 
 
-def start_scraping(name, start, count):
+def start_scraping(name, start, count, interval_s):
     """A server with its targets in their own process; and what it took when idle."""
-    targets = load_target.Targets(1, False)
+    targets = load_target.Targets(interval_s, False)
+    slot = (f"--storage.narthex.slot-duration={SLOT_ROWS * interval_s}s",) if name == "narthex" else ()
     idle_server = start()
     time.sleep(2)
     idle = side.memory(idle_server)
     side.drop(idle_server)
-    server = start(side.scrape_config(targets.port, count), SLOT if name == "narthex" else ())
+    server = start(side.scrape_config(targets.port, count, interval_s), slot)
     return server, targets, idle
 
 
-def wait_rows(running, count, rows):
-    """Until each has been scraped so often; gives the most that was seen of each."""
-    peaks = dict.fromkeys(running, 0)
-    end = time.monotonic() + 3 * rows + 60
+def wait_rows(running, count, rows, interval_s):
+    """Until each has been scraped so often; gives what was seen of each: the mean of the last slot's rows, and the most."""
+    seen = {name: [] for name in running}
+    end = time.monotonic() + 3 * rows * interval_s + 60
     while any(t.served.value < rows * count for _, t, _ in running.values()) and time.monotonic() < end:
-        time.sleep(1)
-        for name, (server, _, _) in running.items():
-            peaks[name] = max(peaks[name], side.memory(server))
-    return peaks
+        time.sleep(interval_s)
+        for name, (server, targets, _) in running.items():
+            seen[name].append((targets.served.value / count, side.memory(server)))
+    last = {name: [size for row, size in readings if row > rows - SLOT_ROWS] for name, readings in seen.items()}
+    return {name: (statistics.mean(last[name]), max(size for _, size in seen[name])) for name in running}
 
 
 def measure_scrape(starts, count):
-    running = {name: start_scraping(name, start, count) for name, start in starts.items()}
-    peaks = wait_rows(running, count, ROWS)
+    interval_s = max(1, round(count * load_target.SERIES / 200000))
+    running = {name: start_scraping(name, start, count, interval_s) for name, start in starts.items()}
+    read = wait_rows(running, count, ROWS, interval_s)
     found = {}
     for name, (server, targets, idle) in running.items():
-        steady = settle_and_measure(server)
-        series = server.value("count({job=\"pods\"})") or 0
+        steady, peak = read[name]
+        series = side.metric(server, "prometheus_tsdb_head_series") or count * load_target.SERIES
         served = targets.served.value / count
         print(f"# memory_scrape_{name}: {series:.0f} series, {served:.0f} rows", flush=True)
-        found[name] = (steady, idle, max(peaks[name], steady), series)
+        found[name] = (steady, idle, peak, series)
     for server, targets, _ in running.values():
         side.drop(server)
         targets.stop()
