@@ -19,7 +19,7 @@
 #define TRIM_MS        10000
 #define FILE_BYTES_MAX ((uint64_t)16 << 20) /* Of mapped files, beyond the program's own pages. */
 /* Of holes, and a part of 32 of what is used; or half of it, then it does not wait for its time. */
-#define HEAP_BYTES_MAX ((uint64_t)1 << 20)
+#define HEAP_BYTES_MAX ((uint64_t)1 << 19)
 
 static void let_go_of_files(struct storage *storage)
 {

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "seal_target.h"
 #include "store.h"
 
@@ -312,6 +313,8 @@ static void batch_done(struct job *base)
         }
         epoch_collect(&storage->epoch);
         log_drop_sealed_segments(storage);
+        if (list_empty(&storage->seal_jobs))
+            mem_trim();            /* A batch takes for itself what it has sealed. */
         if (storage->options.wake) /* The groups' next slots may wait. */
             storage->options.wake(storage->options.wake_ctx, 0);
     }

@@ -8,7 +8,7 @@
 #define TXN_BYTES_MAX ((size_t)16 << 20)
 /* Rows of labels weigh more: LMDB keeps as many small pages as a transaction ever had for the next one, for as long as the
  * file is open, and each label set is written once only. Bundles are large values, whose memory it gives back. */
-#define LABELS_WEIGHT 16
+#define LABELS_WEIGHT 32
 
 void seal_targets_init(struct seal_targets *targets, struct storage *storage, uint64_t group_key,
                        uint64_t slot, size_t column_count)
@@ -222,12 +222,23 @@ bool seal_target_after_run(struct seal_targets *targets, struct seal_target *tar
            target_begin(targets, target, err);
 }
 
+/* Scratch of a slot whose batch goes on with others: together they would have as much as the batch. */
+static void targets_trim(struct seal_targets *targets)
+{
+    VEC_EACH (target, &targets->items) {
+        bundle_writer_deinit(&target->bundle);
+        VEC_FREE(&target->columns);
+    }
+    buf_deinit(&targets->value);
+}
+
 bool seal_targets_finish(struct seal_targets *targets, struct err *err)
 {
     for (size_t i = 0; i < targets->items.count; i++) {
         if (!target_finish(targets, &targets->items.items[i], err))
             return false;
     }
+    targets_trim(targets);
     return true;
 }
 
