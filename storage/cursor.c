@@ -61,7 +61,6 @@ struct cursor {
     struct day_reader **days;
     struct opened *opened; /* NULL: no open file was read yet. */
     size_t opened_count, known_times_count;
-    size_t hint; /* Of selected_first_bundle. */
     struct known_times *known_times;
     struct bundle_reader bundle_reader;
     VEC(struct piece) pieces;
@@ -212,14 +211,10 @@ static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, str
     const struct selected_file *selected = &cursor->selection->files.items[file];
     if (!cursor->opened)
         make_places(cursor);
-    for (size_t i = selected_first_bundle(selected, id, &cursor->hint); i < selected->bundles.count;
-         i++) {
+    for (size_t i = selected_bundle_next(selected, 0, id); i < selected->bundles.count;
+         i = selected_bundle_next(selected, i + 1, id)) {
         struct bundle_entry *entry = selected->bundles.items[i];
         struct bundle bundle;
-        if (entry->id_min > id)
-            break;
-        if (entry->id_max < id)
-            continue;
         struct opened *opened = opened_place(cursor, entry);
         if (opened->entry != entry) {
             if (!open_bundle(cursor, file, entry, &bundle, err))
@@ -386,7 +381,7 @@ static bool decode_piece(struct cursor *cursor, const struct piece *piece, struc
     case PIECE_BUNDLE:
         times = load_column(cursor, bundle, piece->as.in_bundle.run.column);
         if (!times || !bundle_read(bundle, &piece->as.in_bundle.run, times, &cursor->bundle_reader,
-                                    &cursor->samples))
+                                   &cursor->samples))
             return err_set(err, ERR_CORRUPT, "%s: a run cannot be decoded",
                            cursor->selection->files.items[piece->file].file.open->path);
         return true;

@@ -29,30 +29,6 @@ static struct source late_source(const struct selection *selection, uint32_t ref
 
 /* --- files --- */
 
-static int compare_bundle(const void *a, const void *b)
-{
-    const struct bundle_entry *x = *(struct bundle_entry *const *)a,
-                              *y = *(struct bundle_entry *const *)b;
-    if (x->id_min != y->id_min)
-        return x->id_min < y->id_min ? -1 : 1;
-    return (x->key > y->key) - (x->key < y->key);
-}
-
-static void select_bundles(const struct selection *selection, struct selected_file *selected)
-{
-    uint32_t count =
-        selected->dir ? atomic_load_explicit(&selected->dir->count, memory_order_acquire) : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct bundle_entry *entry = &selected->dir->entries[i];
-        if (entry->time_min_ms > selection->to_ms || entry->time_max_ms < selection->from_ms)
-            continue;
-        if (entry->id_max - entry->id_min > selected->id_span_max)
-            selected->id_span_max = entry->id_max - entry->id_min;
-        VEC_PUSH(&selected->bundles, entry);
-    }
-    VEC_SORT(&selected->bundles, compare_bundle);
-}
-
 void select_files(struct selection *selection)
 {
     const struct file_list *list = file_list_now(selection->storage);
@@ -71,33 +47,9 @@ void select_files(struct selection *selection)
 void select_files_free(struct selection *selection)
 {
     VEC_EACH (selected, &selection->files) {
-        VEC_FREE(&selected->bundles);
+        select_bundles_free(selected);
     }
     VEC_FREE(&selection->files);
-}
-
-static bool is_first_bundle(const struct selected_file *selected, uint64_t lowest, size_t at)
-{
-    return at <= selected->bundles.count &&
-           (at == 0 || selected->bundles.items[at - 1]->id_min < lowest) &&
-           (at == selected->bundles.count || selected->bundles.items[at]->id_min >= lowest);
-}
-
-size_t selected_first_bundle(const struct selected_file *selected, uint64_t id, size_t *hint)
-{
-    uint64_t lowest = id > selected->id_span_max ? id - selected->id_span_max : 0;
-    size_t low = 0, high = selected->bundles.count;
-    if (is_first_bundle(selected, lowest, *hint))
-        return *hint;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (selected->bundles.items[middle]->id_min < lowest)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *hint = low;
-    return low;
 }
 
 /* --- putting label sets together --- */
@@ -109,8 +61,7 @@ struct gather {
     struct map by_labels; /* labels hash -> position in selection->series */
     bool
         memory_only; /* No file has an index to be asked: what comes twice is joined when it is sorted. */
-    struct kv_read **reads; /* By file; begun at first use. */
-    size_t hint;            /* Of selected_first_bundle, in the file that was looked at last. */
+    struct kv_read **reads;                  /* By file; begun at first use. */
     const struct bundle_entry *opened_entry; /* The bundle that was looked at last. */
     struct bundle opened;
     struct arena arena;
@@ -210,13 +161,9 @@ static bool gather_open(struct gather *gather, uint32_t file, const struct bundl
 static bool has_bundle(struct gather *gather, uint32_t file, uint64_t id)
 {
     const struct selected_file *selected = &gather->selection->files.items[file];
-    for (size_t i = selected_first_bundle(selected, id, &gather->hint); i < selected->bundles.count;
-         i++) {
+    for (size_t i = selected_bundle_next(selected, 0, id); i < selected->bundles.count;
+         i = selected_bundle_next(selected, i + 1, id)) {
         const struct bundle_entry *entry = selected->bundles.items[i];
-        if (entry->id_min > id)
-            return false;
-        if (entry->id_max < id)
-            continue;
         if (!gather_open(gather, file, entry))
             return true;
         uint32_t at = bundle_find(&gather->opened, id);

@@ -55,9 +55,9 @@ struct selected {
 struct selected_file {
     struct store_file file;
     struct bundle_dir *dir; /* Of an open one. */
-    /* The bundles that touch the time range, by their lowest id; no bundle spans more ids than id_span_max. */
-    VEC(struct bundle_entry *) bundles;
-    uint64_t id_span_max;
+    VEC(struct bundle_entry *) bundles; /* Those that touch the time range, by their lowest id. */
+    uint64_t *highest; /* A tree over them (select_bundles.c); NULL: there are none. */
+    size_t leaves;
 };
 
 struct selection {
@@ -95,8 +95,11 @@ void select_deleted(struct selection *selection, const struct tombstone_list *li
 bool selected_delete_takes_slot(const struct selected_delete *deleted, uint64_t slot);
 bool selected_delete_takes_day(const struct selected_delete *deleted, const struct day_info *info);
 
-/* The first of a file's bundles that could have the id; then those whose id_min is not above it. *hint is where the last
- * look ended: neighbours among series are mostly neighbours among bundles. */
-size_t selected_first_bundle(const struct selected_file *selected, uint64_t id, size_t *hint);
+/* select_bundles.c: the bundles of an open file that touch the range. */
+void select_bundles(const struct selection *selection, struct selected_file *selected);
+void select_bundles_free(struct selected_file *selected);
+/* The position, `from` or later, of the next bundle whose bounds the id is within; the count of the bundles when there is
+ * none. */
+size_t selected_bundle_next(const struct selected_file *selected, size_t from, uint64_t id);
 
 #endif

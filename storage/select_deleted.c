@@ -97,14 +97,10 @@ static bool bundle_has(struct deleting *deleting, uint32_t file, const struct bu
 static bool bundles_are_covered(struct deleting *deleting, const struct source *source)
 {
     const struct selected_file *selected = &deleting->selection->files.items[source->file];
-    size_t hint = 0;
-    for (size_t i = selected_first_bundle(selected, source->key, &hint);
-         i < selected->bundles.count; i++) {
+    for (size_t i = selected_bundle_next(selected, 0, source->key); i < selected->bundles.count;
+         i = selected_bundle_next(selected, i + 1, source->key)) {
         const struct bundle_entry *entry = selected->bundles.items[i];
-        if (entry->id_min > source->key)
-            break;
-        if (entry->id_max >= source->key &&
-            !slot_is_covered(deleting, entry->slot, entry->time_min_ms, entry->time_max_ms) &&
+        if (!slot_is_covered(deleting, entry->slot, entry->time_min_ms, entry->time_max_ms) &&
             bundle_has(deleting, source->file, entry, source->key))
             return false;
     }
