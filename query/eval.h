@@ -146,6 +146,8 @@ struct query {
     /* Of a worker (feed.c): what all of its team use, and its share of that. */
     struct team *team;
     size_t published;
+    struct cursor *cursor;     /* Of run_cursor; what it has opened and decoded serves the next part, too. */
+    const struct selection *cursor_over;
     bool keeps_labels;         /* As its feed says. */
     VEC(struct arena) adopted; /* Of workers that are done. */
     size_t adopted_bytes;
@@ -377,6 +379,10 @@ struct run_wants {
 /* The times of the samples of a whole selection, in seconds; names stay. */
 MUST_CHECK bool eval_selection_times(const struct frame *frame, const struct selection *selection,
                                      struct vector *out, struct err *err);
+/* A cursor for a part of a feed. A worker keeps it from part to part. */
+struct cursor *run_cursor(struct query *query, const struct selection *selection);
+void run_cursor_done(struct query *query);
+void run_cursor_free(struct query *query);
 /* Decodes one series into query->run. */
 MUST_CHECK bool run_load(struct query *query, struct cursor *cursor, size_t index,
                          struct run_wants wants, struct err *err);
@@ -386,6 +392,9 @@ void run_add_float(struct query *query, int64_t time_ms,
                    double value); /* Room must have been reserved. */
 void run_add_histogram(struct query *query, int64_t time_ms, const struct histogram *histogram);
 void run_deinit(struct sample_run *run);
+/* run_scan.c: is there a stale marker? The positions of values below the one before, into `marks`. */
+bool scan_stale(const double *values, size_t count);
+size_t scan_falls(const double *values, size_t count, uint32_t *marks);
 /* Remembers the times of a series, for what follows from them alone. */
 struct known_times {
     int64_t *items;

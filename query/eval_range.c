@@ -121,11 +121,11 @@ static bool range_call_part(void *ctx, struct query *query, size_t first, size_t
     bool ok = true;
     range_eval_init(&eval);
     if (range->source.selection)
-        eval.cursor = cursor_new(range->source.selection);
+        eval.cursor = run_cursor(query, range->source.selection);
     steps_init(&steps, &frame);
     for (size_t i = first; ok && i < end; i++)
         ok = eval_series(&eval, range, i, &steps, out, err);
-    cursor_free(eval.cursor);
+    run_cursor_done(query);
     range_eval_deinit(&eval);
     return ok;
 }

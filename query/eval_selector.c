@@ -229,7 +229,6 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
     const struct selection *selection = query->selections[selector->as.vector.index];
     struct run_wants wants = {.stale = look->looking != LOOK_AROUND,
                               .no_buckets = selector->as.vector.no_buckets};
-    struct cursor *cursor = NULL;
     struct frame frame = *look->frame;
     struct look_places places;
     struct steps steps;
@@ -242,8 +241,7 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
         if (look_at_newest(&frame, look, i, &steps)) {
             ok = query_check(query, err);
         } else {
-            cursor = cursor ? cursor : cursor_new(selection);
-            ok = run_load(query, cursor, i, wants, err);
+            ok = run_load(query, run_cursor(query, selection), i, wants, err);
             if (ok)
                 look_at_run(&frame, look, &places, selection_labels(selection, i), &steps);
         }
@@ -257,7 +255,7 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
         if (steps_take(&steps, &frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;
     }
-    cursor_free(cursor);
+    run_cursor_done(query);
     known_times_deinit(&places.known);
     return ok;
 }

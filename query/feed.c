@@ -62,6 +62,7 @@ static void worker_deinit(struct query *worker, struct query *query)
     query->owned_bytes += worker->owned_bytes;
     query->adopted_bytes += worker->arena.bytes;
     VEC_PUSH(&query->adopted, worker->arena);
+    run_cursor_free(worker);
     run_deinit(&worker->run);
     histogram_sum_deinit(&worker->sum);
     histogram_sum_deinit(&worker->spare);

@@ -15,22 +15,6 @@ static void mark_changes(struct sample_run *run)
     }
 }
 
-/* Resets are rare: eight pairs are looked at together. */
-static void mark_resets(struct sample_run *run)
-{
-    const double *value = run->value;
-    for (size_t i = 1; i < run->count;) {
-        size_t end = run->count - i < 8 ? run->count : i + 8;
-        unsigned falls = 0;
-        for (size_t k = i; k < end; k++)
-            falls |= value[k] < value[k - 1];
-        for (size_t k = i; falls && k < end; k++)
-            if (value[k] < value[k - 1])
-                run->marks[run->mark_count++] = (uint32_t)k;
-        i = end;
-    }
-}
-
 static void mark(struct sample_run *run, enum window_marks wants)
 {
     run->mark_count = 0;
@@ -41,7 +25,7 @@ static void mark(struct sample_run *run, enum window_marks wants)
         run->marks = mem_realloc(run->marks, run->mark_capacity * sizeof(*run->marks));
     }
     if (wants == MARK_RESETS)
-        mark_resets(run);
+        run->mark_count = scan_falls(run->value, run->count, run->marks);
     else
         mark_changes(run);
 }

@@ -100,6 +100,28 @@ void known_times_deinit(struct known_times *known)
 
 /* --- from storage --- */
 
+struct cursor *run_cursor(struct query *query, const struct selection *selection)
+{
+    if (query->cursor && query->cursor_over == selection)
+        return query->cursor;
+    run_cursor_free(query);
+    query->cursor = cursor_new(selection);
+    query->cursor_over = selection;
+    return query->cursor;
+}
+
+void run_cursor_done(struct query *query)
+{
+    if (!query->team)
+        run_cursor_free(query);
+}
+
+void run_cursor_free(struct query *query)
+{
+    cursor_free(query->cursor);
+    query->cursor = NULL;
+}
+
 /* Only what count, sum and rates of them need. The hint says what the buckets would have told. */
 static const struct histogram *without_buckets(struct arena *arena,
                                                const struct histogram *histogram,
@@ -135,32 +157,13 @@ static void load_histogram(struct query *query, struct loading *loading, int64_t
     loading->before = histogram_copy(&run->arena, histogram);
 }
 
-typedef uint64_t four_bits __attribute__((vector_size(32)));
-
-static bool has_stale(const double *values, size_t count)
-{
-    const four_bits stale = {SAMPLE_STALE_BITS, SAMPLE_STALE_BITS, SAMPLE_STALE_BITS,
-                             SAMPLE_STALE_BITS};
-    four_bits any = {0};
-    size_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        four_bits four;
-        memcpy(&four, values + i, sizeof(four));
-        any |= (four_bits)(four == stale);
-    }
-    bool found = any[0] | any[1] | any[2] | any[3];
-    for (; i < count; i++)
-        found = found || sample_is_stale(values[i]);
-    return found;
-}
-
 /* All there is of the series, as it came: nothing is copied. It stays until the cursor moves, as the run does. */
 static bool borrow_block(struct query *query, const struct loading *loading,
                          const struct sample_block *block)
 {
     struct sample_run *run = &query->run;
     if (run->count || run->histogram_count || !block->is_last || block->histogram ||
-        (!loading->wants.stale && has_stale(block->value, block->count)))
+        (!loading->wants.stale && scan_stale(block->value, block->count)))
         return false;
     run->time_ms = block->time_ms;
     run->value = block->value;
