@@ -261,7 +261,78 @@ void bundle_reader_deinit(struct bundle_reader *reader)
 {
     for (int i = 0; i < 2; i++)
         mem_free(reader->columns[i]);
+    for (size_t i = 0; reader->kept && i < BUNDLE_KEPT; i++)
+        mem_free(reader->kept[i].integers);
+    mem_free(reader->kept);
     *reader = (struct bundle_reader){0};
+}
+
+void bundle_reader_forget(struct bundle_reader *reader)
+{
+    reader->bytes = NULL;
+    for (size_t i = 0; reader->kept && i < BUNDLE_KEPT; i++)
+        reader->kept[i].bytes = NULL;
+}
+
+static struct bundle_kept *kept_place(const struct bundle_reader *reader,
+                                      const struct bundle *bundle)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)bundle->bytes.ptr * UINT64_C(0x9e3779b97f4a7c15);
+    return &reader->kept[hash >> 32 & (BUNDLE_KEPT - 1)];
+}
+
+/* How far before the run is what it is coded against, if that is so; 0 beyond the last. */
+static uint32_t distance_at(const struct bundle *bundle, uint32_t index)
+{
+    if (bundle->is_old || index >= bundle->run_count)
+        return 0;
+    size_t begin = index ? number_at(bundle->ends, bundle->end_bytes, index - 1) : 0;
+    return begin < (size_t)(bundle->end - bundle->payload)
+               ? bundle->payload[begin] >> BUNDLE_DISTANCE_SHIFT
+               : 0;
+}
+
+/* Who reads series after series goes from bundle to bundle in between: what the next series needs is put aside. */
+static void keep_base(const struct bundle *bundle, const struct bundle_run *run,
+                      struct bundle_reader *reader)
+{
+    const struct codec_column *column = reader->columns[0];
+    bool is_base = false;
+    for (uint32_t ahead = 1; ahead <= BUNDLE_DISTANCE_MAX; ahead++)
+        is_base = is_base || distance_at(bundle, run->index + ahead) == ahead;
+    if (!is_base || !column->has_integers)
+        return;
+    if (!reader->kept)
+        reader->kept = mem_zalloc(BUNDLE_KEPT * sizeof(*reader->kept));
+    struct bundle_kept *kept = kept_place(reader, bundle);
+    if (kept->capacity < column->count) {
+        kept->capacity = column->count;
+        kept->integers = mem_realloc(kept->integers, kept->capacity * sizeof(*kept->integers));
+    }
+    memcpy(kept->integers, column->integers, column->count * sizeof(*kept->integers));
+    kept->bytes = bundle->bytes.ptr;
+    kept->index = run->index;
+    kept->count = column->count;
+    kept->exponent = column->exponent;
+}
+
+/* True when the run is in columns[0]. */
+static bool recall(const struct bundle *bundle, uint32_t index, struct bundle_reader *reader)
+{
+    if (reader->bytes == bundle->bytes.ptr && reader->index == index)
+        return true;
+    const struct bundle_kept *kept = reader->kept ? kept_place(reader, bundle) : NULL;
+    if (!kept || kept->bytes != bundle->bytes.ptr || kept->index != index)
+        return false;
+    struct codec_column *column = reader->columns[0];
+    column->count = kept->count;
+    column->has_integers = column->has_base = true;
+    column->has_values = false;
+    column->exponent = kept->exponent;
+    memcpy(column->integers, kept->integers, kept->count * sizeof(*kept->integers));
+    reader->bytes = bundle->bytes.ptr;
+    reader->index = index;
+    return true;
 }
 
 /* Decodes a chunk on top of columns[0], which has the one it is coded against. */
@@ -312,7 +383,7 @@ static bool decode_bases(const struct bundle *bundle, const struct bundle_run *r
         if (distance > index || len == BUNDLE_CHAIN_MAX - 1)
             return false;
         index -= distance;
-        if (reader->bytes == bundle->bytes.ptr && reader->index == index)
+        if (recall(bundle, index, reader))
             break;
         struct bundle_run base = bundle_run_at(bundle, index);
         if (base.first_row > base.last_row || !(base.flags & BUNDLE_VALUES))
@@ -375,6 +446,7 @@ bool bundle_read(const struct bundle *bundle, const struct bundle_run *run,
     if (!skip_holes(&in, run, &count) || !decode_bases(bundle, run, count, reader) ||
         !decode_onto(bundle, run, str_from((const char *)in.at, reader_left(&in)), count, reader))
         return false;
+    keep_base(bundle, run, reader);
     if (run->flags & BUNDLE_HOLES)
         emit_with_holes(run, over_run(bundle, run), reader->columns[0]->values, times->items, out);
     else

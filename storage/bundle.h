@@ -79,14 +79,25 @@ struct time_vec {
 };
 MUST_CHECK bool bundle_column(const struct bundle *bundle, uint32_t column, struct time_vec *times);
 
+/* A run's integers, for the runs that are coded against it. */
+struct bundle_kept {
+    const char *bytes; /* Of the bundle; NULL: nothing is kept. */
+    uint32_t index, count, capacity;
+    uint8_t exponent;
+    int64_t *integers;
+};
+#define BUNDLE_KEPT 64 /* Places, by the address of the bundle's bytes. */
+
 /* A reader's room for what runs are coded against; {0}, and made when first needed. It remembers the run that was read last,
- * by its bundle's bytes: these stay where they are while it is used. */
+ * and of some bundles the one that the next ones need, by the bundle's bytes: these stay where they are while it is used. */
 struct codec_column;
 struct bundle_reader {
     struct codec_column *columns[2];
     const char *bytes;
-    uint32_t index; /* Of the run in columns[0]. */
+    uint32_t index;           /* Of the run in columns[0]. */
+    struct bundle_kept *kept; /* [BUNDLE_KEPT] */
 };
+void bundle_reader_forget(struct bundle_reader *reader); /* Other bytes may stand there now. */
 void bundle_reader_deinit(struct bundle_reader *reader);
 /* Appends the samples of a run; `times` is its column, decoded. */
 MUST_CHECK bool bundle_read(const struct bundle *bundle, const struct bundle_run *run,

@@ -138,7 +138,7 @@ bool day_gather_series(struct day_gather *gather, const struct day_merge *merge,
     if (!day_deal_load(deal, merge->ordinal, err))
         return false;
     if (deal->bucket != bucket)
-        gather->bundle_reader.bytes = NULL; /* Others may stand at the same place. */
+        bundle_reader_forget(&gather->bundle_reader); /* Others may stand at the same place. */
     const uint32_t *starts =
         deal->starts.items + (merge->ordinal - deal->bounds.items[deal->bucket]);
     uint32_t at = starts[0], end = starts[1];
