@@ -31,6 +31,12 @@ static void unpack_portable(const uint8_t *in, uint32_t width, uint64_t *out)
     }
 }
 
+static void fields_portable(const uint8_t *in, uint32_t count, uint32_t width, uint64_t *out)
+{
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = codec_bits_get(in, (size_t)i * width, width);
+}
+
 static void to_doubles_portable(const int64_t *in, uint32_t count, uint32_t exponent, double *out)
 {
     double divisor = CODEC_POWERS[exponent];
@@ -80,8 +86,8 @@ static void rans_portable(struct codec_rans *rans, uint64_t *residuals)
 }
 
 const struct codec_kernels codec_kernels_portable = {
-    unpack_portable, to_doubles_portable, add_portable, take_portable,
-    sum_portable,    offset_portable,     rans_portable};
+    unpack_portable, fields_portable, to_doubles_portable, add_portable,
+    take_portable,   sum_portable,    offset_portable,     rans_portable};
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -106,6 +112,34 @@ AVX2 static void unpack_avx2(const uint8_t *in, uint32_t width, uint64_t *out)
         value = _mm_and_si128(value, mask);
         _mm256_storeu_si256((__m256i *)(out + row * LANES), _mm256_cvtepu32_epi64(value));
     }
+}
+
+/* Eight fields are as many bytes as a field has bits. Each half of them is at most 16 bytes, of which every field takes the
+ * four that it is in. */
+AVX2 static void fields_avx2(const uint8_t *in, uint32_t count, uint32_t width, uint64_t *out)
+{
+    const uint32_t half = width / 2; /* Bytes of four fields; the last of them may go on. */
+    const __m256i order = _mm256_setr_epi32(0, 1, 2, 3, 0, 1, 2, 3);
+    const int odd = width & 1 ? 4 : 0;
+    __m256i bit = _mm256_mullo_epi32(order, _mm256_set1_epi32((int)width));
+    bit = _mm256_add_epi32(bit, _mm256_setr_epi32(0, 0, 0, 0, odd, odd, odd, odd));
+    __m256i byte = _mm256_srli_epi32(bit, 3), shift = _mm256_and_si256(bit, _mm256_set1_epi32(7));
+    __m256i which = _mm256_add_epi32(_mm256_mullo_epi32(byte, _mm256_set1_epi32(0x01010101)),
+                                     _mm256_set1_epi32(0x03020100));
+    __m256i mask = _mm256_set1_epi32((int)(uint32_t)codec_mask(width));
+    uint32_t i = 0;
+    for (; i + 8 <= count; i += 8, in += width) {
+        __m128i low = _mm_loadu_si128((const __m128i *)in);
+        __m128i high = _mm_loadu_si128((const __m128i *)(in + half));
+        __m256i word = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+        word = _mm256_srlv_epi32(_mm256_shuffle_epi8(word, which), shift);
+        word = _mm256_and_si256(word, mask);
+        _mm256_storeu_si256((__m256i *)(out + i),
+                            _mm256_cvtepu32_epi64(_mm256_castsi256_si128(word)));
+        _mm256_storeu_si256((__m256i *)(out + i + 4),
+                            _mm256_cvtepu32_epi64(_mm256_extracti128_si256(word, 1)));
+    }
+    fields_portable(in, count - i, width, out + i);
 }
 
 /* Exact as the scalar conversion is: the halves are put into doubles of known exponents and added with one rounding. */
@@ -289,8 +323,9 @@ AVX2 static void rans_avx2(struct codec_rans *rans, uint64_t *residuals)
     rans->raw_bit = bit;
 }
 
-static const struct codec_kernels kernels_avx2 = {unpack_avx2, to_doubles_avx2, add_avx2, take_avx2,
-                                                  sum_avx2,    offset_avx2,     rans_avx2};
+static const struct codec_kernels kernels_avx2 = {unpack_avx2, fields_avx2, to_doubles_avx2,
+                                                  add_avx2,    take_avx2,   sum_avx2,
+                                                  offset_avx2, rans_avx2};
 
 const struct codec_kernels *codec_kernels_fast(void)
 {

@@ -162,13 +162,17 @@ static void read_fields(struct reader *in, uint32_t count, uint32_t width, uint6
         in->bad = true;
         return;
     }
-    if (reader_left(in) < len + 9) {
+    if (reader_left(in) < len + 16) {
         memcpy(padded, from, len);
-        memset(padded + len, 0, 9);
+        memset(padded + len, 0, 16);
         from = padded;
     }
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = codec_bits_get(from, (size_t)i * width, width);
+    if (width >= 1 && width <= CODEC_FIELD_MAX) {
+        codec_kernels()->fields(from, count, width, out);
+    } else {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = codec_bits_get(from, (size_t)i * width, width);
+    }
     in->at += len;
 }
 

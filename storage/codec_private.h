@@ -116,11 +116,15 @@ static inline uint64_t codec_rans_next(struct codec_rans *rans, uint32_t index)
     return codec_rans_raw(rans->raw, &rans->raw_bit, &rans->classes[entry & 0xff]);
 }
 
+#define CODEC_FIELD_MAX 25 /* With the bits before it in its byte: a word of 32. */
+
 /* Inner loops. All variants give the same bits. */
 struct codec_kernels {
     /* 128 values of width 1..32 from 16 * width bytes: four lanes, value i in lane i % 4, each lane's 32-bit words in
      * every fourth place. */
     void (*unpack)(const uint8_t *in, uint32_t width, uint64_t *out);
+    /* `count` fields of width 1..CODEC_FIELD_MAX, one after the other. Reads up to 16 bytes past them. */
+    void (*fields)(const uint8_t *in, uint32_t count, uint32_t width, uint64_t *out);
     void (*to_doubles)(const int64_t *in, uint32_t count, uint32_t exponent, double *out);
     void (*add)(int64_t *to, const int64_t *what, uint32_t count);
     void (*take)(int64_t *to, const int64_t *from, uint32_t count); /* to = from - to */
