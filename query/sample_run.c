@@ -174,8 +174,15 @@ static bool borrow_block(struct query *query, const struct loading *loading,
 static void load_block(struct query *query, struct loading *loading,
                        const struct sample_block *block)
 {
+    struct sample_run *run = &query->run;
     bool with_stale = loading->wants.stale;
     run_reserve(query, block->count);
+    if (!block->histogram && (with_stale || !scan_stale(block->value, block->count))) {
+        memcpy(run->own_time_ms + run->count, block->time_ms, block->count * sizeof(int64_t));
+        memcpy(run->own_value + run->count, block->value, block->count * sizeof(double));
+        run->count += block->count;
+        return;
+    }
     for (size_t i = 0; i < block->count; i++) {
         if (block->histogram && block->histogram[i])
             load_histogram(query, loading, block->time_ms[i], block->histogram[i]);

@@ -542,6 +542,21 @@ static bool view_day(struct cursor *cursor, struct sample_block *out, struct err
     return true;
 }
 
+/* What is in [from, to], where it is. */
+static void show_range(const struct samples *samples, int64_t from_ms, int64_t to_ms,
+                       struct sample_block *out)
+{
+    size_t from = 0, to = samples->count;
+    while (from < to && samples->time_ms[from] < from_ms)
+        from++;
+    while (to > from && samples->time_ms[to - 1] > to_ms)
+        to--;
+    out->count = to - from;
+    out->time_ms = samples->time_ms + from;
+    out->value = samples->value + from;
+    out->histogram = samples->histogram ? samples->histogram + from : NULL;
+}
+
 /* Decodes pieces into cursor->samples: those that overlap in time together, and more while they are small floats. */
 static bool decode_block(struct cursor *cursor, struct err *err)
 {
@@ -586,11 +601,7 @@ bool cursor_next(struct cursor *cursor, struct sample_block *out, struct err *er
         }
         if (samples->histogram || cursor->before)
             set_hints(cursor, samples);
-        samples_clip(samples, selection->from_ms, selection->to_ms);
-        out->count = samples->count;
-        out->time_ms = samples->time_ms;
-        out->value = samples->value;
-        out->histogram = samples->histogram;
+        show_range(samples, selection->from_ms, selection->to_ms, out);
     }
     if (cursor->err.code != ERR_NONE) {
         *err = cursor->err;

@@ -56,23 +56,6 @@ void samples_add_histogram(struct samples *samples, int64_t time_ms,
     samples->count++;
 }
 
-void samples_clip(struct samples *samples, int64_t from_ms, int64_t to_ms)
-{
-    size_t from = 0, to = samples->count;
-    while (from < to && samples->time_ms[from] < from_ms)
-        from++;
-    while (to > from && samples->time_ms[to - 1] > to_ms)
-        to--;
-    if (from > 0) {
-        memmove(samples->time_ms, samples->time_ms + from, (to - from) * sizeof(int64_t));
-        memmove(samples->value, samples->value + from, (to - from) * sizeof(double));
-        if (samples->histogram)
-            memmove((void *)samples->histogram, (const void *)(samples->histogram + from),
-                    (to - from) * sizeof(samples->histogram[0]));
-    }
-    samples->count = to - from;
-}
-
 void samples_drop(struct samples *samples, size_t first, int64_t from_ms, int64_t to_ms)
 {
     size_t kept = first;

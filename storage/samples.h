@@ -22,9 +22,6 @@ void samples_clear(struct samples *samples); /* Keeps the memory. */
 void samples_reserve(struct samples *samples, size_t more);
 void samples_add_histogram(struct samples *samples, int64_t time_ms,
                            const struct histogram *histogram); /* Borrows it. */
-/* Removes what is outside [from, to]. */
-void samples_clip(struct samples *samples, int64_t from_ms, int64_t to_ms);
-
 /* Removes those from position `first` on that are in [from, to]. */
 void samples_drop(struct samples *samples, size_t first, int64_t from_ms, int64_t to_ms);
 
