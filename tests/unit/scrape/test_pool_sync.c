@@ -174,7 +174,7 @@ static void test_pool_sync__takes_the_storage_in_the_middle(void **state)
     fetch_start(first, clock_wall_ms());
     assert_true(rig_until(&rig, has_scraped));
     assert_non_null(first->group);
-    assert_int_equal(rig.storage.open_groups, 1);
+    assert_true(rig.storage.open_groups < MANY / 4); /* A few others may have had their turn. */
     rig_close(&rig);
 }
 
