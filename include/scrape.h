@@ -54,6 +54,12 @@ void scraper_free(struct scraper *scraper);
 MUST_CHECK bool scrape_check_group(const struct config_scrape *options,
                                    const struct target_group *group, struct err *err);
 
+/* Labels of a target before and after relabelling, the hidden ones but __meta_*, too; none after it: dropped, or (false) one that could not be
+ * scraped. References for the caller. Needs no scraper. */
+MUST_CHECK bool scrape_target_labels(struct labels **discovered, struct labels **labels,
+                                     const struct config_scrape *options, const struct target_group *group,
+                                     size_t index, struct err *err);
+
 /* --- what the API shows; valid until the loop's next turn --- */
 
 enum target_health { TARGET_UNKNOWN, TARGET_UP, TARGET_DOWN };

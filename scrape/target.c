@@ -219,16 +219,46 @@ static bool check(struct target_spec *spec, const struct labels_builder *builder
     return true;
 }
 
-/* What series carry: all but the reserved names. */
-static struct labels *public_labels(struct labels_builder *builder)
+static void drop_prefix(struct labels_builder *builder, struct str prefix)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < builder->count; i++)
-        if (!str_starts(builder->items[i].name, STR("__")))
+        if (!str_starts(builder->items[i].name, prefix))
             builder->items[kept++] = builder->items[i];
     builder->count = kept;
+}
+
+/* What series carry: all but the reserved names. */
+static struct labels *public_labels(struct labels_builder *builder)
+{
+    drop_prefix(builder, STR("__"));
     return labels_build(builder);
+}
+
+bool scrape_target_labels(struct labels **discovered, struct labels **labels,
+                          const struct config_scrape *options, const struct target_group *group,
+                          size_t index, struct err *err)
+{
+    struct labels_builder builder;
+    struct target_spec spec = {0};
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    labels_builder_init(&builder);
+    discovered_load(&builder, options, group, index, &arena);
+    *discovered = labels_build(&builder);
+    bool kept = relabel_apply(&options->relabel, &builder, &arena) && builder.count > 0;
+    bool good = !kept || check(&spec, &builder, err);
+    if (kept && good)
+        set_default(&builder, LABEL_INSTANCE, labels_builder_get(&builder, label_address));
+    else
+        labels_builder_clear(&builder);
+    drop_prefix(&builder, STR("__meta_"));
+    *labels = labels_build(&builder);
+    labels_builder_deinit(&builder);
+    arena_deinit(&arena);
+    return good;
 }
 
 static enum target_verdict finish_build(struct target_spec *out,

@@ -185,20 +185,21 @@ static void check_file(struct check *check, struct str path)
     config_unref(config);
 }
 
-/* all, none, duplicate-rules (nothing to look at before rules are read), too-long-scrape-interval. */
-static bool lint_parse(struct check *check, struct str options, struct err *err)
+/* all, none, duplicate-rules (nothing to look at before rules are read), too-long-scrape-interval. One `none` is enough. */
+static void lint_parse(struct check *check, struct str options)
 {
     struct str rest = options;
-    while (rest.ptr) {
+    bool none = false;
+    while (rest.ptr && options.len > 0) {
         struct str name = str_cut(rest, ',', &rest);
         if (str_eq(name, STR("all")) || str_eq(name, STR("too-long-scrape-interval")))
             check->lint_interval = true;
         else if (str_eq(name, STR("none")))
-            check->lint_interval = false;
+            none = true;
         else if (!str_eq(name, STR("duplicate-rules")))
-            return err_set(err, ERR_BAD_DATA, "unknown lint option: " STR_FMT, STR_ARG(name));
+            printf("WARNING: unknown lint option: \"" STR_FMT "\"\n", STR_ARG(name));
     }
-    return true;
+    check->lint_interval = check->lint_interval && !none;
 }
 
 static bool arguments_parse(struct check *check, struct command_line *line, int argc, char **argv,
@@ -211,11 +212,12 @@ static bool arguments_parse(struct check *check, struct command_line *line, int 
     check->syntax_only = command_flag_value(line, "syntax-only").ptr != NULL;
     check->agent = command_flag_value(line, "agent").ptr != NULL;
     check->lint_fatal = command_flag_value(line, "lint-fatal").ptr != NULL;
-    if (line->arg_count == 0)
-        return err_set(err, ERR_BAD_DATA, "required argument 'config-files' not provided");
+    if (!command_need_files(line, "config-files", 0, err))
+        return false;
     if (lookback.ptr && !duration_parse(lookback, &check->lookback_ms, err))
         return false;
-    return !lint.ptr || lint_parse(check, lint, err);
+    lint_parse(check, lint);
+    return true;
 }
 
 int command_check_config(int argc, char **argv)
@@ -231,10 +233,8 @@ int command_check_config(int argc, char **argv)
     struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
     struct check check = {.lookback_ms = 5 * 60 * 1000};
     struct err err = {0};
-    if (!arguments_parse(&check, &line, argc, argv, &err)) {
-        fprintf(stderr, "error: %s\n", err.text);
-        return 2;
-    }
+    if (!arguments_parse(&check, &line, argc, argv, &err))
+        return command_usage(&err);
     for (size_t i = 0; i < line.arg_count; i++)
         check_file(&check, command_arg(&line, i, ""));
     fflush(stdout);

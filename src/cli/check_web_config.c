@@ -23,26 +23,14 @@ static bool check_file(struct str path)
     return good;
 }
 
-static bool all_are_there(const struct command_line *line, struct err *err)
-{
-    if (line->arg_count == 0)
-        return err_set(err, ERR_BAD_DATA, "required argument 'web-config-files' not provided");
-    for (size_t i = 0; i < line->arg_count; i++) {
-        if (access(line->args[i], F_OK) != 0)
-            return err_set(err, ERR_NOT_FOUND, "path '%s' does not exist", line->args[i]);
-    }
-    return true;
-}
-
 int command_check_web_config(int argc, char **argv)
 {
     struct command_line line = {0};
     struct err err = {0};
     bool good = true;
-    if (!command_parse(&line, argc, argv, &err) || !all_are_there(&line, &err)) {
-        fprintf(stderr, "promtool: error: %s, try --help\n", err.text);
-        return 1;
-    }
+    if (!command_parse(&line, argc, argv, &err) ||
+        !command_need_files(&line, "web-config-files", 0, &err))
+        return command_usage(&err);
     for (size_t i = 0; i < line.arg_count; i++)
         good = check_file(command_arg(&line, i, "")) && good;
     return good ? 0 : 1;

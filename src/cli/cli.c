@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "redis.h"
@@ -21,6 +22,16 @@ static const struct command {
     {{"check", "web-config"},
      command_check_web_config,
      "check web-config FILE...\n      Check if the web config files are valid or not."},
+    {{"check", "service-discovery"},
+     command_check_discovery,
+     "check service-discovery [--timeout=30s] FILE JOB\n      Perform service discovery for the "
+     "given job name and report the results, including relabeling."},
+    {{"check", "healthy"},
+     command_check_healthy,
+     "check healthy [--url=http://localhost:9090]\n      Check if the server is healthy."},
+    {{"check", "ready"},
+     command_check_ready,
+     "check ready [--url=http://localhost:9090]\n      Check if the server is ready."},
     {{"query", "instant"},
      command_query_instant,
      "query instant [--time=T] [-o promql|json] URL EXPR\n      Run instant query."},
@@ -131,6 +142,27 @@ struct str command_flag_value(const struct command_line *line, const char *name)
 struct str command_arg(const struct command_line *line, size_t index, const char *otherwise)
 {
     return str_of(index < line->arg_count ? line->args[index] : otherwise);
+}
+
+int command_usage(const struct err *err)
+{
+    fprintf(stderr, "promtool: error: %s, try --help\n", err->text);
+    return 1;
+}
+
+bool command_need_files(const struct command_line *line, const char *what, size_t count,
+                        struct err *err)
+{
+    if (line->arg_count == 0)
+        return err_set(err, ERR_BAD_DATA, "required argument '%s' not provided", what);
+    for (size_t i = 0; i < line->arg_count && (count == 0 || i < count); i++) {
+        struct stat found;
+        if (stat(line->args[i], &found) != 0)
+            return err_set(err, ERR_NOT_FOUND, "path '%s' does not exist", line->args[i]);
+        if (S_ISDIR(found.st_mode))
+            return err_set(err, ERR_BAD_DATA, "'%s' is a directory", line->args[i]);
+    }
+    return true;
 }
 
 bool command_read_file(const char *path, struct buf *out, struct err *err)

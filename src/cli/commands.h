@@ -30,11 +30,23 @@ struct str command_arg(const struct command_line *line, size_t index, const char
 /* POSTs a form to <server><path> and waits for the answer, whatever its status. */
 MUST_CHECK bool command_post(struct str server, const char *path, struct str form, struct buf *body,
                              int *status, struct err *err);
+/* GETs <server><path> in the same way. */
+MUST_CHECK bool command_get(struct str server, const char *path, struct buf *body, int *status,
+                            struct err *err);
 /* The whole file, as much as fits. */
 MUST_CHECK bool command_read_file(const char *path, struct buf *out, struct err *err);
 
+/* What kingpin, which promtool has, says and ends with: 1. */
+int command_usage(const struct err *err);
+/* The first `count` arguments (0: all of at least one) are files that are there. */
+MUST_CHECK bool command_need_files(const struct command_line *line, const char *what, size_t count,
+                                   struct err *err);
+
 int command_check_config(int argc, char **argv);
 int command_check_web_config(int argc, char **argv);
+int command_check_discovery(int argc, char **argv);
+int command_check_healthy(int argc, char **argv);
+int command_check_ready(int argc, char **argv);
 int command_query_instant(int argc, char **argv);
 int command_query_range(int argc, char **argv);
 int command_query_series(int argc, char **argv);

@@ -64,7 +64,7 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     if (str_find(server, STR("://")) == server.len)
         BUF_ADD(&url, "http://");
     buf_addf(&url, STR_FMT "%s", STR_ARG(server), path);
-    if (get)
+    if (get && form.len > 0)
         buf_addf(&url, "?" STR_FMT, STR_ARG(form));
     struct http_fetch_options options = {.url = buf_str(&url),
                                          .method = get ? STR("GET") : STR("POST"),
@@ -89,6 +89,19 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     if (ask->err.code != ERR_NONE)
         *err = ask->err;
     return ask->err.code == ERR_NONE;
+}
+
+bool command_get(struct str server, const char *path, struct buf *body, int *status,
+                 struct err *err)
+{
+    struct ask ask = {0};
+
+    buf_init(&ask.body, ANSWER_BYTES_MAX);
+    bool good = ask_server(&ask, server, path, STR_EMPTY, true, err);
+    buf_swap(body, &ask.body);
+    buf_deinit(&ask.body);
+    *status = ask.status;
+    return good;
 }
 
 bool command_post(struct str server, const char *path, struct str form, struct buf *body,

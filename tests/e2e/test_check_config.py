@@ -1,4 +1,5 @@
 """check config beside promtool: who accepts what, in which words, with which exit code."""
+import json
 import os
 
 import harness
@@ -85,8 +86,72 @@ def test_lint__finds_long_intervals():
     assert check("--lint=all")[0::2] == (0, words)
     assert check("--lint=duplicate-rules,too-long-scrape-interval", "--lint-fatal")[0::2] == (3, words)
     assert check("--lint=all", "--query.lookback-delta=11m")[0::2] == (0, "")
-    code, _, err = check("--lint=everything")
-    assert code == 2 and "everything" in err
+
+
+def test_usage__is_said_as_by_promtool():
+    """What kingpin says, with its exit code 1, and options that are not errors."""
+    folder = harness.new_folder("usage")
+    path = harness.write_file(os.path.join(folder, "a.yml"), "scrape_configs: [{job_name: a, scrape_interval: 10m}]\n")
+    check = lambda *words: run_command([NARTHEX, "check", *words])
+    said = lambda text: (1, "", f"promtool: error: {text}, try --help\n")
+    assert check("config") == said("required argument 'config-files' not provided")
+    assert check("config", path, path + ".none") == said(f"path '{path}.none' does not exist")
+    assert check("config", folder) == said(f"'{folder}' is a directory")
+    assert check("config", "--nosuch", path) == said("unknown long flag '--nosuch'")
+    assert check("web-config", path + ".none") == said(f"path '{path}.none' does not exist")
+    assert check("service-discovery", path) == said("required argument 'job' not provided")
+    good = f"Checking {path}\n SUCCESS: {path} is valid prometheus config file syntax\n\n"
+    assert check("config", "--lint=all,none", "--lint-fatal", path) == (0, good, "")
+    assert check("config", "--lint=", "--ignore-unknown-fields", path) == (0, good, "")
+    assert check("config", "--lint=everything", path) == (0, 'WARNING: unknown lint option: "everything"\n' + good, "")
+
+
+def test_service_discovery__shows_labels_as_promtool():
+    """Beside Debian's promtool, which does not know the labels of native histograms yet."""
+    folder = harness.new_folder("discovery")
+    write = lambda name, text: harness.write_file(os.path.join(folder, name), text)
+    write("sd.json", '[{"targets":["f:1","g:2"],"labels":{"l":"<v>"}},{"targets":["f:1","f:1"]}]')
+    path = write("a.yml", """
+scrape_configs:
+- job_name: a
+  params: {module: [x]}
+  static_configs: [{targets: ["x:1", y], labels: {env: prod}}]
+  relabel_configs: [{source_labels: [__address__], regex: "y.*", action: drop}, {target_label: __meta_gone, replacement: z}]
+- job_name: f
+  file_sd_configs: [{files: ["*.json"]}]
+- job_name: none
+- job_name: http
+  http_sd_configs: [{url: "http://127.0.0.1:1/"}]
+""")
+    newer = {"__always_scrape_classic_histograms__", "__convert_classic_histograms_to_nhcb__", "__scrape_native_histograms__"}
+
+    def found(program, job):
+        code, out, _ = run_command([program, "check", "service-discovery", "--timeout=1s", path, job])
+        assert code == 0, (program, job, code)
+        # The order of groups is that of a map in promtool.
+        return sorted(({kind: {name: value for name, value in labels.items() if name not in newer} for kind, labels in target.items()}
+                       for target in json.loads(out)), key=json.dumps)
+
+    assert found(NARTHEX, "none") == found(NARTHEX, "http") == []
+    for job in ("a", "f"):
+        ours, theirs = found(NARTHEX, job), found(harness.peer_path("prometheus", "promtool"), job)
+        assert ours == theirs, (job, ours, theirs)
+    assert len(found(NARTHEX, "f")) == 3
+    said = run_command([NARTHEX, "check", "service-discovery", path, "nosuch"])
+    assert said == (1, "", "Job nosuch not found. Select one of:\n\ta\n\tf\n\tnone\n\thttp\n"), said
+
+
+def test_healthy_and_ready__ask_the_server():
+    server = harness.Server("")
+    for word, text in (("healthy", "Healthy"), ("ready", "Ready")):
+        check = lambda url: run_command([NARTHEX, "check", word, "--url=" + url])
+        url = f"http://127.0.0.1:{server.port}"
+        assert check(url) == (0, "", f"  SUCCESS:  Prometheus Server is {text}.\n\n")
+        assert check(url + "/no") == (1, "", f"check failed: URL={url}/no, status=404\n")
+        code, _, err = check("http://127.0.0.1:1")
+        assert code == 1 and err.startswith(f'Get "http://127.0.0.1:1/-/{word}": dial tcp 127.0.0.1:1: connect: '), err
+        assert check("x:y")[0] == 1
+    assert server.stop(10) == 0
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ static void test_cli_main__exits_as_promtool_does(void **state)
     char *help[] = {"promtool", "help"};
     assert_int_equal(run(4, check_good), 0);
     assert_int_equal(run(5, check_bad), 1);
-    assert_int_equal(run(3, check_none), 2);
+    assert_int_equal(run(3, check_none), 1);
     assert_int_equal(run(3, unknown), 2);
     assert_int_equal(run(5, refused), 1);
     assert_int_equal(run(2, help), 0);
