@@ -256,25 +256,31 @@ static void collect(const struct api *api, struct figures *f)
     }
 }
 
-void serve_metrics(struct call *call)
+void self_metrics_write(struct buf *out, const struct api *api)
 {
     struct figures f;
+
+    collect(api, &f);
+    add_build(out, api);
+    add_rows(out, &f);
+    add_engine(out, api);
+    self_metrics_scrape(out, api, &f.scrape);
+    self_metrics_discovery(out, api, &f.discovery);
+    add_log_fsync(out, &f.storage);
+    add_builds(out, &f.storage);
+    add_guilty(out, &f.storage.guilty);
+    add_http_requests(out, api);
+    add_http_histograms(out, api);
+    add_metric_handler(out, api);
+    if (api->more_metrics)
+        api->more_metrics(api->more_metrics_ctx, out);
+}
+
+void serve_metrics(struct call *call)
+{
     struct buf out;
 
-    collect(call->api, &f);
     buf_init(&out, ANSWER_BYTES_MAX);
-    add_build(&out, call->api);
-    add_rows(&out, &f);
-    add_engine(&out, call->api);
-    self_metrics_scrape(&out, call->api, &f.scrape);
-    self_metrics_discovery(&out, call->api, &f.discovery);
-    add_log_fsync(&out, &f.storage);
-    add_builds(&out, &f.storage);
-    add_guilty(&out, &f.storage.guilty);
-    add_http_requests(&out, call->api);
-    add_http_histograms(&out, call->api);
-    add_metric_handler(&out, call->api);
-    if (call->api->more_metrics)
-        call->api->more_metrics(call->api->more_metrics_ctx, &out);
+    self_metrics_write(&out, call->api);
     answer(call, 200, CONTENT_METRICS, &out);
 }

@@ -121,6 +121,40 @@ static void test_serve_metrics__has_what_dashboards_read(void **state)
         assert_has(reply.body, lines[i]);
 }
 
+/* The same as JSON, family by family; a pattern is of whole names. */
+static void test_serve_status_self_metrics__says_the_same_as_json(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {
+        "{\"name\":\"prometheus_ready\",\"help\":\"Whether Prometheus startup was fully completed "
+        "and the server is ready for "
+        "normal operation.\",\"type\":\"GAUGE\",\"metric\":[{\"gauge\":{\"value\":1}}]}",
+        "\"type\":\"COUNTER\",\"metric\":[{\"label\":[{\"name\":\"scrape_job\",\"value\":\"node "
+        "\\\"x\\\"\"}],\"counter\":"
+        "{\"value\":2,\"createdTimestamp\":\"2023-11-14T22:13:20Z\"}}]}",
+        "{\"label\":[{\"name\":\"interval\",\"value\":\"1m30s\"}],\"histogram\":{\"sampleCount\":"
+        "\"2\",\"sampleSum\":30.25,\"bucket\":["
+        "{\"cumulativeCount\":\"0\",\"upperBound\":0.01},",
+        "\"summary\":{\"sampleCount\":\"0\",\"sampleSum\":0,\"quantile\":[{\"quantile\":0.5,"
+        "\"value\":\"NaN\"},",
+        "{\"name\":\"filename\",\"value\":\"/etc/a\\\\b.json\"}",
+    };
+    fake.target_count = fake.dropped_from = 1;
+    get("/api/v1/status/self_metrics");
+    assert_int_equal(reply.status, 200);
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        assert_has(reply.body, parts[i]);
+    get("/api/v1/status/self_metrics?metric_name_pattern=prometheus_rea.*");
+    assert_has(reply.body, "{\"status\":\"success\",\"data\":[{\"name\":\"prometheus_ready\",");
+    assert_null(strstr(reply.body, "prometheus_tsdb"));
+    get("/api/v1/status/self_metrics?metric_name_pattern=ready");
+    assert_reply(200, "{\"status\":\"success\",\"data\":[]}");
+    get("/api/v1/status/self_metrics?metric_name_pattern=(");
+    assert_int_equal(reply.status, 400);
+    assert_has(reply.body, "\"error\":\"invalid metric_name_pattern: error parsing regexp: missing "
+                           "closing ): `^(?:()$`");
+}
+
 /* Figures of the kernel: there is no right value, but zero is wrong. */
 static void test_serve_metrics__reads_the_process(void **state)
 {
@@ -140,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_serve_metrics__writes_valid_text),
         TEST(test_serve_metrics__has_what_dashboards_read),
+        TEST(test_serve_status_self_metrics__says_the_same_as_json),
         TEST(test_serve_metrics__reads_the_process),
     };
 #undef TEST
