@@ -19,7 +19,8 @@
 /* Between two looks at the clock. Compressed bytes can grow a thousandfold. */
 #define SLICE_PLAIN_BYTES  ((size_t)16 << 10)
 #define SLICE_PACKED_BYTES ((size_t)1 << 10)
-#define INTERVALS_MAX      64 /* Different ones that figures are kept of. */
+#define COUNTED_BYTES_MAX  ((uint64_t)256 << 20) /* Of a bad body: no bomb is worth more. */
+#define INTERVALS_MAX      64                    /* Different ones that figures are kept of. */
 #define PENDING_BYTES_MAX  ((size_t)4 << 20)
 #define HELD_BYTES_MAX     ((size_t)64 << 20) /* Of all fetches together. */
 
@@ -87,6 +88,10 @@ static bool sink_bytes(void *ctx, struct str bytes, struct err *err)
     if (limit > 0 && fetch->body_bytes >= limit) {
         fetch->over_body_limit = true;
         return err_set(err, ERR_LIMIT, "body size limit exceeded");
+    }
+    if (fetch->counting && fetch->body_bytes > COUNTED_BYTES_MAX) {
+        fetch->counting = false;
+        return err_set(err, ERR_LIMIT, "enough has been counted");
     }
     if (fetch->counting)
         return true;
