@@ -14,6 +14,7 @@
 #include "exemplar_log.h"
 #include "store.h"
 
+#define MAP_MOVE_SLOTS 4096 /* A tick: 0.2 ms. */
 #define RETENTION_CHECK_MS 60000
 #define EXEMPLARS_WAIT_MS  10
 
@@ -180,6 +181,8 @@ int64_t storage_tick(struct storage *storage, int64_t now_mono_ms)
     publish_tick(storage, now_mono_ms);
     retention_tick(storage);
     epoch_collect(&storage->epoch);
+    map_move(&storage->by_labels, MAP_MOVE_SLOTS);
+    map_move(&storage->by_id, MAP_MOVE_SLOTS);
     int64_t next_log = log_next_ms(storage, now_mono_ms),
             next_seal = seal_next_ms(storage, now_mono_ms);
     if (exemplars_wait && next_seal > EXEMPLARS_WAIT_MS)

@@ -40,6 +40,8 @@ void map_insert(struct map *map, uint64_t hash, uint32_t value);
 /* Removes the entry with this hash and value; false when there is none. */
 bool map_remove(struct map *map, uint64_t hash, uint32_t value);
 void map_clear(struct map *map);
+/* The next so many slots of the old table: for when there are no insertions. */
+void map_move(struct map *map, size_t count);
 size_t map_bytes(const struct map *map); /* Of its tables. */
 /* Walks all values in no order: start with *at = 0. The map must not change meanwhile. */
 bool map_next(const struct map *map, size_t *at, uint32_t *value);

@@ -16,9 +16,9 @@
 
 #define MAP_SLOTS_MIN 16
 /* From so many slots on a table moves in steps. After growth by half there is room for 2/5 as many insertions as the old
- * one had slots: 3 a step would do, but what is left of the old one is memory. */
+ * one had slots: 3 a step would do. Each slot that moves is a cache miss. */
 #define MOVE_SLOTS_MIN (1 << 16)
-#define MOVE_STEP      32
+#define MOVE_STEP      4
 
 #define SLOT_FREE    0
 #define SLOT_REMOVED 1
@@ -112,8 +112,8 @@ static void slot_put(struct map *map, uint32_t tag, uint32_t value)
     table.slots[i] = (struct map_slot){.tag = tag, .value = value};
 }
 
-/* The next slots of the old table; it is gone when all have moved. */
-static void move_some(struct map *map, size_t count)
+/* It is gone when all have moved. */
+void map_move(struct map *map, size_t count)
 {
     for (; map->old_at < map->old_count && count > 0; count--) {
         struct map_slot *slot = &map->old[map->old_at++];
@@ -132,7 +132,7 @@ static void move_some(struct map *map, size_t count)
 static void map_rebuild(struct map *map, size_t slot_count)
 {
     if (map->old)
-        move_some(map, SIZE_MAX);
+        map_move(map, SIZE_MAX);
     map->old = map->slots;
     map->old_count = map->slot_count;
     map->old_at = 0;
@@ -140,7 +140,7 @@ static void map_rebuild(struct map *map, size_t slot_count)
     map->slot_count = slot_count;
     map->removed = 0;
     if (map->old_count < MOVE_SLOTS_MIN)
-        move_some(map, SIZE_MAX);
+        map_move(map, SIZE_MAX);
 }
 
 void map_insert(struct map *map, uint64_t hash, uint32_t value)
@@ -152,7 +152,7 @@ void map_insert(struct map *map, uint64_t hash, uint32_t value)
     else if ((map->used + map->removed + 1) > slot_count / 16 * 13)
         map_rebuild(map, map->used + 1 > slot_count / 2 ? slot_count + slot_count / 2 : slot_count);
     else if (map->old)
-        move_some(map, MOVE_STEP);
+        map_move(map, MOVE_STEP);
     slot_put(map, tag_of(hash), value + SLOT_VALUE);
     map->used++;
 }
