@@ -10,7 +10,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages=(prometheus prometheus-redis-exporter prometheus-node-exporter redis-tools redis-server victoria-metrics)
+packages=(prometheus prometheus-redis-exporter prometheus-node-exporter prometheus-blackbox-exporter
+    prometheus-process-exporter redis-tools redis-server victoria-metrics)
 libraries=(libjemalloc.so.2=libjemalloc2 liblzf.so.1=liblzf1 libatomic.so.1=libatomic1 libsystemd.so.0=libsystemd0
     libzstd.so.1=libzstd1)
 case "${1-}" in

@@ -407,6 +407,28 @@ def start_node_exporter():
                 f"--web.listen-address=127.0.0.1:{port}"], "/metrics").start()
 
 
+def start_blackbox_exporter():
+    port = free_port()
+    config = write_file(os.path.join(new_folder("blackbox"), "blackbox.yml"), """
+modules:
+  http_2xx: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4}}
+  tcp_connect: {prober: tcp, timeout: 2s}
+""")
+    return Web("blackbox-exporter", port,
+               [peer_path("prometheus-blackbox-exporter", "prometheus-blackbox-exporter"),
+                f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"], "/metrics").start()
+
+
+def start_process_exporter():
+    """Of all processes of this machine, by their commands."""
+    port = free_port()
+    config = write_file(os.path.join(new_folder("process"), "process.yml"),
+                        "process_names:\n  - {name: '{{.Comm}}', cmdline: ['.+']}\n")
+    return Web("process-exporter", port,
+               [peer_path("prometheus-process-exporter", "prometheus-process-exporter"),
+                f"-config.path={config}", f"-web.listen-address=127.0.0.1:{port}"], "/metrics").start()
+
+
 # ---- fake exporter ----
 
 class Exporter:

@@ -11,6 +11,7 @@ import random
 import re
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 import harness
@@ -48,39 +49,49 @@ def read_page(text, own):
     return found
 
 
+def own_labels(page):
+    """What the targets of a page add: it is named by its job, and by the probed target when there are several."""
+    job, _, target = page.partition(" ")
+    return {"job": job, "instance": target or "one", "site": "a b"}
+
+
 class Relay:
-    """One page for each job. pages: {job: function() -> (content type, text)}"""
+    """pages: {job or "job target": function() -> (content type, text)}; the request tells the target as `target`."""
 
     def __init__(self, pages):
         self.pages = pages
-        self.served = {}  # (server, job): how many
-        self.texts = {}  # (job, number): text
-        self.frozen = None  # {job: (content type, text)}
+        self.served = {}  # (server, page): how many
+        self.texts = {}  # (page, number): text
+        self.frozen = None  # {page: (content type, text)}
         self.broken = False
         self.lock = threading.Lock()
-        self.exporter = harness.Exporter({"/" + job: self.serve for job in pages})
+        self.exporter = harness.Exporter({"/" + page.partition(" ")[0]: self.serve for page in pages})
         self.address = self.exporter.address
 
     def serve(self, handler):
-        job = handler.path[1:]
+        asked = urllib.parse.urlsplit(handler.path)
+        parameters = urllib.parse.parse_qs(asked.query)
+        page = " ".join([asked.path[1:], *parameters.get("target", ())])
         server = handler.headers["User-Agent"]
-        kind, text = self.frozen[job] if self.frozen else self.page(job)
+        if page in PROBED:
+            assert parameters == {"module": [PROBED[page]], "target": [page.partition(" ")[2]]}, handler.path
+        kind, text = self.frozen[page] if self.frozen else self.page(page)
         with self.lock:
             if self.broken:
                 return 503, {}, "broken\n"
-            self.served[(server, job)] = self.served.get((server, job), 0) + 1
+            self.served[(server, page)] = self.served.get((server, page), 0) + 1
         return 200, {"Content-Type": kind}, text
 
-    def page(self, job):
-        kind, text = self.pages[job]()
+    def page(self, page):
+        kind, text = self.pages[page]()
         with self.lock:
             number = len(self.texts)
             whole, end, _ = text.partition("# EOF")
-            text = self.texts[(job, number)] = f"{whole}# TYPE relay_page gauge\nrelay_page {number}\n{end}{end and chr(10)}"
+            text = self.texts[(page, number)] = f"{whole}# TYPE relay_page gauge\nrelay_page {number}\n{end}{end and chr(10)}"
         return kind, text
 
     def freeze(self):
-        self.frozen = {job: self.page(job) for job in self.pages}
+        self.frozen = {page: self.page(page) for page in self.pages}
 
     def agents(self):
         return {server for server, _ in self.served}
@@ -109,26 +120,56 @@ def own_page():
     return "text/plain; version=0.0.4; charset=utf-8", "\n".join(lines) + "\n"
 
 
+PROBED = {}  # {page of a probe: its module}
+
+# As everybody writes it: the target becomes a parameter and the instance, the exporter is what is asked.
+PROBES = """
+  - job_name: blackbox
+    metrics_path: /blackbox
+    params: {{module: [http_2xx]}}
+    static_configs:
+      - {{targets: ["{alive}", "{refusing}"], labels: {{site: "a b"}}}}
+      - {{targets: ["{redis}"], labels: {{site: "a b", __module: tcp_connect}}}}
+    relabel_configs:
+      - {{source_labels: [__address__], target_label: __param_target}}
+      - {{source_labels: [__param_target], target_label: instance}}
+      - {{source_labels: [__module], regex: (.+), target_label: __param_module}}
+      - {{target_label: __address__, replacement: "{relay}"}}
+"""
+
+
 class Pair:
+    def probe(self, target, module):
+        PROBED["blackbox " + target] = module
+        query = urllib.parse.urlencode({"module": module, "target": target})
+        return {"blackbox " + target: page_of(f"http://127.0.0.1:{self.blackbox_exporter.port}/probe?{query}")}
+
     def __init__(self):
         self.redis = harness.start_redis()
         self.redis_exporter = harness.start_redis_exporter(self.redis.port)
         self.node_exporter = harness.start_node_exporter()
         node = f"http://127.0.0.1:{self.node_exporter.port}/metrics"
+        self.blackbox_exporter = harness.start_blackbox_exporter()
+        self.process_exporter = harness.start_process_exporter()
         self.watched = harness.start_prometheus("")
+        alive, refusing = f"{node}?collect[]=loadavg", f"http://127.0.0.1:{harness.free_port()}/"
+        redis = f"127.0.0.1:{self.redis.port}"
         self.relay = Relay({
             "node": page_of(node),
             "node-openmetrics": page_of(node, OPENMETRICS),
             "redis": page_of(f"http://127.0.0.1:{self.redis_exporter.port}/scrape?target=redis://127.0.0.1:{self.redis.port}"),
             "redis-exporter": page_of(f"http://127.0.0.1:{self.redis_exporter.port}/metrics"),
             "prometheus": page_of(f"http://127.0.0.1:{self.watched.port}/metrics"),
+            "process": page_of(f"http://127.0.0.1:{self.process_exporter.port}/metrics"),
             "odd": own_page,
+            **self.probe(alive, "http_2xx"), **self.probe(refusing, "http_2xx"), **self.probe(redis, "tcp_connect"),
         })
         config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" + "".join(f"""
   - job_name: {job}
     metrics_path: /{job}
     static_configs: [{{targets: ["{self.relay.address}"], labels: {{instance: one, site: "a b"}}}}]
-""" for job in self.relay.pages)
+""" for job in self.relay.pages if job not in PROBED) + PROBES.format(relay=self.relay.address, alive=alive, refusing=refusing,
+                                                                       redis=redis)
         self.theirs = harness.start_prometheus(config, ["--enable-feature=extra-scrape-metrics"])
         self.ours = harness.Server(config, args=["--enable-feature=extra-scrape-metrics"])
         self.both = (self.theirs, self.ours)
@@ -164,7 +205,7 @@ def test_a_while__of_scrapes():
     pair.relay.freeze()
     before = pair.relay.counts()
     harness.wait_for("each job is scraped twice more by both", lambda: all(
-        count >= before.get(key, 0) + 3 for key, count in pair.relay.counts().items()) and len(pair.relay.counts()) == 12)
+        count >= before.get(key, 0) + 3 for key, count in pair.relay.counts().items()) and len(pair.relay.counts()) == 2 * len(pair.relay.pages))
 
 
 def test_now__is_the_same():
@@ -182,26 +223,27 @@ def test_now__is_the_same():
     assert count > 1500, count
     for name in ("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
                  "scrape_series_added", "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"):
-        assert len(pair.now(pair.ours, name)) == 6, name
+        assert len(pair.now(pair.ours, name)) == len(pair.relay.pages), name
 
 
-def compare_samples(server, job, span_s):
-    """All that a server has kept of a job, against the pages that it was given: how many samples."""
-    own = {"job": job, "instance": "one", "site": "a b"}
-    answer = server.post("/api/v1/query", {"query": f'{{job="{job}"}}[{span_s}s]', "time": str(time.time())}, timeout=120).json
+def compare_samples(server, page, span_s):
+    """All that a server has kept of a page, against the pages that it was given: how many samples."""
+    own = own_labels(page)
+    query = f'{{job="{own["job"]}",instance="{own["instance"]}"}}[{span_s}s]'
+    answer = server.post("/api/v1/query", {"query": query, "time": str(time.time())}, timeout=120).json
     kept = {key_of(one["metric"]["__name__"], one["metric"]): one["values"] for one in answer["data"]["result"]}
     times = [round(at * 1000) for at, value in kept[key_of("up", own)] if value == "1"]
     numbers = {round(at * 1000): int(value) for at, value in kept[key_of("relay_page", own)]}
-    assert sorted(numbers) == times, (server.name, job, set(numbers) ^ set(times))
+    assert sorted(numbers) == times, (server.name, page, set(numbers) ^ set(times))
     with pair.relay.lock:
-        pages = {number: read_page(pair.relay.texts[(job, number)], own) for number in set(numbers.values())}
-        assert pair.relay.served[(pair.agent(server), job)] >= len(times)
+        pages = {number: read_page(pair.relay.texts[(page, number)], own) for number in set(numbers.values())}
+        assert pair.relay.served[(pair.agent(server), page)] >= len(times)
     wanted = {}
     for at, number in numbers.items():
         for key, (value, stamp) in pages[number].items():
             wanted.setdefault(key, {})[stamp if stamp is not None else at] = value
     extra = {key for key in kept.keys() - wanted.keys() if key[0] != "up" and not key[0].startswith("scrape_")}
-    assert not extra, (server.name, job, sorted(extra)[:3])
+    assert not extra, (server.name, page, sorted(extra)[:3])
     total = 0
     for key, samples in wanted.items():
         found = {round(at * 1000): float(value) for at, value in kept[key]}
@@ -213,9 +255,9 @@ def compare_samples(server, job, span_s):
 
 def test_samples__are_those_of_the_pages():
     """Every one of them, with its time: neither server loses, doubles or moves any."""
-    for job in pair.relay.pages:
-        counts = [compare_samples(server, job, int(SECONDS) + 120) for server in pair.both]
-        assert min(counts) > 10, (job, counts)
+    for page in pair.relay.pages:
+        counts = [compare_samples(server, page, int(SECONDS) + 120) for server in pair.both]
+        assert min(counts) > 10, (page, counts)
 
 
 def test_metadata__is_the_same():
@@ -233,7 +275,8 @@ def test_targets__are_the_same():
         return sorted((one["scrapePool"], one["scrapeUrl"], one["health"], one["lastError"], sorted(one["labels"].items()))
                       for one in server.data("/api/v1/targets")["activeTargets"])
 
-    assert targets(pair.theirs) == targets(pair.ours)
+    theirs, ours = targets(pair.theirs), targets(pair.ours)
+    assert theirs == ours, ([one for one in theirs if one not in ours], [one for one in ours if one not in theirs])
 
 
 def test_broken_targets__are_stale():
@@ -243,7 +286,7 @@ def test_broken_targets__are_stale():
 
     def only_reports(server):
         found = pair.now(server, '{job=~".+",__name__!="stamped"}')  # What has times of its own is not marked.
-        return len(found) == 48 and all(re.fullmatch(reports, key[0]) for key in found)
+        return len(found) == 8 * len(pair.relay.pages) and all(re.fullmatch(reports, key[0]) for key in found)
 
     for server in pair.both:
         harness.wait_for(f"all is stale in {server.name}", lambda server=server: only_reports(server))
