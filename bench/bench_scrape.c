@@ -195,7 +195,11 @@ static void bench_run(struct bench *bench, const char *directory, uint16_t port)
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }
-    struct scraper_options scraper = {&bench->loop, client, bench->storage, STR("bench")};
+    struct scraper_options scraper = {.loop = &bench->loop,
+                                      .client = client,
+                                      .storage = bench->storage,
+                                      .user_agent = STR("bench"),
+                                      .tolerance_ms = 2};
     bench->scraper = scraper_open(&scraper);
     scraper_apply(bench->scraper, config);
     scraper_set_groups(bench->scraper, STR("bench"), config->scrapes[0].static_sd.groups,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Very many targets: the schedule, the loop and memory.
 
-    NARTHEX=build/release/narthex bench/bench_targets.py [targets faults discovery]
+    NARTHEX=build/release/narthex bench/bench_targets.py [targets faults discovery kubernetes]
 
 targets   10,000 addresses with 100 series each, every 15 s: scrapes that were missed, how late scrapes start, the longest turn
           of the event loop, CPU and memory (after MEASURE_SECONDS; FULL=1 takes three minutes). On a machine with other work the
@@ -10,6 +10,7 @@ faults    half of them refuse connections, and some targets each hang, trickle, 
           does to the schedule of the rest
 discovery what the longest turn is while that many targets come (and later go) by a file, by a list from HTTP, by a reload, or as
           1,000 pods behind one Endpoints object
+kubernetes what memory 10,000 watched pods take, without the memory of their targets
 """
 import gzip
 import os
@@ -230,10 +231,56 @@ def bench_discovery():
     side.drop(server)
 
 
+# ---- kubernetes ----
+
+PODS = int(os.environ.get("PODS", "10000"))
+
+
+def some_pod(number):
+    """With what a Deployment's pods have: templates' labels, annotations, two containers, conditions."""
+    name = f"workload-{number // 10}-5d8c7f9b6{number // 10 % 10}-x{number:05d}"
+    return {"metadata": {"name": name, "namespace": f"namespace-{number % 20}", "uid": f"7f3c1f66-8a2e-4c58-9d3e-{number:012d}",
+                         "labels": {"app.kubernetes.io/name": f"workload-{number // 10}", "app.kubernetes.io/instance": "production",
+                                    "app.kubernetes.io/part-of": "shop", "pod-template-hash": "5d8c7f9b6", "team": f"t{number % 7}"},
+                         "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9090",
+                                         "checksum/config": f"{number:064x}"},
+                         "ownerReferences": [{"kind": "ReplicaSet", "name": f"workload-{number // 10}-5d8c7f9b6", "controller": True}],
+                         "managedFields": [{"manager": "kubelet", "fieldsV1": {f"f:{i}": {} for i in range(40)}}]},
+            "spec": {"nodeName": f"node-{number % 50}", "containers": [
+                {"name": "app", "image": "registry.example.com/shop/app:1.2.3", "ports": [{"name": "http", "containerPort": 8080}]},
+                {"name": "proxy", "image": "registry.example.com/mesh/proxy:4.5", "ports": [{"containerPort": 15090}]}]},
+            "status": {"phase": "Running", "podIP": address(number), "hostIP": "192.0.2.1",
+                       "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def bench_kubernetes():
+    from fake_kube import FakeKube
+    kube = FakeKube()
+    config = "global: {scrape_interval: 1h}\nscrape_configs:\n  - job_name: pods\n" + f"""
+    kubernetes_sd_configs: [{{role: pod, api_server: '{kube.url}'}}]
+    keep_dropped_targets: 1
+    relabel_configs: [{{source_labels: [__meta_kubernetes_namespace], regex: none, action: keep}}]
+"""
+    server = side.start_narthex(config)
+    time.sleep(3)
+    before = side.memory_mib(server, "RssAnon")
+    for number in range(PODS):
+        kube.put("pods", some_pod(number))
+    harness.wait_for("all pods", lambda: side.metric(server, 'prometheus_sd_discovered_targets{config="pods",name="scrape"}')
+                     == 2 * PODS, 300, 1)
+    time.sleep(40)  # Holes of the heap go back each 30 s.
+    say("kubernetes_pods", PODS, "pods")
+    say("kubernetes_pods_anon_narthex", side.memory_mib(server, "RssAnon") - before, "MiB")
+    say("kubernetes_pods_anon_bar", 20.0, "MiB")
+    side.drop(server)
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1:] or ["targets", "faults"]
     if "discovery" in wanted:
         bench_discovery()
+    if "kubernetes" in wanted:
+        bench_kubernetes()
     if "targets" in wanted:
         bench_targets()
     if "faults" in wanted:

@@ -19,10 +19,13 @@
 /* Between two looks at the clock. Compressed bytes can grow a thousandfold. */
 #define SLICE_PLAIN_BYTES  ((size_t)16 << 10)
 #define SLICE_PACKED_BYTES ((size_t)1 << 10)
-#define COUNTED_BYTES_MAX  ((uint64_t)256 << 20) /* Of a bad body: no bomb is worth more. */
-#define INTERVALS_MAX      64                    /* Different ones that figures are kept of. */
-#define PENDING_BYTES_MAX  ((size_t)4 << 20)
-#define HELD_BYTES_MAX     ((size_t)64 << 20) /* Of all fetches together. */
+/* What comes while the turn's budget is spent is parsed nevertheless as far as this: to put it aside costs more than lines
+ * that are known. The answers of a whole step come in one turn, and after other rules none of their lines is known. */
+#define TURN_DEBT_NS      (4 * 1000 * 1000)
+#define COUNTED_BYTES_MAX ((uint64_t)256 << 20) /* Of a bad body: no bomb is worth more. */
+#define INTERVALS_MAX     64                    /* Different ones that figures are kept of. */
+#define PENDING_BYTES_MAX ((size_t)4 << 20)
+#define HELD_BYTES_MAX    ((size_t)64 << 20) /* Of all fetches together. */
 
 struct fetch {
     struct list_node node;      /* scraper->fetches */
@@ -389,7 +392,8 @@ static bool on_bytes(void *ctx, struct str bytes, struct err *err)
     if (!fetch->scraper->storage)
         return hold_bytes(fetch, bytes, err);
     bool queued = list_linked(&fetch->wait_node);
-    if (!queued && !take_slices(fetch, bytes, &taken, err)) {
+    bool late = fetch->scraper->turn_left_ns < -TURN_DEBT_NS;
+    if (!queued && !late && !take_slices(fetch, bytes, &taken, err)) {
         fail_transfer(fetch, err);
         return false;
     }

@@ -375,6 +375,8 @@ def test_scrape_of_broken_targets_fails_and_harms_nobody():
         "/redirect": sends(b"HTTP/1.1 302 F\r\nLocation: /redirect\r\nContent-Length: 0\r\n\r\n"),
         "/file": sends(b"HTTP/1.1 302 F\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"),
         "/twice": page(b'l{a="1",a="2"} 1\n'), "/empty": sends(b""), "/reset": reset, "/trickle": trickle,
+        "/hang": lambda s: time.sleep(5),
+        "/html": sends(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nm 1\n"),
     }
     target = RawTarget(dict(bad, **{"/good": page(b"good 1\n")}))
     server = Server(scrape_config(target.port, [*bad, "/good"]))

@@ -28,6 +28,7 @@ struct rig {
     const char *interval;
     int status;
     bool gzip;
+    bool packed; /* What it says is gzip already. */
     bool silent; /* No answer until it is false again. */
     struct http_exchange *held;
     size_t request_count;
@@ -64,6 +65,8 @@ static void rig_handle(void *ctx, struct http_exchange *exchange)
         response.header_count = 1;
     } else {
         buf_add_str(&body, text);
+        response.headers = &encoding;
+        response.header_count = rig->packed ? 1 : 0;
     }
     http_reply(exchange, &response, &body);
     buf_deinit(&body);

@@ -149,6 +149,52 @@ static void test_scrape__inflates_gzip(void **state)
     rig_close(&rig);
 }
 
+static bool first_is_down(struct rig *rig)
+{
+    const struct target_list *targets = &rig->scraper->pools.items[0]->targets;
+
+    return targets->count == 1 && targets->items[0]->health == TARGET_DOWN;
+}
+
+static void expect_refused(struct rig *rig, struct str body, const char *error)
+{
+    rig->long_body = body;
+    assert_true(rig_until(rig, first_is_down));
+    assert_string_equal(rig->scraper->pools.items[0]->targets.items[0]->error, error);
+    rig->scraper->pools.items[0]->targets.items[0]->health = TARGET_UNKNOWN;
+}
+
+/* Whether a body is unpacked as a whole or as a stream, it is read as Go reads it: members follow each other, a cut one and
+ * junk after the end are errors. */
+static void test_scrape__reads_gzip_as_go_does(void **state)
+{
+    struct rig rig;
+    struct buf one, both;
+
+    (void)state;
+    rig_open(&rig);
+    buf_init(&one, 1 << 20);
+    buf_init(&both, 1 << 20);
+    deflate_encode(DEFLATE_GZIP, STR("a 5\n"), &one);
+    buf_add_str(&both, buf_str(&one));
+    deflate_encode(DEFLATE_GZIP, STR("b 6\n"), &both);
+    rig.packed = true;
+    rig.long_body = buf_str(&both);
+    rig_configure(&rig, "");
+    assert_true(rig_scrapes(&rig, 2));
+    expect_last(&rig, "a{instance=\"i\", job=\"j\"}", 5);
+    expect_last(&rig, "b{instance=\"i\", job=\"j\"}", 6);
+    expect_refused(&rig, str_first(buf_str(&one), one.len - 3), "unexpected EOF");
+    one.ptr[one.len - 6] ^= 1;
+    expect_refused(&rig, buf_str(&one), "gzip: invalid checksum");
+    one.ptr[one.len - 6] ^= 1;
+    buf_add_str(&one, STR("junk junk junk junk"));
+    expect_refused(&rig, buf_str(&one), "gzip: invalid header");
+    rig_close(&rig);
+    buf_deinit(&one);
+    buf_deinit(&both);
+}
+
 static void long_body_fill(struct buf *body, int lines)
 {
     buf_init(body, (size_t)64 << 20);
@@ -954,6 +1000,7 @@ int main(void)
         cmocka_unit_test(test_scrape__stores_samples_and_report),
         cmocka_unit_test(test_scrape__sends_the_headers),
         cmocka_unit_test(test_scrape__inflates_gzip),
+        cmocka_unit_test(test_scrape__reads_gzip_as_go_does),
         cmocka_unit_test(test_scrape__takes_long_bodies),
         cmocka_unit_test(test_scrape__marks_staleness),
         cmocka_unit_test(test_scrape__marks_removed_targets_late),
