@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/str.h"
 
 struct reader {
@@ -25,14 +26,29 @@ static inline struct reader reader_over(struct str bytes)
 
 static inline size_t reader_left(const struct reader *in) { return (size_t)(in->end - in->at); }
 
-uint8_t read_u8(struct reader *in);
 uint16_t read_u16(struct reader *in);
 uint32_t read_u32(struct reader *in);
 uint64_t read_u64(struct reader *in);
-uint64_t read_varint(struct reader *in);        /* At most 10 bytes; longer is bad. */
+uint64_t read_long_varint(struct reader *in);
 int64_t read_zigzag(struct reader *in);
 struct str read_bytes(struct reader *in, size_t len);
 struct str read_varint_str(struct reader *in); /* varint length, then the bytes. */
+
+static inline uint8_t read_u8(struct reader *in)
+{
+    if (LIKELY(!in->bad && in->at < in->end))
+        return *in->at++;
+    in->bad = true;
+    in->at = in->end;
+    return 0;
+}
+/* At most 10 bytes; longer is bad. Most have one. */
+static inline uint64_t read_varint(struct reader *in)
+{
+    if (LIKELY(!in->bad && in->at < in->end && *in->at < 0x80))
+        return *in->at++;
+    return read_long_varint(in);
+}
 
 void write_u8(struct buf *out, uint8_t value);
 void write_u16(struct buf *out, uint16_t value);

@@ -20,13 +20,6 @@ static bool reader_take(struct reader *in, void *out, size_t len)
     return true;
 }
 
-uint8_t read_u8(struct reader *in)
-{
-    uint8_t value;
-    reader_take(in, &value, sizeof(value));
-    return value;
-}
-
 uint16_t read_u16(struct reader *in)
 {
     uint16_t value;
@@ -48,7 +41,7 @@ uint64_t read_u64(struct reader *in)
     return le64toh(value);
 }
 
-uint64_t read_varint(struct reader *in)
+uint64_t read_long_varint(struct reader *in)
 {
     uint64_t value = 0;
 
