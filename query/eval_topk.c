@@ -1,7 +1,7 @@
 /* eval_topk: topk and bottomk over many steps, series after series.
  *
  * Each step has a heap of the k strongest so far and the value that a newcomer must beat; a series' values are compared with
- * those of all steps as they lie in memory, four at a time, and few pass. Offers come to each heap in the order of the
+ * those of all steps as they lie in memory, eight at a time, and few pass. Offers come to each heap in the order of the
  * series and the heaps are those of Go's container/heap, so ties end as in Prometheus. */
 #include "eval.h"
 
@@ -21,9 +21,6 @@ struct top {
     size_t *counts;          /* By step. */
     double *to_beat;         /* By step; NaN: nothing yet. */
 };
-
-typedef double four_doubles __attribute__((vector_size(32)));
-typedef int64_t four_bits __attribute__((vector_size(32)));
 
 /* Is `a` nearer to being thrown out than `b`? */
 static bool is_weaker(const struct top *top, double a, double b)
@@ -82,28 +79,62 @@ static void offer(struct top *top, size_t t, struct top_entry entry)
         top->to_beat[t] = heap[0].value;
 }
 
-/* Do all four surely stay outside? NaNs pass: they are looked at one by one. */
-static bool all_beaten(const struct top *top, const double *values, const double *to_beat)
+/* How many of the first values surely stay outside, as far as whole vectors go. NaNs do not: they are looked at one by one. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256d beaten(bool is_top, const double *value, const double *to_beat)
 {
-    four_doubles value, least;
-    memcpy(&value, values, sizeof(value));
-    memcpy(&least, to_beat, sizeof(least));
-    four_bits beaten = top->is_top ? (four_bits)(value <= least) : (four_bits)(value >= least);
-    return (beaten[0] & beaten[1] & beaten[2] & beaten[3]) != 0;
+    __m256d a = _mm256_loadu_pd(value), b = _mm256_loadu_pd(to_beat);
+    return is_top ? _mm256_cmp_pd(a, b, _CMP_LE_OQ) : _mm256_cmp_pd(a, b, _CMP_GE_OQ);
 }
+
+AVX2 static size_t skip_quads(bool is_top, const double *values, const double *to_beat,
+                              size_t count)
+{
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        __m256d low = beaten(is_top, values + i, to_beat + i);
+        __m256d high = beaten(is_top, values + i + 4, to_beat + i + 4);
+        if (_mm256_movemask_pd(_mm256_and_pd(low, high)) != 15)
+            break;
+    }
+    return i;
+}
+
+static bool has_quads(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
+#else
+
+static size_t skip_quads(bool is_top, const double *values, const double *to_beat, size_t count)
+{
+    (void)is_top, (void)values, (void)to_beat, (void)count;
+    return 0;
+}
+static bool has_quads(void)
+{
+    return false;
+}
+
+#endif
 
 static void offer_series(struct top *top, const struct series *series, uint32_t index)
 {
+    bool skips = has_quads();
     for (size_t t = series->from; t < series->to;) {
-        const double *values = series->values + (t - series->from);
-        if (t + 4 <= series->to && all_beaten(top, values, top->to_beat + t)) {
-            t += 4;
-            continue;
-        }
-        size_t end = t + 4 < series->to ? t + 4 : series->to;
-        for (; t < end; t++)
+        if (skips)
+            t += skip_quads(top->is_top, series->values + (t - series->from), top->to_beat + t,
+                            series->to - t);
+        size_t end = t + 8 < series->to ? t + 8 : series->to;
+        for (; t < end; t++) {
             if (series_has(series, t))
                 offer(top, t, (struct top_entry){*series_at(series, t), index});
+        }
     }
 }
 
