@@ -231,6 +231,7 @@ static void dir_add(struct storage *storage, struct partition *partition,
     }
     for (size_t i = 0; i < count; i++)
         entry_copy(&dir->entries[have + i], &entries[i]);
+    atomic_fetch_add_explicit(&storage->bundles_shown, 1, memory_order_relaxed);
     atomic_store_explicit(&dir->count, have + (uint32_t)count, memory_order_release);
 }
 

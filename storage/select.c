@@ -346,8 +346,11 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
     map_init(&gather.by_labels);
     arena_init(&gather.arena, 0);
     if (from_ms <= to_ms) {
+        uint64_t shown = atomic_load_explicit(&storage->bundles_shown, memory_order_acquire);
         struct source *sources = select_head(selection, matchers, matcher_count, &refs);
         select_files(selection);
+        selection->is_moving =
+            atomic_load_explicit(&storage->bundles_shown, memory_order_acquire) != shown;
         gather.memory_only = !files_have_series(selection);
         gather.reads = mem_zalloc((selection->files.count + 1) * sizeof(gather.reads[0]));
         gather_memory(&gather, &refs, sources);
@@ -399,7 +402,7 @@ bool selection_newest(const struct selection *selection, size_t index, int64_t *
                       double *value)
 {
     const struct selected *selected = &selection->series.items[index];
-    if (selected->is_mixed || selected->delete_count > 0)
+    if (selected->is_mixed || selected->delete_count > 0 || selection->is_moving)
         return false;
     for (uint32_t at = selected->source_first; at != SOURCE_NONE;) {
         const struct source *source = &selection->sources.items[at];

@@ -45,7 +45,7 @@ struct source {
 
 struct selected {
     struct labels *labels;
-    const uint8_t *pairs; /* Of the same labels, in memory (series_set); NULL: they are on disk. */
+    const uint8_t *pairs;  /* Of the same labels, in memory (series_set); NULL: they are on disk. */
     uint32_t source_first; /* In selection->sources. */
     uint32_t delete_first, delete_count; /* In selection->deletes. */
     bool is_mixed; /* Not all samples are of one series in memory, or they came out of order. */
@@ -54,7 +54,7 @@ struct selected {
 /* A file of the disk that the time range touches. */
 struct selected_file {
     struct store_file file;
-    struct bundle_dir *dir; /* Of an open one. */
+    struct bundle_dir *dir;             /* Of an open one. */
     VEC(struct bundle_entry *) bundles; /* Those that touch the time range, by their lowest id. */
     uint64_t *highest; /* A tree over them (select_bundles.c); NULL: there are none. */
     size_t leaves;
@@ -71,6 +71,8 @@ struct selection {
     VEC(struct selected_file) files;
     uint64_t bytes; /* Of the label sets, about. */
     VEC(struct selected_delete) deletes;
+    bool
+        is_moving; /* Slots were sealed while memory was looked at: files may have what is newer. */
 };
 
 /* Refs of the series in memory that match all, ascending, each once; added to *out. */

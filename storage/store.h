@@ -241,6 +241,7 @@ struct storage {
     uint64_t series_used;                      /* Places taken in `series`. */
     _Atomic uint64_t series_made;              /* So many were ever put there, the last of them: */
     _Atomic uint32_t series_born[SERIES_BORN]; /* by number % SERIES_BORN */
+    _Atomic uint64_t bundles_shown;            /* So many times were bundles added to a directory. */
     struct map by_labels;                      /* labels hash -> ref */
     struct series_cache known;                 /* storage_series_know */
     struct map by_id; /* id -> ref, while the store is opened: later nobody asks. */
