@@ -56,7 +56,7 @@ struct selected_file {
     struct store_file file;
     struct bundle_dir *dir;             /* Of an open one. */
     VEC(struct bundle_entry *) bundles; /* Those that touch the time range, by their lowest id. */
-    uint64_t *highest; /* A tree over them (select_bundles.c); NULL: there are none. */
+    uint64_t *highest;                  /* A tree over them (select_bundles.c); NULL: none. */
     size_t leaves;
 };
 
@@ -71,8 +71,7 @@ struct selection {
     VEC(struct selected_file) files;
     uint64_t bytes; /* Of the label sets, about. */
     VEC(struct selected_delete) deletes;
-    bool
-        is_moving; /* Slots were sealed while memory was looked at: files may have what is newer. */
+    bool is_moving; /* Slots were sealed meanwhile: files may have what is newer. */
 };
 
 /* Refs of the series in memory that match all, ascending, each once; added to *out. */
