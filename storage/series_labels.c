@@ -22,7 +22,8 @@ bool series_labels_decode(struct reader *in, struct label *out, size_t count_max
     for (; *count < wanted; (*count)++) {
         out[*count].name = read_varint_str(in);
         out[*count].value = read_varint_str(in);
-        if (in->bad || (*count > 0 && str_cmp(out[*count - 1].name, out[*count].name) >= 0))
+        if (in->bad || out[*count].value.len == 0 ||
+            (*count > 0 && str_cmp(out[*count - 1].name, out[*count].name) >= 0))
             return err_set(err, ERR_CORRUPT, "series has bad labels");
     }
     return true;
