@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Memory: anonymous bytes for each active series, with an hour of samples at 15 s behind them, and of a whole process.
 
-    NARTHEX=build/release/narthex PEERS=build/peers bench/bench_memory.py [write scrape process]      SERIES=200000
+    NARTHEX=build/release/narthex PEERS=build/peers bench/bench_memory.py [write scrape process]      SERIES=200000 REAL=
 
 write     an hour of virtual time by remote write, a row of all series after the other, explicit timestamps. Pods begin
           one after the other over the half hour before, as slots end in real time; told is the mean of the last half hour. Slots
@@ -10,6 +10,7 @@ scrape    the same number of rows in memory in less time: a scrape each second (
           and slots of 120 rows, as 30 min are; Prometheus' chunks and VictoriaMetrics' blocks count rows, not time. Told is
           the mean of the last 120 rows
 process   idle, and with 10,000 series scraped each second in slots of 2 min
+REAL=1    no time is shortened: rows come at 15 s, slots are as long as they are by default; write takes 90 min, scrape 60
 Bytes a series are RssAnon less that of the same server when it was idle, over the number of series; the most that was seen
 while rows came in is told beside it. Series have 9 or 10 labels; peers run at their defaults.
 """
@@ -26,22 +27,28 @@ SERIES = int(os.environ.get("SERIES", str(side.pick(50000, 200000))))
 ROWS = int(os.environ.get("ROWS", str(side.pick(150, 240))))
 SLOT_ROWS = 120
 WRITE_SLOT_S = 15  # For each 200,000 series.
+REAL_ROW_S = 15 if os.environ.get("REAL") else 0
 TOGETHER_MAX = 60000  # So many series a second can be scraped by all three at once on two cores.
+
+
+def slot_args(name, slot_s):
+    return (f"--storage.narthex.slot-duration={slot_s}s",) if name == "narthex" and not REAL_ROW_S else ()
 
 
 def measure_write(name, start, series):
     slot_s = max(1, round(WRITE_SLOT_S * series / 200000))
-    server = start("", (f"--storage.narthex.slot-duration={slot_s}s",) if name == "narthex" else ())
+    row_s, at_once = (REAL_ROW_S, 1) if REAL_ROW_S else (slot_s / SLOT_ROWS, 5)
+    server = start("", slot_args(name, slot_s))
     time.sleep(1)
     idle = side.memory(server)
     stream = side.Stream(server, series, side.past_day_ms(), spread=SLOT_ROWS)
     begin, seen = time.monotonic(), []
-    for i in range((SLOT_ROWS + ROWS) // 5):
-        time.sleep(max(0, begin + 5 * i * slot_s / SLOT_ROWS - time.monotonic()))
-        stream.send(5)
+    for row in range(0, SLOT_ROWS + ROWS, at_once):
+        time.sleep(max(0, begin + row * row_s - time.monotonic()))
+        stream.send(at_once)
         seen.append(side.memory(server))
     took = time.monotonic() - begin
-    steady = statistics.mean(seen[-SLOT_ROWS // 5:])
+    steady = statistics.mean(seen[-SLOT_ROWS // at_once:])
     peak = max(seen)
     stream.close()
     print(f"# memory_write_{name}: {stream.samples} samples in {took:.0f} s", flush=True)
@@ -61,12 +68,11 @@ def bench_write():
 def start_scraping(name, start, count, interval_s):
     """A server with its targets in their own process; and what it took when idle."""
     targets = load_target.Targets(interval_s, False)
-    slot = (f"--storage.narthex.slot-duration={SLOT_ROWS * interval_s}s",) if name == "narthex" else ()
     idle_server = start()
     time.sleep(2)
     idle = side.memory(idle_server)
     side.drop(idle_server)
-    server = start(side.scrape_config(targets.port, count, interval_s), slot)
+    server = start(side.scrape_config(targets.port, count, interval_s), slot_args(name, SLOT_ROWS * interval_s))
     return server, targets, idle
 
 
@@ -83,7 +89,7 @@ def wait_rows(running, count, rows, interval_s):
 
 
 def measure_scrape(starts, count):
-    interval_s = max(1, round(count * load_target.SERIES / 200000))
+    interval_s = REAL_ROW_S or max(1, round(count * load_target.SERIES / 200000))
     running = {name: start_scraping(name, start, count, interval_s) for name, start in starts.items()}
     read = wait_rows(running, count, ROWS, interval_s)
     found = {}
