@@ -140,7 +140,8 @@ void http_connection_answered(struct http_connection *connection)
     http_parse_next(&connection->parse);
     connection->sent_continue = false;
     http_connection_set_state(connection, CONNECTION_READING);
-    connection_advance(connection);
+    if (!connection->is_taking)
+        connection_advance(connection);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -181,11 +182,14 @@ static void connection_send_continue(struct http_connection *connection)
         http_connection_flush(connection);
 }
 
-/* Gives bytes to the parser and acts on what it makes of them. Returns how many it took. */
+/* Gives bytes to the parser and acts on what it makes of them. Returns how many it took. A request may be answered when
+ * this returns. */
 static size_t connection_take(struct http_connection *connection, struct str bytes)
 {
     bool was_idle = connection->parse.state == HTTP_PARSE_IDLE;
     size_t taken = http_parse_feed(&connection->parse, bytes);
+    connection->is_taking = true;
+    connection->is_last_read = taken == bytes.len;
     if (was_idle && connection->parse.state != HTTP_PARSE_IDLE)
         http_connection_set_timer(connection, connection->server->options.read_timeout_ms, 0);
     if (connection->parse.state == HTTP_PARSE_DONE)
@@ -194,7 +198,13 @@ static size_t connection_take(struct http_connection *connection, struct str byt
         http_connection_refuse(connection, connection->parse.bad_status, connection->parse.bad_why);
     else
         connection_send_continue(connection);
+    connection->is_taking = false;
     return taken;
+}
+
+static bool has_ended(const struct http_connection *connection)
+{
+    return connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_LINGERING;
 }
 
 /* Goes on with what was read ahead, then with the socket. */
@@ -204,7 +214,7 @@ static void connection_advance(struct http_connection *connection)
         struct str bytes = ahead_left(connection);
         size_t len_before = connection->ahead.len;
         size_t taken = connection_take(connection, bytes);
-        if (connection->state == CONNECTION_CLOSING)
+        if (has_ended(connection))
             return;
         ENSURE(connection->ahead.len == len_before);
         connection->ahead_at += taken;
@@ -241,13 +251,13 @@ static void connection_on_eof(struct http_connection *connection)
 
 static void connection_on_bytes(struct http_connection *connection, struct str bytes)
 {
-    if (connection->state == CONNECTION_LINGERING)
+    if (has_ended(connection))
         return;
     if (connection->state == CONNECTION_READING) {
         ENSURE(connection->ahead.len == 0);
         bytes = str_after(bytes, connection_take(connection, bytes));
     }
-    if (connection->state == CONNECTION_CLOSING || bytes.len == 0)
+    if (has_ended(connection) || bytes.len == 0)
         return;
     buf_drop_front(&connection->ahead, connection->ahead_at);
     connection->ahead_at = 0;

@@ -42,6 +42,8 @@ struct http_connection {
     enum connection_state state;
     int64_t reading_since_ms; /* On the loop's clock. */
     bool is_reading;          /* uv_read_start is on. */
+    bool is_taking;           /* The parser's request is with the handler, further down the stack. */
+    bool is_last_read;        /* Nothing is read behind that request. */
     bool saw_eof;
     bool write_pending;
     bool sent_continue;

@@ -17,16 +17,37 @@ static void on_written(uv_write_t *request, int status)
         http_connection_answered(connection);
 }
 
+/* What the socket takes of an answer at once: that is all of most, with no turn of the loop for its end. Answers to requests
+ * that came many at once wait for that turn, so that others have theirs. */
+static size_t connection_try_write(struct http_connection *connection, const uv_buf_t bufs[2])
+{
+    if (!connection->is_last_read)
+        return 0;
+    int sent = uv_try_write(http_connection_stream(connection), bufs, 2);
+    return sent > 0 ? (size_t)sent : 0; /* An error is met again. */
+}
+
 static void connection_write_plain(struct http_connection *connection)
 {
-    const uv_buf_t bufs[2] = {
+    uv_buf_t bufs[2] = {
         {.base = connection->head.ptr, .len = connection->head.len},
         {.base = connection->body.ptr, .len = connection->body.len},
     };
     ENSURE(!connection->write_pending);
-    unsigned buf_count = connection->body.len > 0 ? 2 : 1;
-    if (uv_write(&connection->write, http_connection_stream(connection), bufs, buf_count,
-                 on_written) != 0) {
+    size_t sent = connection_try_write(connection, bufs);
+    if (sent == bufs[0].len + bufs[1].len) {
+        http_connection_answered(connection);
+        return;
+    }
+    http_connection_set_state(connection, CONNECTION_WRITING);
+    for (int i = 0; i < 2; i++) {
+        size_t gone = sent < bufs[i].len ? sent : bufs[i].len;
+        bufs[i].base = gone > 0 ? bufs[i].base + gone : bufs[i].base;
+        bufs[i].len -= gone;
+        sent -= gone;
+    }
+    if (uv_write(&connection->write, http_connection_stream(connection), bufs, 2, on_written) !=
+        0) {
         http_connection_close(connection);
         return;
     }
@@ -87,6 +108,7 @@ void http_connection_flush(struct http_connection *connection)
 static void connection_write_secure(struct http_connection *connection)
 {
     struct err err;
+    http_connection_set_state(connection, CONNECTION_WRITING);
     connection->secure.answer_at = 0;
     if (http_tls_encrypt(&connection->secure, buf_str(&connection->head),
                          buf_str(&connection->body), &err))
@@ -99,7 +121,6 @@ static void connection_write_secure(struct http_connection *connection)
 
 void http_connection_write(struct http_connection *connection)
 {
-    http_connection_set_state(connection, CONNECTION_WRITING);
     if (connection->secure.tls)
         connection_write_secure(connection);
     else
