@@ -15,7 +15,8 @@
 #define INFLATE_PIECE_MAX (32 * 1024)
 #define DEFLATE_PIECE_MIN 4096
 /* A text answer shrinks about tenfold at level 3, at three times the speed of level 6. */
-#define DEFLATE_LEVEL 3
+#define DEFLATE_LEVEL   3
+#define WINDOW_BITS_MIN 10
 /* The densest snappy element is a 3-byte copy of 64 bytes. */
 #define SNAPPY_GROWTH_MAX 22
 
@@ -65,9 +66,13 @@ void snappy_encode(struct str in, struct buf *out)
 
 /* ---- Deflate ---- */
 
-static int window_bits(enum deflate_format format)
+/* zlib clears tables as large as its window, a quarter of a megabyte at most: a short text needs less. */
+static int window_bits(struct str in)
 {
-    return format == DEFLATE_GZIP ? MAX_WBITS + 16 : MAX_WBITS;
+    int bits = WINDOW_BITS_MIN;
+    while (bits < MAX_WBITS && (size_t)1 << bits < in.len)
+        bits++;
+    return bits;
 }
 
 static uInt clamp_uint(size_t len)
@@ -87,8 +92,10 @@ static char *piece_reserve(struct buf *out, size_t *len)
 void deflate_encode(enum deflate_format format, struct str in, struct buf *out)
 {
     z_stream z = {0};
+    int bits = window_bits(in), memory = bits < MAX_WBITS ? bits - 6 : 8;
     int status =
-        deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, window_bits(format), 8, Z_DEFAULT_STRATEGY);
+        deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, format == DEFLATE_GZIP ? bits + 16 : bits,
+                     memory, Z_DEFAULT_STRATEGY);
     ENSURE(status == Z_OK); /* Only memory can be short. */
 
     size_t fed = 0;
@@ -146,7 +153,7 @@ struct inflate_stream *inflate_new(enum deflate_format format)
     struct inflate_stream *stream = mem_alloc(sizeof(*stream));
     stream->z = (z_stream){0};
     stream->format = format;
-    int status = inflateInit2(&stream->z, window_bits(format));
+    int status = inflateInit2(&stream->z, format == DEFLATE_GZIP ? MAX_WBITS + 16 : MAX_WBITS);
     ENSURE(status == Z_OK);
     stream->inside = stream->started = stream->broken = false;
     return stream;
