@@ -32,7 +32,8 @@ size_t lexer_previous_paren_end(const struct lexer *lexer, size_t fallback)
 static enum token_kind keyword_find(struct str word)
 {
     for (enum token_kind kind = TOKEN_AND; kind < TOKEN_KIND_COUNT; kind++) {
-        if (str_eq_nocase(word, str_of(token_text(kind))))
+        const char *text = token_text(kind);
+        if ((word.ptr[0] | 0x20) == text[0] && str_eq_nocase(word, str_of(text)))
             return kind;
     }
     if (str_eq_nocase(word, STR("inf")) || str_eq_nocase(word, STR("nan")))

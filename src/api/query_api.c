@@ -106,8 +106,9 @@ static void count_query(struct api *api, const struct query_work *work)
     };
     if (!work->ran)
         return;
+    int64_t now_mono_ms = clock_mono_ms();
     for (size_t slice = 0; slice < SLICE_COUNT; slice++)
-        summary_add(&api->engine.slices[slice], seconds[slice], clock_mono_ms());
+        summary_add(&api->engine.slices[slice], seconds[slice], now_mono_ms);
     api->engine.queries++;
     api->engine.samples += stats->samples_total;
     api->engine.samples_read += stats->samples_read;
@@ -210,7 +211,7 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
     if (timeout_ms > INT64_MAX / 4000000)
         timeout_ms = INT64_MAX / 4000000;
     if (timeout_ms > 0)
-        work->work.deadline_ns = clock_mono_ns() + timeout_ms * 1000000;
+        work->work.deadline_ns = call->begin_ns + timeout_ms * 1000000;
     return true;
 }
 

@@ -141,7 +141,7 @@ static void work_begin(struct work *work)
     struct api *api = work->call->api;
 
     work->storage = api->options.storage;
-    work->arrived_ns = clock_mono_ns();
+    work->arrived_ns = work->call->begin_ns;
     if (!work->deadline_ns && api->options.query_timeout_ms > 0)
         work->deadline_ns = work->arrived_ns + api->options.query_timeout_ms * 1000000;
     arena_init(&work->arena, 0);
