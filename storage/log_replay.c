@@ -30,7 +30,7 @@
 #define SEGMENT_NUMBER_MAX UINT64_C(999999999999)
 
 #define CHECK_WINDOW ((size_t)1 << 20)
-#define ROWS_WINDOW  ((size_t)8 << 20)
+#define ROWS_WINDOW  ((size_t)4 << 20)
 #define THREADS_MAX  64u
 
 /* Where a record of rows is. */
