@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/regex.h"
 #include "cli.h"
+#include "feature_flags.h"
 #include "options.h"
 #include "server.h"
 

@@ -3,21 +3,17 @@
 #include "server.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "api.h"
 #include "api/web_gate.h"
-#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "discovery.h"
+#include "feature_flags.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
 #include "net/loop.h"
@@ -27,6 +23,7 @@
 #include "scrape.h"
 #include "server_kube.h"
 #include "server_reload.h"
+#include "server_store.h"
 #include "storage.h"
 
 #define STOP_GRACE_MS  2000
@@ -70,17 +67,6 @@ struct server {
 static void server_stop(struct server *server);
 static void stop_if_quiet(struct server *server);
 
-bool feature_is_on(const struct options *options, const char *wanted)
-{
-    for (size_t i = 0; i < option_count(options, "enable-feature"); i++) {
-        struct str rest = option_at(options, "enable-feature", i);
-        while (rest.ptr)
-            if (str_eq(str_cut(rest, ',', &rest), str_of(wanted)))
-                return true;
-    }
-    return false;
-}
-
 /* --- storage: opened beside the loop, ticked on it --- */
 
 static void storage_wake(void *ctx, int64_t in_ms)
@@ -113,28 +99,6 @@ static void scraper_quiet(void *ctx)
     storage_timer_fire(server);
 }
 
-/* In bytes; a percentage is of the whole file system, which may grow between two reloads. */
-static uint64_t retention_bytes(const struct server *server)
-{
-    double percentage = server->config->retention_percentage;
-    uint64_t bytes = server->config->retention_bytes;
-    struct statvfs disk;
-    if (percentage <= 0)
-        return bytes;
-    char *path = str_dup(option_string(server->options, "storage.tsdb.path"));
-    bool known = statvfs(path, &disk) == 0;
-    mem_free(path);
-    double share = known ? (double)disk.f_blocks * (double)disk.f_frsize * percentage / 100 : 0;
-    return share >= 1 && (bytes == 0 || share < (double)bytes) ? (uint64_t)share : bytes;
-}
-
-/* Exemplars are kept when the feature is on; how many, the configuration says. */
-static size_t exemplars_max(const struct server *server)
-{
-    int64_t max = server->config->exemplars_max;
-    return feature_is_on(server->options, "exemplar-storage") && max > 0 ? (size_t)max : 0;
-}
-
 static void discovery_found(void *ctx, struct str job, struct target_group *const *groups,
                             size_t count)
 {
@@ -143,18 +107,11 @@ static void discovery_found(void *ctx, struct str job, struct target_group *cons
         scraper_set_groups(server->scraper, job, groups, count);
 }
 
-static void apply_config_to_storage(struct server *server)
-{
-    storage_set_retention(server->storage, server->config->retention_ms, retention_bytes(server));
-    storage_set_out_of_order(server->storage, server->config->out_of_order_ms);
-    storage_set_exemplars_max(server->storage, exemplars_max(server));
-}
-
 static void apply_config(struct server *server)
 {
     api_set_config(server->api, server->config, clock_wall_ms());
     if (server->storage)
-        apply_config_to_storage(server);
+        store_apply_config(server->storage, server->options, server->config);
     scraper_apply(server->scraper, server->config);
     discovery_apply(server->discovery, server->config);
     config_drop_groups(server->config);
@@ -225,7 +182,7 @@ static void open_done(struct job *job)
     }
     server->storage_timer = timer_new(&server->loop, storage_timer_fire, server);
     timer_start(server->storage_timer, 0, 0);
-    apply_config_to_storage(server);
+    store_apply_config(server->storage, server->options, server->config);
     scraper_attach_storage(server->scraper, server->storage);
     if (option_bool(server->options, "web.enable-remote-write-receiver"))
         server->write_receiver =
@@ -237,41 +194,9 @@ static void open_done(struct job *job)
     LOG_I("Server is ready to receive web requests.");
 }
 
-/* --storage.memory-budget, or what is sure to be there: then a fifth is left to the kernel, to queries and to what old
- * series need. */
-static uint64_t memory_budget(const struct options *options)
-{
-    bool from_group;
-    if (option_is_set(options, "storage.memory-budget"))
-        return option_number(options, "storage.memory-budget");
-    uint64_t usable = cgroup_memory_usable("", &from_group);
-    if (usable == CGROUP_NONE)
-        return 0;
-    LOG_I("Memory budget", "budget_bytes", log_fmt("%llu", (unsigned long long)(usable / 5 * 4)),
-          "of", from_group ? "the cgroup's limit" : "the machine's memory");
-    return usable / 5 * 4;
-}
-
 static void storage_begin(struct server *server)
 {
-    storage_options_init(&server->storage_options);
-    server->storage_options.path = option_string(server->options, "storage.tsdb.path");
-    server->storage_options.retention_ms = server->config->retention_ms;
-    server->storage_options.retention_bytes = retention_bytes(server);
-    server->storage_options.exemplars_max = exemplars_max(server);
-    server->storage_options.out_of_order_ms = server->config->out_of_order_ms;
-    server->storage_options.build_delay_ms =
-        option_duration_ms(server->options, "storage.narthex.build-delay");
-    server->storage_options.slot_ms =
-        option_duration_ms(server->options, "storage.narthex.slot-duration");
-    server->storage_options.partition_ms =
-        option_duration_ms(server->options, "storage.narthex.partition-duration");
-    server->storage_options.series_max =
-        (uint32_t)option_number(server->options, "storage.narthex.series-limit");
-    server->storage_options.job_series_max =
-        (uint32_t)option_number(server->options, "storage.narthex.job-series-limit");
-    server->storage_options.memory_budget = memory_budget(server->options);
-    server->storage_options.no_lockfile = option_bool(server->options, "storage.tsdb.no-lockfile");
+    store_options_read(&server->storage_options, server->options, server->config);
     server->storage_options.submit_commit = lane_submit_ctx;
     server->storage_options.submit_ctx = server->commit_lane;
     server->storage_options.submit_build = lane_submit_ctx;
@@ -501,39 +426,6 @@ static void server_close(struct server *server)
 
 /* --- start --- */
 
-static unsigned query_features(const struct options *options)
-{
-    static const struct {
-        const char *name;
-        unsigned bit;
-    } features[] = {
-        {"promql-experimental-functions", QUERY_EXPERIMENTAL_FUNCTIONS},
-        {"promql-binop-fill-modifiers", QUERY_FILL_MODIFIERS},
-        {"promql-extended-range-selectors", QUERY_EXTENDED_RANGES},
-        {"promql-delayed-name-removal", QUERY_DELAYED_NAMES},
-        {"promql-per-step-stats", QUERY_PER_STEP_STATS},
-    };
-    unsigned bits = 0;
-    for (size_t i = 0; i < option_count(options, "enable-feature"); i++) {
-        struct str rest = option_at(options, "enable-feature", i);
-        while (rest.ptr) {
-            struct str name = str_cut(rest, ',', &rest);
-            bool known = name.len == 0 || str_eq(name, STR("exemplar-storage")) ||
-                         str_eq(name, STR("auto-reload-config")) ||
-                         str_eq(name, STR("extra-scrape-metrics"));
-            for (size_t f = 0; f < COUNT_OF(features); f++) {
-                if (str_eq(name, str_of(features[f].name))) {
-                    bits |= features[f].bit;
-                    known = true;
-                }
-            }
-            if (!known)
-                LOG_W("Feature is not known here and has no effect", "feature", log_str(name));
-        }
-    }
-    return bits;
-}
-
 /* More threads than cores, so that a light query does not wait behind as many slow ones; not as many as may be asked
  * for, because each may take its share of the memory that is left. */
 #define QUERY_THREADS_LEAST    4
@@ -600,7 +492,7 @@ static bool api_begin(struct server *server, struct err *err)
         .query_threads = server->query_threads,
         .query_samples_max = option_number(options, "query.max-samples"),
         .query_bytes_max = option_number(options, "query.max-bytes"),
-        .query_features = query_features(options),
+        .query_features = features_of_queries(options),
         .start_time_ms = clock_wall_ms(),
         .version = STR(PROMETHEUS_VERSION),
         .narthex_version = STR(NARTHEX_VERSION),

@@ -13,9 +13,6 @@
 #define NARTHEX_VERSION    "0.1.0"
 #define PROMETHEUS_VERSION "3.14.0" /* What we behave as. */
 
-/* Whether --enable-feature names it. */
-bool feature_is_on(const struct options *options, const char *wanted);
-
 /* Runs until it is told to stop; the process' exit code. Takes the reference to config. */
 int server_run(const struct options *options, struct config *config);
 
