@@ -2,6 +2,17 @@
 #include "http_connection_private.h"
 #include "http_reply.h"
 
+/* What the socket takes of an answer at once: that is all of most, with no turn of the loop for its end. Answers to requests
+ * that came many at once wait for that turn, so that others have theirs. */
+static size_t connection_try_write(struct http_connection *connection, const uv_buf_t *bufs,
+                                   unsigned count)
+{
+    if (!connection->is_last_read || connection->write_pending)
+        return 0;
+    int sent = uv_try_write(http_connection_stream(connection), bufs, count);
+    return sent > 0 ? (size_t)sent : 0; /* An error is met again. */
+}
+
 /* --- plain --- */
 
 static void on_written(uv_write_t *request, int status)
@@ -17,16 +28,6 @@ static void on_written(uv_write_t *request, int status)
         http_connection_answered(connection);
 }
 
-/* What the socket takes of an answer at once: that is all of most, with no turn of the loop for its end. Answers to requests
- * that came many at once wait for that turn, so that others have theirs. */
-static size_t connection_try_write(struct http_connection *connection, const uv_buf_t bufs[2])
-{
-    if (!connection->is_last_read)
-        return 0;
-    int sent = uv_try_write(http_connection_stream(connection), bufs, 2);
-    return sent > 0 ? (size_t)sent : 0; /* An error is met again. */
-}
-
 static void connection_write_plain(struct http_connection *connection)
 {
     uv_buf_t bufs[2] = {
@@ -34,7 +35,7 @@ static void connection_write_plain(struct http_connection *connection)
         {.base = connection->body.ptr, .len = connection->body.len},
     };
     ENSURE(!connection->write_pending);
-    size_t sent = connection_try_write(connection, bufs);
+    size_t sent = connection_try_write(connection, bufs, 2);
     if (sent == bufs[0].len + bufs[1].len) {
         http_connection_answered(connection);
         return;
@@ -107,14 +108,24 @@ void http_connection_flush(struct http_connection *connection)
 
 static void connection_write_secure(struct http_connection *connection)
 {
+    struct http_tls *secure = &connection->secure;
     struct err err;
     http_connection_set_state(connection, CONNECTION_WRITING);
-    connection->secure.answer_at = 0;
-    if (http_tls_encrypt(&connection->secure, buf_str(&connection->head),
-                         buf_str(&connection->body), &err))
-        http_connection_flush(connection);
-    else
+    secure->answer_at = 0;
+    if (!http_tls_encrypt(secure, buf_str(&connection->head), buf_str(&connection->body), &err)) {
         http_connection_close(connection);
+        return;
+    }
+    if (answer_is_encrypted(connection)) { /* It is short. */
+        uv_buf_t bytes = {.base = secure->wire.ptr, .len = secure->wire.len};
+        buf_drop_front(&secure->wire, connection_try_write(connection, &bytes, 1));
+    }
+    if (secure->wire.len > 0) {
+        http_connection_flush(connection);
+    } else {
+        buf_deinit(&secure->wire);
+        http_connection_answered(connection);
+    }
 }
 
 /* --- both --- */
