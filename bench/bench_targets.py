@@ -258,7 +258,6 @@ def bench_kubernetes():
     kube = FakeKube()
     config = "global: {scrape_interval: 1h}\nscrape_configs:\n  - job_name: pods\n" + f"""
     kubernetes_sd_configs: [{{role: pod, api_server: '{kube.url}'}}]
-    keep_dropped_targets: 1
     relabel_configs: [{{source_labels: [__meta_kubernetes_namespace], regex: none, action: keep}}]
 """
     server = side.start_narthex(config)

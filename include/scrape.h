@@ -60,7 +60,7 @@ MUST_CHECK bool scrape_target_labels(struct labels **discovered, struct labels *
                                      const struct config_scrape *options, const struct target_group *group,
                                      size_t index, struct err *err);
 
-/* --- what the API shows; valid until the loop's next turn --- */
+/* --- what the API shows; valid during the callback --- */
 
 enum target_health { TARGET_UNKNOWN, TARGET_UP, TARGET_DOWN };
 const char *target_health_text(enum target_health health);

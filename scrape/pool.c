@@ -88,8 +88,8 @@ void pool_free(struct pool *pool)
     VEC_EACH (target, &pool->targets)
         target_free(*target);
     VEC_FREE(&pool->targets);
-    VEC_EACH (labels, &pool->dropped)
-        labels_unref(*labels);
+    VEC_EACH (found, &pool->dropped)
+        target_group_unref(found->group);
     VEC_FREE(&pool->dropped);
     groups_set_aside(pool);
     VEC_EACH (group, &pool->old_groups)

@@ -32,7 +32,7 @@ struct pool_sync {
     struct target_list sorted;
     struct target_list fresh; /* Those of `targets` that the pool did not have. */
     struct target_list old;   /* After the swap. */
-    struct labels_list dropped;
+    struct found_list dropped;
     size_t dropped_count;
 };
 
@@ -99,7 +99,7 @@ static struct target *take_retiring(struct pool *pool, const struct target_spec 
 
 /* --- one target that discovery says --- */
 
-static void sync_keep(struct pool_sync *sync, struct target_spec *spec)
+static void sync_keep(struct pool_sync *sync, struct target_spec *spec, struct found_target found)
 {
     struct pool *pool = sync->pool;
     struct target *target;
@@ -115,9 +115,9 @@ static void sync_keep(struct pool_sync *sync, struct target_spec *spec)
     else
         target = take_retiring(pool, spec);
     if (target)
-        target_update(target, spec);
+        target_update(target, spec, found);
     else
-        target = target_new(pool, spec);
+        target = target_new(pool, spec, found);
     if (old == MAP_NONE)
         VEC_PUSH(&sync->fresh, target);
     target->sync_round = pool->sync_round;
@@ -126,8 +126,9 @@ static void sync_keep(struct pool_sync *sync, struct target_spec *spec)
     heap_push(&sync->order, target);
 }
 
-static void sync_one(struct pool_sync *sync, const struct target_group *group, size_t index)
+static void sync_one(struct pool_sync *sync, struct target_group *group, size_t index)
 {
+    struct found_target found = {group, index};
     struct pool *pool = sync->pool;
     struct target_spec spec;
     struct err err;
@@ -135,12 +136,14 @@ static void sync_one(struct pool_sync *sync, const struct target_group *group, s
 
     switch (target_build(&spec, pool->options, group, index, &sync->arena, &err)) {
     case TARGET_KEEP:
-        sync_keep(sync, &spec);
+        sync_keep(sync, &spec, found);
         return;
     case TARGET_DROP:
         sync->dropped_count++;
-        if (limit == 0 || sync->dropped.count < limit)
-            VEC_PUSH(&sync->dropped, labels_ref(spec.discovered));
+        if (limit == 0 || sync->dropped.count < limit) {
+            target_group_ref(group);
+            VEC_PUSH(&sync->dropped, found);
+        }
         break;
     case TARGET_BAD:
         pool->sync_failures++;
@@ -174,7 +177,7 @@ static void sync_swap(struct pool_sync *sync)
 {
     struct pool *pool = sync->pool;
     struct target_list targets = pool->targets;
-    struct labels_list dropped = pool->dropped;
+    struct found_list dropped = pool->dropped;
 
     ENSURE(sync->sorted.count == sync->targets.count);
     pool->targets = sync->sorted;
@@ -209,7 +212,7 @@ static void step_build(struct pool_sync *sync)
         sync->phase = SYNC_ORDER;
         return;
     }
-    const struct target_group *group = sync->groups[sync->group];
+    struct target_group *group = sync->groups[sync->group];
     if (sync->index == group->target_count) {
         sync->group++;
         sync->index = 0;
@@ -285,8 +288,8 @@ static void sync_step(struct pool_sync *sync)
 
 static void sync_free(struct pool_sync *sync)
 {
-    VEC_EACH (labels, &sync->dropped)
-        labels_unref(*labels);
+    VEC_EACH (found, &sync->dropped)
+        target_group_unref(found->group);
     VEC_FREE(&sync->dropped);
     for (size_t i = 0; i < sync->group_count; i++)
         target_group_unref(sync->groups[i]);

@@ -177,7 +177,6 @@ void scraper_free(struct scraper *scraper)
 static struct target_view target_view(const struct target *target)
 {
     return (struct target_view){
-        .discovered = target->discovered,
         .labels = target->labels,
         .pool = str_of(target->pool->name),
         .url = str_of(target->url),
@@ -203,7 +202,12 @@ void scraper_each_active(struct scraper *scraper, struct str pool_name, target_v
             continue;
         VEC_EACH (target, &(*pool)->targets) {
             struct target_view view = target_view(*target);
+            const struct found_target *found = &(*target)->found;
+            struct labels *discovered =
+                target_discovered((*pool)->options, found->group, found->index);
+            view.discovered = discovered;
             fn(ctx, &view);
+            labels_unref(discovered);
         }
     }
 }
@@ -214,12 +218,15 @@ void scraper_each_dropped(struct scraper *scraper, struct str pool_name, target_
     VEC_EACH (pool, &scraper->pools) {
         if (!pool_wanted(*pool, pool_name))
             continue;
-        VEC_EACH (discovered, &(*pool)->dropped) {
-            struct target_view view = {.discovered = *discovered,
+        VEC_EACH (found, &(*pool)->dropped) {
+            struct labels *discovered =
+                target_discovered((*pool)->options, found->group, found->index);
+            struct target_view view = {.discovered = discovered,
                                        .pool = str_of((*pool)->name),
                                        .url = STR_EMPTY,
                                        .error = STR_EMPTY};
             fn(ctx, &view);
+            labels_unref(discovered);
         }
     }
 }

@@ -47,6 +47,12 @@ struct target_switches {
     bool native, always_classic, classic_to_native;
 };
 
+/* What discovery said: its labels are made when somebody asks, as they take ten times the room of those of series. */
+struct found_target {
+    struct target_group *group; /* A reference. */
+    size_t index;
+};
+
 struct target {
     struct scraper *scraper; /* Borrowed. */
     struct pool *pool;       /* Borrowed; NULL once retired. */
@@ -54,7 +60,7 @@ struct target {
     uint32_t sync_round;     /* Of its pool, when it was found last. */
     uint64_t rules_round;    /* Of its pool, when its cache was made. */
     uint32_t retiring_index; /* In scraper->retiring, when it is there. */
-    struct labels *discovered;
+    struct found_target found;
     struct labels *labels;
     char *url;
     uint64_t key; /* Of job, labels and URL: what makes it the same target. */
@@ -83,8 +89,8 @@ struct target_list {
     size_t count, capacity;
 };
 
-struct labels_list {
-    struct labels **items;
+struct found_list {
+    struct found_target *items;
     size_t count, capacity;
 };
 
@@ -103,7 +109,7 @@ struct pool {
     uint64_t
         rules_round; /* Another one for each job with other rules: lines may mean other series. */
     struct target_list targets; /* Sorted by labels. Owned. */
-    struct labels_list dropped; /* As discovered; at most keep_dropped_targets. */
+    struct found_list dropped; /* At most keep_dropped_targets. */
     size_t dropped_count;
     uint64_t syncs, sync_failures;
     struct summary sync_length; /* Seconds. */
@@ -161,7 +167,6 @@ struct scraper {
 enum target_verdict { TARGET_KEEP, TARGET_DROP, TARGET_BAD };
 /* What a discovered target becomes by the job's rules; texts and labels are references. */
 struct target_spec {
-    struct labels *discovered;
     struct labels *labels;
     char *url;
     uint64_t key;
@@ -172,10 +177,14 @@ enum target_verdict target_build(struct target_spec *out, const struct config_sc
                                  const struct target_group *group, size_t index,
                                  struct arena *arena, struct err *err);
 void target_spec_deinit(struct target_spec *spec);
-struct target *target_new(struct pool *pool, struct target_spec *spec); /* Takes what is in spec. */
+/* The labels before relabelling. A reference for the caller. */
+struct labels *target_discovered(const struct config_scrape *options,
+                                 const struct target_group *group, size_t index);
+/* Takes what is in spec and, as update, a reference to the group. */
+struct target *target_new(struct pool *pool, struct target_spec *spec, struct found_target found);
 bool target_is(const struct target *target, const struct target_spec *spec);
-void target_update(struct target *target,
-                   struct target_spec *spec); /* The same one: new discovered labels, times. */
+/* The same one: found anew, with other times maybe. */
+void target_update(struct target *target, struct target_spec *spec, struct found_target found);
 void target_free(struct target *target);      /* No fetch in flight. Releases its series. */
 /* Opened by the first who stores something: there is no moment at which all targets could have theirs. */
 struct storage_group *target_group(struct target *target);

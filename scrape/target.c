@@ -43,12 +43,7 @@ static struct str bool_text(bool value)
 static void discovered_load(struct labels_builder *builder, const struct config_scrape *options,
                             const struct target_group *group, size_t index, struct arena *arena)
 {
-    const struct labels *own = group->targets[index], *common = group->labels;
-
-    labels_builder_load(builder, own);
-    for (size_t i = 0; i < common->count; i++)
-        if (!labels_has(own, common->items[i].name))
-            labels_builder_set(builder, common->items[i].name, common->items[i].value);
+    target_group_load(group, index, builder);
     set_default(builder, LABEL_JOB, options->job_name);
     set_default(builder, label_interval, duration_text(arena, options->interval_ms));
     set_default(builder, label_timeout, duration_text(arena, options->timeout_ms));
@@ -287,7 +282,6 @@ enum target_verdict target_build(struct target_spec *out, const struct config_sc
     *out = (struct target_spec){0};
     labels_builder_init(&builder);
     discovered_load(&builder, options, group, index, arena);
-    out->discovered = labels_build(&builder);
     enum target_verdict verdict = finish_build(out, options, &builder, arena, err);
     labels_builder_deinit(&builder);
     return verdict;
@@ -295,19 +289,38 @@ enum target_verdict target_build(struct target_spec *out, const struct config_sc
 
 void target_spec_deinit(struct target_spec *spec)
 {
-    labels_unref(spec->discovered);
     labels_unref(spec->labels);
     mem_free(spec->url);
     *spec = (struct target_spec){0};
 }
 
-struct target *target_new(struct pool *pool, struct target_spec *spec)
+struct labels *target_discovered(const struct config_scrape *options,
+                                 const struct target_group *group, size_t index)
+{
+    struct labels_builder builder;
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    labels_builder_init(&builder);
+    discovered_load(&builder, options, group, index, &arena);
+    struct labels *labels = labels_build(&builder);
+    labels_builder_deinit(&builder);
+    arena_deinit(&arena);
+    return labels;
+}
+
+static struct found_target found_ref(struct found_target found)
+{
+    return (struct found_target){target_group_ref(found.group), found.index};
+}
+
+struct target *target_new(struct pool *pool, struct target_spec *spec, struct found_target found)
 {
     struct target *target = MEM_NEW(struct target);
 
     target->scraper = pool->scraper;
     target->pool = pool;
-    target->discovered = spec->discovered;
+    target->found = found_ref(found);
     target->labels = spec->labels;
     target->url = spec->url;
     target->key = spec->key;
@@ -335,13 +348,13 @@ bool target_is(const struct target *target, const struct target_spec *spec)
            strcmp(target->url, spec->url) == 0;
 }
 
-void target_update(struct target *target, struct target_spec *spec)
+void target_update(struct target *target, struct target_spec *spec, struct found_target found)
 {
     bool timing = target->interval_ms != spec->interval_ms;
 
-    labels_unref(target->discovered);
-    target->discovered = spec->discovered;
-    spec->discovered = NULL;
+    struct found_target before = target->found;
+    target->found = found_ref(found);
+    target_group_unref(before.group);
     target->interval_ms = spec->interval_ms;
     target->timeout_ms = spec->timeout_ms;
     target->switches = spec->switches;
@@ -373,7 +386,7 @@ void target_free(struct target *target)
     report_release(target);
     storage_group_close(target->group);
     family_list_deinit(&target->families, &target->scraper->families);
-    labels_unref(target->discovered);
+    target_group_unref(target->found.group);
     labels_unref(target->labels);
     mem_free(target->url);
     mem_free(target->error);

@@ -24,31 +24,29 @@ static void rules_build(struct arena *arena, struct relabel_rules *out, const st
     }
 }
 
-static struct labels *address_labels(struct str address)
-{
-    struct label label = {STR("__address__"), address};
-    /* An empty address is no label; the target is then dropped for its lack. */
-    return labels_new(&label, address.len > 0 ? 1 : 0);
-}
-
 struct target_group *static_group_build(const struct section *group, struct str source,
                                         struct label meta)
 {
     const struct str_list *targets = &group->values[STATIC_targets].as.texts;
     const struct value *labels = &group->values[STATIC_labels];
-    struct target_group *out = target_group_new(source, targets->count);
+    struct group_writer writer;
     struct labels_builder builder;
 
-    for (size_t i = 0; i < targets->count; i++)
-        out->targets[i] = address_labels(targets->items[i]);
+    group_writer_init(&writer);
     labels_builder_init(&builder);
+    for (size_t i = 0; i < targets->count; i++) {
+        labels_builder_clear(&builder);
+        /* An empty address is no label; the target is then dropped for its lack. */
+        labels_builder_set(&builder, STR("__address__"), targets->items[i]);
+        group_writer_add(&writer, &builder);
+    }
+    labels_builder_clear(&builder);
     for (size_t i = 0; i < labels->as.pairs.count; i++)
         labels_builder_set(&builder, labels->as.pairs.items[i].name,
                            labels->as.pairs.items[i].text);
     if (meta.name.len > 0)
         labels_builder_set(&builder, meta.name, meta.value);
-    labels_unref(out->labels);
-    out->labels = labels_build(&builder);
+    struct target_group *out = group_writer_end(&writer, source, &builder);
     labels_builder_deinit(&builder);
     return out;
 }

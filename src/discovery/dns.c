@@ -62,8 +62,8 @@ static struct str address_text(struct arena *arena, struct str host, int64_t por
                       port);
 }
 
-static struct labels *target_build(const struct dns_sd *sd, struct str name,
-                                   const struct dns_record *record, struct arena *arena)
+static void target_add(struct group_writer *out, const struct dns_sd *sd, struct str name,
+                       const struct dns_record *record, struct arena *arena)
 {
     bool srv = record->type == DNS_SRV;
     struct labels_builder builder;
@@ -81,19 +81,21 @@ static struct labels *target_build(const struct dns_sd *sd, struct str name,
         labels_builder_set(&builder, STR("__meta_dns_mx_record_target"), record->text);
     if (record->type == DNS_NS)
         labels_builder_set(&builder, STR("__meta_dns_ns_record_target"), record->text);
-    struct labels *labels = labels_build(&builder);
+    group_writer_add(out, &builder);
     labels_builder_deinit(&builder);
-    return labels;
 }
 
 static void take_answer(struct round *round, struct dns_name *name, const struct dns_answer *answer)
 {
-    struct target_group *group = target_group_new(name->name, answer->count);
+    const struct labels_builder none = {0};
+    struct group_writer writer;
     struct arena arena;
 
     arena_init(&arena, 0);
+    group_writer_init(&writer);
     for (size_t i = 0; i < answer->count; i++)
-        group->targets[i] = target_build(round->sd, name->name, &answer->records[i], &arena);
+        target_add(&writer, round->sd, name->name, &answer->records[i], &arena);
+    struct target_group *group = group_writer_end(&writer, name->name, &none);
     arena_deinit(&arena);
     if (target_group_eq(name->group, group)) {
         target_group_unref(group);

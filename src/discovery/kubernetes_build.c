@@ -121,7 +121,7 @@ void kube_set_object(struct kube_build *build, struct labels_builder *out,
 /* Ends a target. */
 void kube_target_add(struct kube_build *build)
 {
-    VEC_PUSH(&build->targets, labels_build(&build->target));
+    group_writer_add(&build->targets, &build->target);
     labels_builder_clear(&build->target);
 }
 

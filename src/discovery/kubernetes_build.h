@@ -22,7 +22,7 @@ struct kube_build {
     struct str source; /* Of the group; in the arena. */
     struct arena arena;
     struct labels_builder common, target;
-    VEC(struct labels *) targets;
+    struct group_writer targets;
     VEC(struct kube_parsed) parsed; /* Other objects, as they were when they were first needed. */
     struct map parsed_map;
     struct str namespace, name; /* Of the object. */

@@ -237,6 +237,7 @@ struct kube_build *kube_group_begin(enum kube_kind kind, const struct kube_objec
     arena_init(&build->arena, 0);
     labels_builder_init(&build->common);
     labels_builder_init(&build->target);
+    group_writer_init(&build->targets);
     map_init(&build->parsed_map);
     build->source =
         arena_strf(&build->arena, "%s/" STR_FMT, role, STR_ARG(kube_object_key(object)));
@@ -261,13 +262,11 @@ void kube_group_cancel(struct kube_build *build)
 {
     if (!build)
         return;
-    VEC_EACH (labels, &build->targets)
-        labels_unref(*labels);
     VEC_EACH (parsed, &build->parsed)
         json_free(parsed->root);
     VEC_FREE(&build->parsed);
     map_deinit(&build->parsed_map);
-    VEC_FREE(&build->targets);
+    group_writer_deinit(&build->targets);
     kube_backings_free(build->backings);
     labels_builder_deinit(&build->common);
     labels_builder_deinit(&build->target);
@@ -278,13 +277,8 @@ void kube_group_cancel(struct kube_build *build)
 
 struct target_group *kube_group_end(struct kube_build *build)
 {
-    struct target_group *group = target_group_new(build->source, build->targets.count);
+    struct target_group *group = group_writer_end(&build->targets, build->source, &build->common);
 
-    for (size_t i = 0; i < build->targets.count; i++)
-        group->targets[i] = build->targets.items[i];
-    VEC_CLEAR(&build->targets);
-    labels_unref(group->labels);
-    group->labels = labels_build(&build->common);
     kube_group_cancel(build);
     return group;
 }

@@ -45,7 +45,6 @@ struct group_list {
 void group_list_deinit(struct group_list *list);
 void target_groups_free(struct target_group **groups, size_t count); /* An array of references. */
 /* Same sources, labels and targets in the same order; NULL equals only NULL. */
-bool target_group_eq(const struct target_group *a, const struct target_group *b);
 
 /* --- static.c --- */
 

@@ -11,6 +11,7 @@
 #include "discovery.h"
 #include "lane_now.h"
 #include "net/http_client.h"
+#include "groups.h"
 
 struct rig {
     uv_loop_t loop;
@@ -35,7 +36,7 @@ static void rig_on_groups(void *ctx, struct str job, struct target_group *const 
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < groups[i]->target_count; j++)
             buf_addf(&rig->told, " " STR_FMT,
-                     STR_ARG(labels_get(groups[i]->targets[j], STR("__address__"))));
+                     STR_ARG(group_value(groups[i], 1 + j, STR("__address__"))));
 }
 
 /* The loop and what the discovery stands on; rig_start opens it. */

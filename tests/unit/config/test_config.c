@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "config.h"
+#include "groups.h"
 
 #define GOLDEN       TEST_SOURCE_DIR "/golden/config"
 #define PREFIX       "parsing YAML file x.yml: "
@@ -200,9 +201,9 @@ static void test_config_parse__static_groups(void **state)
     assert_string_equal(sd->groups[0]->source, "0");
     assert_string_equal(sd->groups[1]->source, "1");
     assert_int_equal(sd->groups[0]->target_count, 2);
-    assert_str(labels_get(sd->groups[0]->targets[1], STR("__address__")), "y:2");
-    assert_str(labels_get(sd->groups[0]->labels, STR("env")), "prod");
-    assert_int_equal(sd->groups[0]->labels->count, 1);
+    assert_str(group_value(sd->groups[0], 2, STR("__address__")), "y:2");
+    assert_str(group_value(sd->groups[0], 0, STR("env")), "prod");
+    assert_str(group_value(sd->groups[0], 0, STR("empty")), "");
     config_unref(config);
 }
 
@@ -531,9 +532,9 @@ static void test_config_parse_target_groups__reads_yaml_and_json(void **state)
         snprintf(source, sizeof(source), "%s:1", cases[i].path);
         assert_string_equal(groups[1]->source, source);
         assert_int_equal(groups[0]->target_count, 2);
-        assert_str(labels_get(groups[0]->targets[0], STR("__address__")), "x:1");
-        assert_str(labels_get(groups[0]->labels, STR("job")), "j");
-        assert_str(labels_get(groups[1]->labels, STR("__meta_filepath")), cases[i].path);
+        assert_str(group_value(groups[0], 1, STR("__address__")), "x:1");
+        assert_str(group_value(groups[0], 0, STR("job")), "j");
+        assert_str(group_value(groups[1], 0, STR("__meta_filepath")), cases[i].path);
         free_groups(groups, count);
     }
 }

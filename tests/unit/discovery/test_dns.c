@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "discovery_rig.h"
 #include "dns_server.h"
+#include "groups.h"
 
 struct site {
     struct rig rig;
@@ -114,7 +115,9 @@ static void on_groups(void *ctx, struct str job, struct target_group *const *gro
         buf_addf(&seen->text, "%s", groups[i]->source);
         for (size_t k = 0; k < groups[i]->target_count; k++) {
             buf_add_char(&seen->text, ' ');
-            labels_print(&seen->text, groups[i]->targets[k]);
+            struct labels *labels = group_part(groups[i], 1 + k);
+            labels_print(&seen->text, labels);
+            labels_unref(labels);
         }
         buf_add_char(&seen->text, '\n');
     }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "discovery_rig.h"
+#include "groups.h"
 #include "net/http_server.h"
 
 struct site {
@@ -225,8 +226,8 @@ static void test_http__labels_its_groups(void **state)
     assert_string_equal(groups[0]->source, "http://h/sd:0");
     assert_string_equal(groups[1]->source, "http://h/sd:1");
     for (size_t i = 0; i < count; i++) {
-        assert_true(str_eq(labels_get(groups[i]->labels, STR("__meta_url")), STR("http://h/sd")));
-        assert_false(labels_has(groups[i]->labels, STR("__meta_filepath")));
+        assert_true(str_eq(group_value(groups[i], 0, STR("__meta_url")), STR("http://h/sd")));
+        assert_true(group_value(groups[i], 0, STR("__meta_filepath")).len == 0);
         target_group_unref(groups[i]);
     }
     mem_free(groups);

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "kubernetes.h"
+#include "groups.h"
 
 static struct kube_object *object_of(enum kube_kind kind, const char *text)
 {
@@ -96,10 +97,12 @@ static void check_group(struct cluster *cluster, const char *wanted)
 
     buf_init(&out, 65536);
     buf_addf(&out, "%s\n", group->source);
-    labels_dump(&out, group->labels);
-    for (size_t i = 0; i < group->target_count; i++) {
-        BUF_ADD(&out, "-\n");
-        labels_dump(&out, group->targets[i]);
+    for (size_t part = 0; part <= group->target_count; part++) {
+        struct labels *labels = group_part(group, part);
+        if (part > 0)
+            BUF_ADD(&out, "-\n");
+        labels_dump(&out, labels);
+        labels_unref(labels);
     }
     buf_add_char(&out, '\0');
     assert_string_equal(out.ptr, wanted);

@@ -12,15 +12,21 @@
 /* One group with targets 127.0.0.1:1/n, from <= n < to; nobody asks them within the test's hour-long interval. */
 static struct target_group *group_of(unsigned from, unsigned to)
 {
-    struct target_group *group = target_group_new(STR("many"), to - from);
+    struct group_writer writer;
+    struct labels_builder labels = {0};
 
+    group_writer_init(&writer);
     for (unsigned i = from; i < to; i++) {
         char instance[16];
         (void)snprintf(instance, sizeof(instance), "i%06u", i);
-        struct label items[] = {{STR("__address__"), STR("127.0.0.1:1")},
-                                {STR("instance"), str_of(instance)}};
-        group->targets[i - from] = labels_new(items, COUNT_OF(items));
+        labels_builder_clear(&labels);
+        labels_builder_set(&labels, STR("__address__"), STR("127.0.0.1:1"));
+        labels_builder_set(&labels, STR("instance"), str_of(instance));
+        group_writer_add(&writer, &labels);
     }
+    labels_builder_clear(&labels);
+    struct target_group *group = group_writer_end(&writer, STR("many"), &labels);
+    labels_builder_deinit(&labels);
     return group;
 }
 

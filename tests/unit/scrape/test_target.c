@@ -61,13 +61,16 @@ static void test_target_build__fills_defaults(void **state)
 
     (void)state;
     assert_int_equal(built.verdict, TARGET_KEEP);
-    expect_labels(built.spec.discovered,
+    struct labels *discovered = target_discovered(&built.config->scrapes[0],
+                                                  built.config->scrapes[0].static_sd.groups[0], 0);
+    expect_labels(discovered,
                   "{__address__=\"h:1\", __always_scrape_classic_histograms__=\"false\", "
                   "__convert_classic_histograms_to_nhcb__=\"false\", "
                   "__metrics_path__=\"/metrics\", __param_m=\"x\", __scheme__=\"http\", "
                   "__scrape_interval__=\"1m\", __scrape_native_histograms__=\"false\", "
                   "__scrape_timeout__=\"10s\", "
                   "a=\"b\", job=\"j\"}");
+    labels_unref(discovered);
     expect_labels(built.spec.labels, "{a=\"b\", instance=\"h:1\", job=\"j\"}");
     assert_string_equal(built.spec.url, "http://h:1/metrics?m=x&m=y");
     assert_int_equal(built.spec.interval_ms, 60000);
