@@ -219,6 +219,7 @@ struct exemplar {
     double value;
     const struct label *labels; /* Sorted. Empty values do not count. */
     size_t label_count;
+    bool is_undated; /* It came without a time: time_ms is its scrape's. */
 };
 enum exemplar_outcome {
     EXEMPLAR_STORED,

@@ -56,6 +56,7 @@ void append_exemplar_add(struct append *append, const struct text_exemplar *exem
         .value = exemplar->value,
         .labels = labels,
         .label_count = exemplar->label_count,
+        .is_undated = !exemplar->has_time,
     };
     VEC_PUSH(&append->exemplars, added);
 }
@@ -94,7 +95,8 @@ static size_t store_sample(struct append *append, size_t from)
         struct exemplar exemplar = {.time_ms = items[at].time_ms,
                                     .value = items[at].value,
                                     .labels = items[at].labels,
-                                    .label_count = items[at].label_count};
+                                    .label_count = items[at].label_count,
+                                    .is_undated = items[at].is_undated};
         enum exemplar_outcome outcome =
             storage_exemplar_add(scraper->storage, items[at].ref, &exemplar);
         out_of_order += outcome == EXEMPLAR_OUT_OF_ORDER;

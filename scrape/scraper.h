@@ -246,6 +246,7 @@ struct append_exemplar {
     double value;
     const struct label *labels; /* Sorted; in `kept`. */
     size_t label_count;
+    bool is_undated;
 };
 
 /* One scrape's samples on their way. */

@@ -23,6 +23,7 @@ struct entry {
     uint64_t segment;      /* Of the log; 0: in none. */
     uint32_t series;
     uint32_t newer; /* Of the same series; NO_ENTRY: none. */
+    bool is_undated;
 };
 
 struct owner {
@@ -223,10 +224,12 @@ static enum exemplar_outcome order_check(const struct entry *newest,
     bool same_value = sample_bits(newest->value) == sample_bits(exemplar->value) ||
                       newest->value == exemplar->value;
 
-    if (exemplar->time_ms != newest->time_ms)
-        return exemplar->time_ms < newest->time_ms ? EXEMPLAR_OUT_OF_ORDER : EXEMPLAR_STORED;
-    if (same_value && labels_eq(labels, newest->labels))
+    bool same_time = exemplar->time_ms == newest->time_ms;
+    if ((same_time || (exemplar->is_undated && newest->is_undated)) && same_value &&
+        labels_eq(labels, newest->labels))
         return EXEMPLAR_SAME;
+    if (!same_time)
+        return exemplar->time_ms < newest->time_ms ? EXEMPLAR_OUT_OF_ORDER : EXEMPLAR_STORED;
     if (exemplar->value < newest->value)
         return EXEMPLAR_OUT_OF_ORDER;
     return same_value && labels->hash < newest->labels->hash ? EXEMPLAR_OUT_OF_ORDER
@@ -272,7 +275,10 @@ enum exemplar_outcome exemplar_ring_add(struct exemplar_ring *ring, struct label
         labels_unref(labels);
         return outcome;
     }
-    struct entry entry = {.time_ms = exemplar->time_ms, .value = exemplar->value, .labels = labels};
+    struct entry entry = {.time_ms = exemplar->time_ms,
+                          .value = exemplar->value,
+                          .labels = labels,
+                          .is_undated = exemplar->is_undated};
     if (ring->next < ring->entries.count) {
         entry_remove(ring, (uint32_t)ring->next);
         index = owner_find(ring, series); /* It may have been its last. */

@@ -230,8 +230,12 @@ void exemplar_log_replay_end(struct storage *storage, struct exemplar_finds *fin
 {
     VEC_SORT(&finds->items, compare_found);
     VEC_EACH (found, &finds->items) {
-        struct exemplar exemplar = {found->time_ms, found->value, found->labels->items,
-                                    found->labels->count};
+        /* Which were undated is not in the log. */
+        struct exemplar exemplar = {.time_ms = found->time_ms,
+                                    .value = found->value,
+                                    .labels = found->labels->items,
+                                    .label_count = found->labels->count,
+                                    .is_undated = true};
         struct labels *series =
             found->series ? labels_ref(found->series) : storage_series_labels(storage, found->ref);
         if (exemplar_ring_add(storage->exemplars, series, &exemplar) == EXEMPLAR_STORED)

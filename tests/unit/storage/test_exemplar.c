@@ -15,16 +15,23 @@ static struct labels *series_of(const char *name)
     return labels_new(&label, 1);
 }
 
-static enum exemplar_outcome add(struct exemplar_ring *ring, const char *series, int64_t time_ms,
-                                 double value, const char *trace)
+static enum exemplar_outcome add_dated(struct exemplar_ring *ring, const char *series,
+                                       int64_t time_ms, double value, const char *trace,
+                                       bool is_dated)
 {
     struct label label = {STR("trace"), str_of(trace)};
-    struct exemplar exemplar = {time_ms, value, &label, 1};
+    struct exemplar exemplar = {time_ms, value, &label, 1, !is_dated};
     struct labels *labels = series_of(series);
     enum exemplar_outcome outcome = exemplar_ring_add(ring, labels, &exemplar);
 
     labels_unref(labels);
     return outcome;
+}
+
+static enum exemplar_outcome add(struct exemplar_ring *ring, const char *series, int64_t time_ms,
+                                 double value, const char *trace)
+{
+    return add_dated(ring, series, time_ms, value, trace, true);
 }
 
 /* name:time=value per exemplar, as they are listed. */
@@ -41,6 +48,22 @@ static void expect_list(const struct exemplar_ring *ring, int64_t from_ms, int64
                                 (long long)list->items[i].time_ms, list->items[i].value);
     exemplar_list_free(list);
     assert_string_equal(text, want);
+}
+
+/* A page that shows the same exemplar without a time at each scrape fills no ring. */
+static void test_exemplar_ring_add__knows_undated_ones_again(void **state)
+{
+    struct exemplar_ring *ring = exemplar_ring_new(10);
+
+    (void)state;
+    assert_int_equal(add_dated(ring, "a", 10, 1, "x", false), EXEMPLAR_STORED);
+    assert_int_equal(add_dated(ring, "a", 20, 1, "x", false), EXEMPLAR_SAME);
+    assert_int_equal(add_dated(ring, "a", 30, 2, "x", false), EXEMPLAR_STORED);
+    assert_int_equal(add_dated(ring, "a", 40, 2, "y", false), EXEMPLAR_STORED);
+    assert_int_equal(add_dated(ring, "a", 50, 2, "y", true), EXEMPLAR_STORED);
+    assert_int_equal(add_dated(ring, "a", 60, 2, "y", false), EXEMPLAR_STORED);
+    expect_list(ring, 0, 100, "a:10=1 a:30=2 a:40=2 a:50=2 a:60=2 ");
+    exemplar_ring_free(ring);
 }
 
 /* Those of one histogram share a time; what comes twice or late is not taken. */
@@ -80,7 +103,7 @@ static void test_exemplar_ring_add__checks_labels(void **state)
     for (int i = 0; i < 127; i++)
         snprintf(value + 2 * i, 3, "\xc3\xa9");
     struct label labels[] = {{STR("a"), str_of(value)}, {STR("b"), STR_EMPTY}};
-    struct exemplar exemplar = {1, 1, labels, 2};
+    struct exemplar exemplar = {1, 1, labels, 2, false};
     assert_int_equal(exemplar_ring_add(ring, series, &exemplar), EXEMPLAR_STORED);
     labels[1].value = STR("x");
     exemplar.time_ms = 2;
@@ -148,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exemplar_ring_add__keeps_order),
+        cmocka_unit_test(test_exemplar_ring_add__knows_undated_ones_again),
         cmocka_unit_test(test_exemplar_ring_add__checks_labels),
         cmocka_unit_test(test_exemplar_ring_add__overwrites_the_oldest),
         cmocka_unit_test(test_exemplar_ring_set_max__keeps_the_newest),

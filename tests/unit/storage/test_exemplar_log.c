@@ -21,7 +21,7 @@ static enum exemplar_outcome put(struct store_fixture *f, series_ref ref, int64_
                                  double value, const char *trace)
 {
     struct label labels[] = {{STR("empty"), STR("")}, {STR("trace"), str_of(trace)}};
-    struct exemplar exemplar = {time_ms, value, labels, 2};
+    struct exemplar exemplar = {time_ms, value, labels, 2, false};
     return storage_exemplar_add(f->storage, ref, &exemplar);
 }
 
