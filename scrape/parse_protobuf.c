@@ -98,6 +98,11 @@ static bool family_check(struct parse_protobuf *parser, struct err *err)
 
 static bool take_metric(struct parse_protobuf *parser, struct str bytes, struct err *err)
 {
+    enum protobuf_type type =
+        parser->type < PROTOBUF_TYPE_COUNT ? (enum protobuf_type)parser->type : PROTOBUF_TYPE_COUNT;
+
+    if (!protobuf_metric_read(&parser->metric, bytes, type, err))
+        return false;
     if (!parser->has_metric) {
         if (!family_check(parser, err))
             return false;
@@ -105,8 +110,7 @@ static bool take_metric(struct parse_protobuf *parser, struct str bytes, struct 
         tell(parser, TEXT_HELP);
         tell(parser, TEXT_TYPE);
     }
-    return protobuf_metric_read(&parser->metric, bytes, (enum protobuf_type)parser->type, err) &&
-           protobuf_series_emit(parser, err);
+    return protobuf_metric_check_labels(&parser->metric, err) && protobuf_series_emit(parser, err);
 }
 
 static void family_begin(struct parse_protobuf *parser)
@@ -270,14 +274,10 @@ static bool wrong_type(struct wire_field field, struct err *err)
 
 static bool field_is_sound(struct wire_field field, struct err *err)
 {
-    if (field.number == 0 || field.number > INT32_MAX)
-        return err_set(err, ERR_BAD_DATA, "proto: MetricFamily: illegal tag %llu (wire type %u)",
-                       (unsigned long long)field.number, field.type);
     bool is_text = field.number <= FIELD_UNIT && field.number != FIELD_TYPE;
     bool is_wrong = (is_text && field.type != WIRE_BYTES) ||
                     (field.number == FIELD_TYPE && field.type != WIRE_VARINT);
-    if (is_wrong || field.type == WIRE_GROUP || field.type == WIRE_GROUP_END ||
-        field.type > WIRE_FIXED32)
+    if (is_wrong || field.type == WIRE_GROUP || field.type > WIRE_FIXED32)
         return wrong_type(field, err);
     return true;
 }
@@ -293,8 +293,8 @@ static bool look_field(struct parse_protobuf *parser, struct look *look, struct 
         look->wanted = limit + 1;
         return (!bad && limit < parser->message_left) || wire_cut(err);
     }
-    struct wire_field field = {key >> 3, (unsigned)(key & 7)};
-    if (!field_is_sound(field, err))
+    struct wire_field field;
+    if (!wire_key(key, "MetricFamily", &field, err) || !field_is_sound(field, err))
         return false;
     return field.type == WIRE_BYTES ? look_bytes(parser, look, offset, field, err)
                                     : look_scalar(parser, look, offset, field, err);

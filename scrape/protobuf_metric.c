@@ -58,7 +58,7 @@ static bool read_label(struct reader *in, struct wire_field field, struct text_l
     if (!wire_message(in, field, "Label", &pair, err))
         return false;
     while (reader_left(&pair) > 0) {
-        if (!wire_next(&pair, &field, err))
+        if (!wire_next(&pair, "LabelPair", &field, err))
             return false;
         bool ok = field.number == 1   ? wire_text(&pair, field, "Name", &out->name, err)
                   : field.number == 2 ? wire_text(&pair, field, "Value", &out->value, err)
@@ -66,11 +66,21 @@ static bool read_label(struct reader *in, struct wire_field field, struct text_l
         if (!ok)
             return false;
     }
-    if (out->name.len == 0 || !str_is_utf8(out->name))
-        return err_set(err, ERR_BAD_DATA, "invalid label name: " STR_FMT,
-                       STR_ARG(str_first(out->name, 512)));
-    return str_is_utf8(out->value) || err_set(err, ERR_BAD_DATA, "invalid label value: " STR_FMT,
-                                              STR_ARG(str_first(out->value, 512)));
+    return true;
+}
+
+bool protobuf_metric_check_labels(const struct protobuf_metric *metric, struct err *err)
+{
+    for (size_t i = 0; i < metric->labels.count; i++) {
+        const struct text_label *label = &metric->labels.items[i];
+        if (label->name.len == 0 || !str_is_utf8(label->name))
+            return err_set(err, ERR_BAD_DATA, "invalid label name: " STR_FMT,
+                           STR_ARG(str_first(label->name, 512)));
+        if (!str_is_utf8(label->value))
+            return err_set(err, ERR_BAD_DATA, "invalid label value: " STR_FMT,
+                           STR_ARG(str_first(label->value, 512)));
+    }
+    return true;
 }
 
 /* google.protobuf.Timestamp */
@@ -83,7 +93,7 @@ static bool read_time(struct reader *in, struct wire_field field, int64_t *time_
     if (!wire_message(in, field, "Timestamp", &inner, err))
         return false;
     while (reader_left(&inner) > 0) {
-        if (!wire_next(&inner, &field, err))
+        if (!wire_next(&inner, "Timestamp", &field, err))
             return false;
         bool ok = field.number == 1   ? wire_i64(&inner, field, "Seconds", &seconds, err)
                   : field.number == 2 ? wire_i32(&inner, field, "Nanos", &nanos, err)
@@ -101,7 +111,7 @@ static bool read_exemplar_field(struct protobuf_metric *metric, struct protobuf_
     struct wire_field field;
     struct text_label label;
 
-    if (!wire_next(in, &field, err))
+    if (!wire_next(in, "Exemplar", &field, err))
         return false;
     switch (field.number) {
     case 1:
@@ -153,12 +163,15 @@ struct text_exemplar protobuf_metric_exemplar(const struct protobuf_metric *metr
 }
 
 /* Gauge, Untyped {double value = 1;}; Counter with Exemplar exemplar = 2. */
-static bool read_plain(struct protobuf_metric *metric, struct reader in, bool is_counter,
+static bool read_plain(struct protobuf_metric *metric, struct reader in, enum protobuf_type type,
                        struct err *err)
 {
+    bool is_counter = type == PROTOBUF_COUNTER;
+    const char *message = is_counter ? "Counter" : type == PROTOBUF_GAUGE ? "Gauge" : "Untyped";
+
     while (reader_left(&in) > 0) {
         struct wire_field field;
-        if (!wire_next(&in, &field, err))
+        if (!wire_next(&in, message, &field, err))
             return false;
         bool ok = field.number == 1 ? wire_double(&in, field, "Value", &metric->value, err)
                   : field.number == 2 && is_counter
@@ -181,7 +194,7 @@ static bool read_quantile(struct protobuf_metric *metric, struct reader *in,
         !check_count(metric->buckets.count, BUCKETS_MAX, "buckets", err))
         return false;
     while (reader_left(&inner) > 0) {
-        if (!wire_next(&inner, &field, err))
+        if (!wire_next(&inner, "Quantile", &field, err))
             return false;
         bool ok = field.number == 1   ? wire_double(&inner, field, "Quantile", &quantile.bound, err)
                   : field.number == 2 ? wire_double(&inner, field, "Value", &quantile.count, err)
@@ -200,7 +213,7 @@ static bool read_summary(struct protobuf_metric *metric, struct reader in, struc
 
     while (reader_left(&in) > 0) {
         struct wire_field field;
-        if (!wire_next(&in, &field, err))
+        if (!wire_next(&in, "Summary", &field, err))
             return false;
         bool ok = field.number == 1   ? wire_u64(&in, field, "SampleCount", &count, err)
                   : field.number == 2 ? wire_double(&in, field, "SampleSum", &metric->sum, err)
@@ -226,7 +239,7 @@ static bool read_bucket(struct protobuf_metric *metric, struct reader *in, struc
         !check_count(metric->buckets.count, BUCKETS_MAX, "buckets", err))
         return false;
     while (reader_left(&inner) > 0) {
-        bool ok = wire_next(&inner, &field, err);
+        bool ok = wire_next(&inner, "Bucket", &field, err);
         if (ok && field.number == 1)
             ok = wire_u64(&inner, field, "CumulativeCount", &count.integer, err);
         else if (ok && field.number == 2)
@@ -266,7 +279,7 @@ static bool read_histogram_field(struct protobuf_metric *metric, struct histogra
     struct histogram_parts *parts = &metric->parts;
     struct wire_field field;
 
-    if (!wire_next(in, &field, err))
+    if (!wire_next(in, "Histogram", &field, err))
         return false;
     switch (field.number) {
     case 1:
@@ -331,7 +344,7 @@ static bool read_value(struct protobuf_metric *metric, struct reader in, enum pr
         return read_summary(metric, in, err);
     if (type == PROTOBUF_HISTOGRAM || type == PROTOBUF_GAUGE_HISTOGRAM)
         return read_histogram(metric, in, err);
-    return read_plain(metric, in, type == PROTOBUF_COUNTER, err);
+    return read_plain(metric, in, type, err);
 }
 
 bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes, enum protobuf_type type,
@@ -339,7 +352,7 @@ bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes, enum
 {
     static const char *const names[] = {"",        "Label",   "Gauge",       "Counter",
                                         "Summary", "Untyped", "TimestampMs", "Histogram"};
-    static const unsigned value_fields[PROTOBUF_TYPE_COUNT] = {
+    static const unsigned value_fields[PROTOBUF_TYPE_COUNT + 1] = {
         [PROTOBUF_COUNTER] = 3, [PROTOBUF_GAUGE] = 2,     [PROTOBUF_SUMMARY] = 4,
         [PROTOBUF_UNTYPED] = 5, [PROTOBUF_HISTOGRAM] = 7, [PROTOBUF_GAUGE_HISTOGRAM] = 7};
     struct reader in = reader_over(bytes), value = {0};
@@ -348,7 +361,7 @@ bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes, enum
     while (reader_left(&in) > 0) {
         struct wire_field field;
         struct text_label label;
-        if (!wire_next(&in, &field, err))
+        if (!wire_next(&in, "Metric", &field, err))
             return false;
         bool ok = true;
         if (field.number == 1 && (ok = read_label(&in, field, &label, err)))

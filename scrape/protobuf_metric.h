@@ -3,7 +3,7 @@
  *     Metric { LabelPair label = 1; Gauge gauge = 2; Counter counter = 3; Summary summary = 4;
  *              Untyped untyped = 5; int64 timestamp_ms = 6; Histogram histogram = 7; }
  *
- * Only the value that the family's type names is read. Texts point into the bytes; the arrays keep
+ * Only the value that the family's type names is read (none for PROTOBUF_TYPE_COUNT). Texts point into the bytes; the arrays keep
  * their memory from metric to metric. */
 #ifndef SCRAPE_PROTOBUF_METRIC_H
 #define SCRAPE_PROTOBUF_METRIC_H
@@ -57,6 +57,8 @@ struct protobuf_metric {
 void protobuf_metric_deinit(struct protobuf_metric *metric);
 MUST_CHECK bool protobuf_metric_read(struct protobuf_metric *metric, struct str bytes,
                                      enum protobuf_type type, struct err *err);
+/* Whether names and values of its labels may be such: looked at once the family is made known. */
+MUST_CHECK bool protobuf_metric_check_labels(const struct protobuf_metric *metric, struct err *err);
 struct text_exemplar protobuf_metric_exemplar(const struct protobuf_metric *metric, uint32_t index);
 
 #endif

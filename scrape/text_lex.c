@@ -46,6 +46,9 @@ static enum token lex_quoted(struct lexer *lexer, enum token token)
         if (bytes[at] == '\\') {
             lexer->escaped = true;
             at++;
+            /* Prometheus' lexer steps over zero bytes in values: the next one is escaped. */
+            while (token == TOKEN_LABEL_VALUE && at < len && bytes[at] == 0)
+                at++;
             if (at < len && bytes[at] == '\n') {
                 lexer->at = at;
                 return TOKEN_INVALID;

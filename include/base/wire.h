@@ -29,7 +29,12 @@ struct wire_field {
     unsigned type;
 };
 
-MUST_CHECK bool wire_next(struct reader *in, struct wire_field *out, struct err *err);
+/* `message` is whose field it is, for errors. */
+MUST_CHECK bool wire_next(struct reader *in, const char *message, struct wire_field *out,
+                          struct err *err);
+/* The same of a key that was read already. */
+MUST_CHECK bool wire_key(uint64_t key, const char *message, struct wire_field *out,
+                         struct err *err);
 /* The payload of a field that nobody wants, groups of old protobuf included. */
 MUST_CHECK bool wire_skip(struct reader *in, struct wire_field field, struct err *err);
 

@@ -9,17 +9,24 @@ bool wire_cut(struct err *err)
     return err_set(err, ERR_BAD_DATA, "unexpected EOF");
 }
 
-bool wire_next(struct reader *in, struct wire_field *out, struct err *err)
+bool wire_next(struct reader *in, const char *message, struct wire_field *out, struct err *err)
 {
     uint64_t key = read_varint(in);
 
     if (in->bad)
         return wire_cut(err);
+    return wire_key(key, message, out, err);
+}
+
+bool wire_key(uint64_t key, const char *message, struct wire_field *out, struct err *err)
+{
     out->number = key >> 3;
     out->type = (unsigned)(key & 7);
+    if (out->type == WIRE_GROUP_END)
+        return err_set(err, ERR_BAD_DATA, "proto: %s: wiretype end group for non-group", message);
     if (out->number == 0 || out->number > INT32_MAX)
-        return err_set(err, ERR_BAD_DATA, "proto: illegal tag %" PRIu64 " (wire type %u)",
-                       out->number, out->type);
+        return err_set(err, ERR_BAD_DATA, "proto: %s: illegal tag %d (wire type %" PRIu64 ")",
+                       message, (int32_t)(uint32_t)out->number, key);
     return true;
 }
 
@@ -57,8 +64,10 @@ bool wire_skip(struct reader *in, struct wire_field field, struct err *err)
             return wire_cut(err);
         if (depth == 0)
             return true;
-        if (!wire_next(in, &field, err))
-            return false;
+        uint64_t key = read_varint(in);
+        if (in->bad)
+            return wire_cut(err);
+        field = (struct wire_field){key >> 3, (unsigned)(key & 7)};
     }
 }
 

@@ -57,7 +57,7 @@ bool histogram_parts_span(struct histogram_side_parts *side, struct reader *in,
         return too_many(name, err);
     while (reader_left(&inner) > 0) {
         uint64_t length = 0;
-        if (!wire_next(&inner, &field, err))
+        if (!wire_next(&inner, "BucketSpan", &field, err))
             return false;
         bool ok = field.number == 1   ? wire_zigzag32(&inner, field, "Offset", &span.offset, err)
                   : field.number == 2 ? wire_u64(&inner, field, "Length", &length, err)

@@ -163,7 +163,7 @@ static bool read_fields(struct proto_write *write, struct reader *in, struct err
         struct wire_field field;
         if (take_sample(write, in))
             continue;
-        if (!wire_next(in, &field, err) || !read_series_field(write, in, field, err))
+        if (!wire_next(in, "TimeSeries", &field, err) || !read_series_field(write, in, field, err))
             return false;
     }
     return true;
@@ -213,7 +213,7 @@ static bool read_symbols(struct proto_write *write, struct err *err)
     while (reader_left(&in) > 0) {
         struct wire_field field;
         struct str symbol;
-        if (!wire_next(&in, &field, err))
+        if (!wire_next(&in, "Request", &field, err))
             return false;
         if (field.number != 4) {
             if (!wire_skip(&in, field, err))
@@ -256,7 +256,7 @@ bool proto_write_next(struct proto_write *write, struct err *err)
     while (reader_left(&write->in) > 0) {
         struct wire_field field;
         struct reader inner;
-        if (!wire_next(&write->in, &field, err))
+        if (!wire_next(&write->in, "WriteRequest", &field, err))
             return false;
         if (field.number == series_number)
             return wire_message(&write->in, field, "Timeseries", &inner, err) &&

@@ -14,7 +14,7 @@ bool proto_read_label(struct reader in, struct label *out, struct err *err)
     *out = (struct label){STR_EMPTY, STR_EMPTY};
     while (reader_left(&in) > 0) {
         struct wire_field field;
-        bool ok = wire_next(&in, &field, err);
+        bool ok = wire_next(&in, "Label", &field, err);
         if (ok && field.number == 1)
             ok = wire_text(&in, field, "Name", &out->name, err);
         else if (ok && field.number == 2)
@@ -32,7 +32,7 @@ bool proto_read_sample(struct reader in, struct sample *out, struct err *err)
     *out = (struct sample){0};
     while (reader_left(&in) > 0) {
         struct wire_field field;
-        bool ok = wire_next(&in, &field, err);
+        bool ok = wire_next(&in, "Sample", &field, err);
         if (ok && field.number == 1)
             ok = wire_double(&in, field, "Value", &out->value, err);
         else if (ok && field.number == 2)
@@ -122,7 +122,7 @@ bool proto_read_exemplar(struct proto_write *write, struct reader in, struct err
                        PROTO_EXEMPLARS_MAX);
     while (reader_left(&in) > 0) {
         struct wire_field field;
-        bool ok = wire_next(&in, &field, err);
+        bool ok = wire_next(&in, "Exemplar", &field, err);
         if (ok && field.number == 1)
             ok = read_exemplar_labels(write, &in, field, err);
         else if (ok && field.number == 2)
@@ -170,7 +170,7 @@ static bool read_histogram_field(struct histogram_parts *parts, struct reader *i
 {
     struct wire_field field;
 
-    if (!wire_next(in, &field, err))
+    if (!wire_next(in, "Histogram", &field, err))
         return false;
     switch (field.number) {
     case 1:

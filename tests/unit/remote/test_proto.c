@@ -143,9 +143,9 @@ static void test_proto_write_next__refuses_damage(void **state)
         {STR("\x08\x01"), "proto: wrong wireType = 0 for field Timeseries"},
         {STR("\x0a\x02\x08\x01"), "proto: wrong wireType = 0 for field Labels"},
         {STR("\x0a\x04\x12\x02\x08\x01"), "proto: wrong wireType = 0 for field Value"},
-        {STR("\x02\x01"), "proto: illegal tag 0 (wire type 2)"},
+        {STR("\x02\x01"), "proto: WriteRequest: illegal tag 0 (wire type 2)"},
         {STR("\x17\x01"), "proto: illegal wireType 7"},
-        {STR("\x14"), "proto: unexpected end of group"},
+        {STR("\x14"), "proto: WriteRequest: wiretype end group for non-group"},
         {STR("\x13\x13\x13"), "unexpected EOF"}, /* Groups that never end. */
         {STR("\x80"), "unexpected EOF"},
     };
