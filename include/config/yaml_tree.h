@@ -38,6 +38,7 @@ struct yaml_node {
     uint32_t column;     /* From 1. */
     struct str tag;      /* For messages: !!str, !!map, !custom. */
     struct str text;     /* Scalars: as written, after quotes and escapes. */
+    struct str encoded;  /* !!binary: as written; text is what it stands for. */
     union {
         bool boolean;
         int64_t integer; /* YAML_INT: fits int64. */

@@ -1,5 +1,7 @@
 /* check_blocks: the rules of the blocks around scraping: alerting, storage, tracing, remote write
  * and read, OTLP. */
+#include <string.h>
+
 #include "base/number.h"
 #include "sections.h"
 
@@ -260,6 +262,76 @@ bool section_check_sigv4(struct decoder *decoder, struct section *section)
     return true;
 }
 
+static bool is_one_of(char c, const char *all)
+{
+    return c != 0 && strchr(all, c) != NULL;
+}
+
+/* 8-4-4-4-12 hexadecimal digits; in braces, behind urn:uuid:, or without the dashes. */
+static bool is_uuid(struct str s)
+{
+    if (s.len == 45 && str_eq_nocase(str_first(s, 9), STR("urn:uuid:")))
+        s = str_after(s, 9);
+    else if (s.len == 38)
+        s = str_from(s.ptr + 1, 36);
+    bool dashed = s.len == 36;
+    for (size_t i = 0; i < s.len; i++) {
+        bool dash = dashed && (i == 8 || i == 13 || i == 18 || i == 23);
+        if (dash ? s.ptr[i] != '-' : !is_one_of(s.ptr[i], "0123456789abcdefABCDEF"))
+            return false;
+    }
+    return dashed || s.len == 32;
+}
+
+static const struct azure_field {
+    int kind, field;
+    const char *name;
+    bool is_uuid;
+} azure_fields[] = {
+    {AZUREAD_workload_identity, AZURE_WORKLOAD_client_id, "Workload Identity client_id", true},
+    {AZUREAD_workload_identity, AZURE_WORKLOAD_tenant_id, "Workload Identity tenant_id", true},
+    {AZUREAD_oauth, AZURE_OAUTH_client_id, "OAuth client_id", true},
+    {AZUREAD_oauth, AZURE_OAUTH_client_secret, "OAuth client_secret", false},
+    {AZUREAD_oauth, AZURE_OAUTH_tenant_id, "OAuth tenant_id", false},
+    {AZUREAD_certificate, AZURE_CERTIFICATE_client_id, "Certificate client_id", true},
+    {AZUREAD_certificate, AZURE_CERTIFICATE_tenant_id, "Certificate tenant_id", false},
+    {AZUREAD_certificate, AZURE_CERTIFICATE_certificate_path, "Certificate certificate_path",
+     false},
+};
+
+static struct str azure_text(const struct section *section, const struct azure_field *field)
+{
+    const struct section *kind = section->values[field->kind].as.section;
+    return kind ? kind->values[field->field].as.text : STR_EMPTY;
+}
+
+/* What the one kind needs is there, and then what has a form has it. */
+static bool azure_fields_check(struct decoder *decoder, const struct section *section)
+{
+    const struct section *identity = section->values[AZUREAD_managed_identity].as.section;
+    struct str id = identity ? identity->values[AZURE_IDENTITY_client_id].as.text : STR_EMPTY;
+
+    if (id.len > 0 && !is_uuid(id))
+        return fail(decoder, "the provided Azure Managed Identity client_id is invalid");
+    for (size_t i = 0; i < COUNT_OF(azure_fields); i++)
+        if (section->values[azure_fields[i].kind].as.section &&
+            azure_text(section, &azure_fields[i]).len == 0)
+            return err_set(decoder->err, ERR_BAD_DATA,
+                           "must provide an Azure %s in the Azure AD config", azure_fields[i].name);
+    for (size_t i = 0; i < COUNT_OF(azure_fields); i++)
+        if (section->values[azure_fields[i].kind].as.section && azure_fields[i].is_uuid &&
+            !is_uuid(azure_text(section, &azure_fields[i])))
+            return err_set(decoder->err, ERR_BAD_DATA, "the provided Azure %s is invalid",
+                           azure_fields[i].name);
+    struct str scope = section->values[AZUREAD_scope].as.text;
+    for (size_t i = 0; i < scope.len; i++)
+        if (!is_one_of(scope.ptr[i],
+                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+                       " \t\n\f\r:/.-"))
+            return fail(decoder, "the provided scope contains invalid characters");
+    return true;
+}
+
 bool section_check_azuread(struct decoder *decoder, struct section *section)
 {
     struct value *v = section->values;
@@ -279,7 +351,7 @@ bool section_check_azuread(struct decoder *decoder, struct section *section)
     if (kinds > 1)
         return fail(decoder,
                     "cannot provide multiple authentication methods in the Azure AD config");
-    return true;
+    return azure_fields_check(decoder, section);
 }
 
 /* All problems of a list, one per line, as Go joins errors. */

@@ -81,10 +81,10 @@ static size_t kubernetes_role_find(struct str role)
     return at;
 }
 
-static bool role_check(struct decoder *decoder, struct str role)
+static bool role_check(struct decoder *decoder, const struct value *role)
 {
-    return role.len == 0 || kubernetes_role_find(role) < COUNT_OF(kubernetes_roles) ||
-           quoted_error(decoder->err, "unknown Kubernetes SD role ", role, "");
+    return !role->set || kubernetes_role_find(role->as.text) < COUNT_OF(kubernetes_roles) ||
+           quoted_error(decoder->err, "unknown Kubernetes SD role ", role->as.text, "");
 }
 
 /* name=value, name==value or name!=value, with commas between. The rest is for the API server. */
@@ -102,7 +102,7 @@ static bool field_selector_check(struct decoder *decoder, struct str selector)
 
 bool section_check_kubernetes_selector(struct decoder *decoder, struct section *section)
 {
-    return role_check(decoder, section->values[KUBERNETES_SELECTOR_role].as.text);
+    return role_check(decoder, &section->values[KUBERNETES_SELECTOR_role]);
 }
 
 static bool list_has(struct str list, struct str name)
@@ -119,9 +119,8 @@ static bool selectors_check(struct decoder *decoder, struct str role, const stru
     struct str seen[COUNT_OF(kubernetes_roles)];
 
     for (size_t i = 0; i < list->as.sections.count; i++) {
-        if (!list->as.sections.items[i])
-            return fail(decoder, "empty or null section in selectors");
-        struct str name = list->as.sections.items[i]->values[KUBERNETES_SELECTOR_role].as.text;
+        struct section *selector = list->as.sections.items[i];
+        struct str name = selector ? selector->values[KUBERNETES_SELECTOR_role].as.text : STR_EMPTY;
         for (size_t k = 0; k < i; k++)
             if (str_eq(seen[k], name))
                 return err_set(decoder->err, ERR_BAD_DATA, "duplicated selector role: " STR_FMT,
@@ -129,7 +128,7 @@ static bool selectors_check(struct decoder *decoder, struct str role, const stru
         if (!list_has(allowed, name))
             return err_set(decoder->err, ERR_BAD_DATA, STR_FMT " role supports only %s selectors",
                            STR_ARG(role), allowed.ptr);
-        const struct value *v = list->as.sections.items[i]->values;
+        const struct value *v = selector->values;
         if (!field_selector_check(decoder, v[KUBERNETES_SELECTOR_field].as.text) ||
             !label_selector_check(v[KUBERNETES_SELECTOR_label].as.text, decoder->err))
             return false;
@@ -138,9 +137,13 @@ static bool selectors_check(struct decoder *decoder, struct str role, const stru
     return true;
 }
 
-/* Whether the HTTP options are other than the defaults. */
+/* Whether the HTTP options are other than the defaults; some empty ones are not those. */
 static bool http_is_custom(struct decoder *decoder, const struct section *section)
 {
+    const struct value *v = section->values;
+    if (v[KUBERNETES_SD_http_headers].set || v[KUBERNETES_SD_proxy_connect_header].set ||
+        v[KUBERNETES_SD_proxy_url].set)
+        return true;
     const struct section *plain = section_new(decoder->arena, SECTION_KUBERNETES_SD);
     struct buf ours, theirs;
 
@@ -163,7 +166,7 @@ bool section_check_kubernetes_sd(struct decoder *decoder, struct section *sectio
     const struct section *namespaces = v[KUBERNETES_SD_namespaces].as.section;
     bool own = namespaces->values[KUBERNETES_NAMESPACES_own_namespace].as.boolean;
 
-    if (!role_check(decoder, role))
+    if (!role_check(decoder, &v[KUBERNETES_SD_role]))
         return false;
     if (role.len == 0)
         return fail(decoder, "role missing (one of: pod, service, endpoints, endpointslice, node, "

@@ -41,9 +41,10 @@ void decoder_add_type_problem(struct decoder *decoder, const struct yaml_node *n
     buf_addf(out, "\n  line %u: cannot unmarshal ", node->line);
     buf_add_str(out, node->tag);
     if (node->kind == YAML_SCALAR) {
+        struct str text = node->encoded.len > 0 ? node->encoded : node->text;
         BUF_ADD(out, " `");
-        buf_add_str(out, str_first(node->text, node->text.len > 10 ? 7 : 10));
-        if (node->text.len > 10)
+        buf_add_str(out, str_first(text, text.len > 10 ? 7 : 10));
+        if (text.len > 10)
             BUF_ADD(out, "...");
         BUF_ADD(out, "`");
     }

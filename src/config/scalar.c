@@ -268,8 +268,11 @@ bool yaml_scalar_resolve(struct yaml_node *node, struct str tag, struct arena *a
     bool known = str_eq(tag, STR("!!bool")) || str_eq(tag, STR("!!int")) ||
                  str_eq(tag, STR("!!float")) || str_eq(tag, STR("!!null")) ||
                  str_eq(tag, STR("!!timestamp"));
-    if (str_eq(tag, STR("!!binary")) && !yaml_base64_decode(node->text, arena, &node->text))
-        return err_set(err, ERR_BAD_DATA, "!!binary value contains invalid base64 data");
+    if (str_eq(tag, STR("!!binary"))) {
+        node->encoded = node->text;
+        if (!yaml_base64_decode(node->text, arena, &node->text))
+            return err_set(err, ERR_BAD_DATA, "!!binary value contains invalid base64 data");
+    }
     if (!known) { /* !!str and what is not YAML's own is text. */
         node->type = YAML_TEXT;
         node->tag = tag;
