@@ -13,181 +13,6 @@
 
 #define EPSILON 0.000001
 
-enum expectation_kind {
-    EXPECT_FAIL,
-    EXPECT_WARN,
-    EXPECT_INFO,
-    EXPECT_NO_WARN,
-    EXPECT_NO_INFO,
-    EXPECT_ORDERED
-};
-
-struct expectation {
-    enum expectation_kind kind;
-    struct str msg, regex; /* Either or none. */
-};
-
-struct command {
-    size_t line;
-    struct str expr;
-    bool is_range;
-    int64_t from_ms, to_ms, step_ms;
-    bool exact_annotations; /* eval_warn and eval_info leave the other kind open. */
-    VEC(struct expectation) expectations;
-    VEC(struct expected) series;
-    bool has_scalar;
-    double scalar;
-    bool has_string;
-    struct str string;
-    bool is_matrix;
-    int64_t matrix_from_ms, matrix_step_ms;
-};
-
-/* --- eval: reading --- */
-
-static void expect(struct command *command, enum expectation_kind kind, struct str msg,
-                   struct str regex)
-{
-    struct expectation expectation = {.kind = kind, .msg = msg, .regex = regex};
-    VEC_PUSH(&command->expectations, expectation);
-}
-
-static bool parse_expect(struct runner *runner, struct command *command, struct str rest,
-                         struct err *err)
-{
-    static const struct {
-        const char *word;
-        enum expectation_kind kind;
-    } kinds[] = {{"fail", EXPECT_FAIL},       {"warn", EXPECT_WARN},
-                 {"info", EXPECT_INFO},       {"no_warn", EXPECT_NO_WARN},
-                 {"no_info", EXPECT_NO_INFO}, {"ordered", EXPECT_ORDERED}};
-    struct str word = runner_word(&rest);
-    if (str_eq(word, STR("string"))) {
-        if (rest.len < 2)
-            return runner_malformed(runner, err, "bad string");
-        command->has_string = true;
-        command->string = str_from(rest.ptr + 1, rest.len - 2);
-        return true;
-    }
-    if (str_eq(word, STR("range"))) { /* range vector from A to B step S */
-        struct str from, step;
-        int64_t ignored;
-        runner_word(&rest);
-        runner_word(&rest);
-        from = runner_word(&rest);
-        runner_word(&rest);
-        if (!runner_time(runner_word(&rest), &ignored, err))
-            return false;
-        runner_word(&rest);
-        step = runner_word(&rest);
-        command->is_matrix = true;
-        return runner_time(from, &command->matrix_from_ms, err) &&
-               runner_time(step, &command->matrix_step_ms, err);
-    }
-    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
-        if (!str_eq(word, str_of(kinds[i].word)))
-            continue;
-        struct str msg = STR_EMPTY, regex = STR_EMPTY;
-        if (str_starts(rest, STR("msg:")))
-            msg = str_trim(str_after(rest, 4));
-        else if (str_starts(rest, STR("regex:")))
-            regex = str_trim(str_after(rest, 6));
-        expect(command, kinds[i].kind, msg, regex);
-        return true;
-    }
-    return runner_malformed(runner, err, "unknown expectation");
-}
-
-static bool parse_expected_line(struct runner *runner, struct command *command, struct str line,
-                                struct err *err)
-{
-    struct str rest = line;
-    double number;
-    if (str_starts(line, STR("expect "))) {
-        runner_word(&rest);
-        return parse_expect(runner, command, rest, err);
-    }
-    if (str_starts(line, STR("expected_fail_message")) ||
-        str_starts(line, STR("expected_fail_regexp"))) {
-        bool is_regex = str_starts(line, STR("expected_fail_regexp"));
-        runner_word(&rest);
-        expect(command, EXPECT_FAIL, is_regex ? STR_EMPTY : rest, is_regex ? rest : STR_EMPTY);
-        return true;
-    }
-    if (number_parse(line, &number)) {
-        command->has_scalar = true;
-        command->scalar = number;
-        return true;
-    }
-    struct expected series;
-    if (!runner_series(runner, line, &series, err))
-        return false;
-    VEC_PUSH(&command->series, series);
-    return true;
-}
-
-static bool parse_when(struct runner *runner, struct command *command, struct str *rest,
-                       struct err *err)
-{
-    struct str kind = runner_word(rest), word;
-    command->is_range = str_eq(kind, STR("range"));
-    command->step_ms = 0;
-    runner_word(rest); /* at, from */
-    word = runner_word(rest);
-    if (!runner_time(word, &command->from_ms, err))
-        return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    command->to_ms = command->from_ms;
-    if (!command->is_range)
-        return true;
-    runner_word(rest); /* to */
-    if (!runner_time(runner_word(rest), &command->to_ms, err))
-        return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    runner_word(rest); /* step */
-    return runner_time(runner_word(rest), &command->step_ms, err) ||
-           err_wrap(err, "%s:%zu", runner->name, runner->line);
-}
-
-static bool parse_eval(struct runner *runner, struct str word, struct str rest,
-                       struct command *command, struct err *err)
-{
-    struct str line;
-    bool indented;
-    *command = (struct command){.line = runner->line};
-    if (str_eq(word, STR("eval_fail")))
-        expect(command, EXPECT_FAIL, STR_EMPTY, STR_EMPTY);
-    if (str_eq(word, STR("eval_warn")))
-        expect(command, EXPECT_WARN, STR_EMPTY, STR_EMPTY);
-    if (str_eq(word, STR("eval_info")))
-        expect(command, EXPECT_INFO, STR_EMPTY, STR_EMPTY);
-    if (str_eq(word, STR("eval_ordered")))
-        expect(command, EXPECT_ORDERED, STR_EMPTY, STR_EMPTY);
-    if (!parse_when(runner, command, &rest, err))
-        return false;
-    command->expr = rest;
-    for (;;) {
-        struct str before = runner->rest;
-        if (!runner_line(runner, &line, &indented))
-            return true;
-        if (line.len == 0 && (indented || (before.len && before.ptr[0] == '#')))
-            continue;
-        if (line.len == 0 || !indented) {
-            runner->rest = before;
-            runner->line--;
-            return true;
-        }
-        if (!parse_expected_line(runner, command, line, err))
-            return false;
-    }
-}
-
-static void command_free(struct command *command)
-{
-    VEC_EACH (series, &command->series)
-        series_expected_free(series);
-    VEC_FREE(&command->series);
-    VEC_FREE(&command->expectations);
-}
-
 /* --- eval: comparing --- */
 
 static bool almost_equal(double a, double b)
@@ -260,61 +85,67 @@ static const struct expectation *expectation_of(const struct command *command,
     return NULL;
 }
 
-static bool text_is(const struct expectation *expectation, struct str text, bool whole)
+static bool text_is(const struct expectation *expectation, struct str text)
 {
-    if (expectation->msg.len)
-        return whole ? str_eq(str_trim(text), expectation->msg)
-                     : str_starts(text, expectation->msg);
-    if (expectation->regex.len) {
-        struct regex *regex;
-        struct err err;
-        char pattern[2048];
-        snprintf(pattern, sizeof(pattern), ".*(?:" STR_FMT ").*", STR_ARG(expectation->regex));
-        if (!regex_new(&regex, str_of(pattern), &err))
-            return false;
-        bool matches = regex_matches(regex, text);
-        regex_free(regex);
-        return matches;
-    }
-    return true;
+    if (expectation->regex)
+        return regex_matches(expectation->regex, text);
+    return !expectation->msg.ptr || str_eq(str_trim(text), expectation->msg);
 }
 
-/* "PromQL warning: x (1:2)" as "x", as the language has it. */
-static struct str bare_annotation(struct str text)
+/* Without its position " (1:2)" and what histogram_quantile repaired where, which the language leaves out. */
+static struct str without_position(struct str text)
 {
-    size_t colon = str_find(text, STR(": "));
-    text = str_after(text, colon + 2);
-    if (text.len && text.ptr[text.len - 1] == ')') {
-        size_t at = text.len;
-        while (at > 0 && text.ptr[at - 1] != '(')
-            at--;
-        if (at > 1)
-            text = str_first(text, at - 2);
-    }
-    return text;
+    size_t at = str_find(text, STR(", from buckets "));
+    if (at < text.len)
+        return str_first(text, at);
+    if (at == 0 || text.ptr[at - 1] != ')')
+        return text;
+    while (at > 0 && text.ptr[at - 1] != '(')
+        at--;
+    return at > 1 ? str_first(text, at - 2) : text;
 }
 
+/* As it is, without position, and without "PromQL warning: ", too. */
+static bool annotation_is(const struct expectation *expectation, struct str text)
+{
+    struct str bare = without_position(text);
+    return text_is(expectation, bare) || text_is(expectation, text) ||
+           text_is(expectation, str_after(bare, str_find(bare, STR(": ")) + 2));
+}
+
+static bool some_expectation_is(const struct command *command, enum expectation_kind kind,
+                                struct str text)
+{
+    for (size_t i = 0; i < command->expectations.count; i++)
+        if (command->expectations.items[i].kind == kind &&
+            annotation_is(&command->expectations.items[i], text))
+            return true;
+    return false;
+}
+
+/* Each expectation finds its annotation; and where there are any, each annotation finds its expectation. */
 static bool check_annotations(const struct command *command, enum expectation_kind some,
                               enum expectation_kind none, const struct str *texts, size_t count,
                               const char **why)
 {
-    if (expectation_of(command, none) && count) {
-        *why = "annotations where none are expected";
+    *why = "annotations where none are expected";
+    if (expectation_of(command, none) && count)
         return false;
-    }
+    if (!expectation_of(command, some))
+        return true;
+    *why = "expected annotation is missing";
     for (size_t k = 0; k < command->expectations.count; k++) {
         const struct expectation *expectation = &command->expectations.items[k];
-        bool found = false;
-        if (expectation->kind != some)
-            continue;
+        bool found = expectation->kind != some;
         for (size_t i = 0; i < count; i++)
-            found = found || text_is(expectation, bare_annotation(texts[i]), false) ||
-                    text_is(expectation, texts[i], false);
-        if (!found) {
-            *why = "expected annotation is missing";
+            found = found || annotation_is(expectation, texts[i]);
+        if (!found)
             return false;
-        }
     }
+    *why = "an annotation is not expected";
+    for (size_t i = 0; i < count; i++)
+        if (!some_expectation_is(command, some, texts[i]))
+            return false;
     return true;
 }
 
@@ -495,7 +326,7 @@ static void check_as_range(struct runner *runner, struct command *command)
 static void check_failure(struct runner *runner, struct command *command, const struct err *err)
 {
     VEC_EACH (expectation, &command->expectations) {
-        if (expectation->kind != EXPECT_FAIL || text_is(expectation, str_of(err->text), true))
+        if (expectation->kind != EXPECT_FAIL || text_is(expectation, str_of(err->text)))
             continue;
         report(runner, command, "another error than expected");
         printf("    got %s\n", err->text);
@@ -540,8 +371,7 @@ static void run_eval(struct runner *runner, struct command *command)
 static bool run_commands(struct runner *runner, struct err *err)
 {
     struct str line;
-    bool indented;
-    while (runner_line(runner, &line, &indented)) {
+    while (runner_line(runner, &line)) {
         struct command command;
         struct str rest = line, word = runner_word(&rest);
         if (word.len == 0)
@@ -555,14 +385,15 @@ static bool run_commands(struct runner *runner, struct err *err)
             if (!runner_load(runner, rest, str_eq(word, STR("load_with_nhcb")), err))
                 return false;
         } else if (str_starts(word, STR("eval"))) {
-            bool ok = parse_eval(runner, word, rest, &command, err);
+            bool ok = command_parse_eval(runner, word, rest, &command, err);
             if (ok)
                 run_eval(runner, &command);
             command_free(&command);
             if (!ok)
                 return false;
         } else {
-            return runner_malformed(runner, err, "unknown command");
+            return err_set(err, ERR_BAD_DATA, "%s:%zu: invalid command \"" STR_FMT "\"",
+                           runner->name, runner->line, STR_ARG(line));
         }
     }
     return true;

@@ -2,7 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "base/number.h"
+#include "model/histogram_math.h"
 #include "promqltest_runner.h"
 
 struct classic_bucket {
@@ -96,12 +98,13 @@ static bool store_classic(struct runner *runner, struct classic *classic, struct
                                   .positive_count = (uint32_t)count};
     histogram.positive_spans =
         series_one_span(runner, 0, histogram.positive_count, &histogram.positive_span_count);
-    return test_store_add(&runner->store, classic->labels, classic->time_ms, 0, &histogram, err);
+    return test_store_add(&runner->store, classic->labels, classic->time_ms, 0,
+                          histogram_copy(&runner->arena, &histogram), err);
 }
 
-static bool store_classics(struct runner *runner, struct classics *classics, struct err *err)
+static bool store_classics(struct runner *runner, struct classics *classics, bool good,
+                           struct err *err)
 {
-    bool good = true;
     VEC_EACH (classic, &classics->items) {
         good = good && store_classic(runner, classic, err);
         labels_unref(classic->labels);
@@ -128,22 +131,35 @@ static bool store_series(struct runner *runner, const struct expected *series, i
     return true;
 }
 
-static bool load_series(struct runner *runner, int64_t step_ms, struct classics *classics,
-                        struct err *err)
+/* The series of a load. A line takes the place of an earlier one with the same labels. */
+struct load {
+    VEC(struct expected) items;
+    struct map by_labels;
+};
+
+static bool load_equal(const void *ctx, const void *key, uint32_t value)
+{
+    const struct load *load = ctx;
+    return labels_eq(load->items.items[value].labels, key);
+}
+
+static void load_add(struct load *load, struct expected *series)
+{
+    uint32_t found =
+        map_find(&load->by_labels, series->labels->hash, series->labels, load_equal, load);
+    if (found != MAP_NONE) {
+        series_expected_free(&load->items.items[found]);
+        load->items.items[found] = *series;
+        return;
+    }
+    map_insert(&load->by_labels, series->labels->hash, (uint32_t)load->items.count);
+    VEC_PUSH(&load->items, *series);
+}
+
+static bool load_read(struct runner *runner, struct load *load, struct err *err)
 {
     struct str line;
-    bool indented;
-    for (;;) {
-        struct str before = runner->rest;
-        if (!runner_line(runner, &line, &indented))
-            return true;
-        if (line.len == 0 && (indented || (before.len && before.ptr[0] == '#')))
-            continue;
-        if (line.len == 0 || !indented) {
-            runner->rest = before;
-            runner->line--;
-            return true;
-        }
+    while (runner_block_line(runner, &line)) {
         size_t space = series_metric_end(line);
         if (space > 3 && str_ends(str_first(line, space), STR("@st"))) {
             runner->start_loaded = true;
@@ -152,20 +168,27 @@ static bool load_series(struct runner *runner, int64_t step_ms, struct classics 
         struct expected series;
         if (!runner_series(runner, line, &series, err))
             return false;
-        bool good = store_series(runner, &series, step_ms, classics, err);
-        series_expected_free(&series);
-        if (!good)
-            return false;
+        load_add(load, &series);
     }
+    return true;
 }
 
 bool runner_load(struct runner *runner, struct str rest, bool with_nhcb, struct err *err)
 {
     int64_t step_ms;
     struct classics classics = {0};
-    if (!runner_time(runner_word(&rest), &step_ms, err))
-        return err_wrap(err, "%s:%zu", runner->name, runner->line);
-    bool good = load_series(runner, step_ms, with_nhcb ? &classics : NULL, err);
-    good = store_classics(runner, &classics, good ? err : NULL) && good;
-    return good && test_store_commit(&runner->store, err);
+    struct load load = {0};
+    if (!runner_time(runner, "invalid step definition", rest, &step_ms, err))
+        return false;
+    map_init(&load.by_labels);
+    bool read = load_read(runner, &load, err), good = read;
+    VEC_EACH (series, &load.items) {
+        good = good && store_series(runner, series, step_ms, with_nhcb ? &classics : NULL, err);
+        series_expected_free(series);
+    }
+    VEC_FREE(&load.items);
+    map_deinit(&load.by_labels);
+    good = store_classics(runner, &classics, good, err) && good &&
+           test_store_commit(&runner->store, err);
+    return !read ? false : good || err_wrap(err, "%s:%zu", runner->name, runner->line);
 }

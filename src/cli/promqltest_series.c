@@ -1,5 +1,7 @@
 /* promqltest_series: the lines of test files, and how they write series: metric, floats, histograms. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,20 +13,52 @@
 
 /* --- lines and words --- */
 
-/* The next line without comment and trailing space; false at the end. */
-bool runner_line(struct runner *runner, struct str *line, bool *indented)
+/* The next line without white space around it, a comment as an empty one; false at the end. */
+bool runner_line(struct runner *runner, struct str *line)
 {
     if (runner->rest.len == 0)
         return false;
-    *line = str_cut(runner->rest, '\n', &runner->rest);
+    *line = str_trim(str_cut(runner->rest, '\n', &runner->rest));
     if (!runner->rest.ptr)
         runner->rest = STR_EMPTY;
     runner->line++;
-    *indented = line->len && (line->ptr[0] == ' ' || line->ptr[0] == '\t');
-    *line = str_trim(*line);
-    if (line->len && line->ptr[0] == '#')
+    if (str_starts(*line, STR("#")))
         *line = str_first(*line, 0);
     return true;
+}
+
+/* A command's first words: a metric may be called load, or eval. */
+static bool begins_command(struct str line)
+{
+    struct str rest = line, word = runner_word(&rest), next = runner_word(&rest);
+    int64_t ignored;
+    struct err err;
+    if (str_eq(word, STR("clear")))
+        return next.len == 0;
+    if (str_eq(word, STR("load")) || str_eq(word, STR("load_with_nhcb")))
+        return rest.len == 0 && duration_parse(next, &ignored, &err);
+    return str_starts(word, STR("eval")) &&
+           (str_eq(next, STR("instant")) || str_eq(next, STR("range")));
+}
+
+/* The next line below a command; an empty line and the next command end them. Comments are passed over. */
+bool runner_block_line(struct runner *runner, struct str *line)
+{
+    for (;;) {
+        struct str before = runner->rest;
+        if (!runner_line(runner, line))
+            return false;
+        if (line->len && !begins_command(*line))
+            return true;
+        if (line->len == 0 &&
+            str_starts(str_trim(str_cut(before, '\n', &(struct str){0})), STR("#")))
+            continue;
+        if (line->len) {
+            runner->rest = before;
+            runner->line--;
+        }
+        return false;
+    }
 }
 
 struct str runner_word(struct str *rest)
@@ -43,24 +77,44 @@ bool runner_malformed(const struct runner *runner, struct err *err, const char *
     return err_set(err, ERR_BAD_DATA, "%s:%zu: %s", runner->name, runner->line, what);
 }
 
-bool runner_time(struct str text, int64_t *out, struct err *err)
+/* A duration; also negative, and bare seconds. */
+bool runner_time(const struct runner *runner, const char *what, struct str text, int64_t *out,
+                 struct err *err)
 {
     bool negative = str_starts(text, STR("-"));
-    if (negative)
-        text = str_after(text, 1);
+    struct str bare = str_after(text, negative);
     double seconds;
-    if (number_parse(text, &seconds))
+    if (bare.len && number_parse(bare, &seconds) && fabs(seconds) < 1e12)
         *out = (int64_t)(seconds * 1000);
-    else if (!duration_parse(text, out, err))
-        return false;
+    else if (!duration_parse(bare, out, err))
+        return err_wrap(err, "%s:%zu: %s \"" STR_FMT "\"", runner->name, runner->line, what,
+                        STR_ARG(text));
     if (negative)
         *out = -*out;
     return true;
 }
 
+/* 0x1f, 017, 0b1, 0o7 and else as a float, with a sign. */
+bool runner_number(struct str text, double *out)
+{
+    char copy[64];
+    char *end;
+    struct str bare = str_after(text, str_starts(text, STR("-")) || str_starts(text, STR("+")));
+    if (bare.len < 2 || bare.ptr[0] != '0' || bare.len >= sizeof(copy))
+        return number_parse_go(text, out);
+    bool is_binary = bare.ptr[1] == 'b' || bare.ptr[1] == 'B';
+    size_t skip = is_binary || bare.ptr[1] == 'o' || bare.ptr[1] == 'O' ? 2 : 0;
+    snprintf(copy, sizeof(copy), STR_FMT, STR_ARG(str_after(bare, skip)));
+    unsigned long long whole = strtoull(copy, &end, skip == 0 ? 0 : is_binary ? 2 : 8);
+    if (*end || end == copy)
+        return number_parse_go(text, out);
+    *out = text.ptr[0] == '-' ? -(double)whole : (double)whole;
+    return true;
+}
+
 /* --- series notation --- */
 
-/* The longest number at the start: digits, point, exponent, or Inf and NaN. */
+/* The longest number at the start: digits, point, exponent, or Inf and NaN. Not hexadecimal: 0x5 are six zeros. */
 static bool take_number(struct str *text, double *out)
 {
     for (size_t len = text->len; len > 0; len--) {
@@ -85,10 +139,11 @@ static bool add_points(struct expected *series, struct str item)
     double step = 0;
     if (str_starts(item, STR("_"))) {
         point.is_there = false;
+        count = 1;
         item = str_after(item, 1);
         if (item.len && !take_repeat(item, &count))
             return false;
-        for (uint64_t i = 0; i < (count ? count : 1); i++)
+        for (uint64_t i = 0; i < count; i++)
             VEC_PUSH(&series->points, point);
         return true;
     }
@@ -194,30 +249,30 @@ static bool take_field(struct runner *runner, struct str *text, struct notation 
     struct str key = str_cut(rest, ':', &rest);
     double number = 0, *into = NULL;
     *text = rest;
-    if (str_eq(key, STR("buckets")))
+    if (str_eq_nocase(key, STR("buckets")))
         return take_list(runner, text, &h->positive, &h->positive_count);
-    if (str_eq(key, STR("n_buckets")))
+    if (str_eq_nocase(key, STR("n_buckets")))
         return take_list(runner, text, &h->negative, &h->negative_count);
-    if (str_eq(key, STR("custom_values")))
+    if (str_eq_nocase(key, STR("custom_values")))
         return take_list(runner, text, &h->bounds, &h->bound_count);
-    if (str_eq(key, STR("counter_reset_hint")))
+    if (str_eq_nocase(key, STR("counter_reset_hint")))
         return take_hint(text, notation);
-    into = str_eq(key, STR("sum"))          ? &h->sum
-           : str_eq(key, STR("count"))      ? &h->count
-           : str_eq(key, STR("z_bucket"))   ? &h->zero_count
-           : str_eq(key, STR("z_bucket_w")) ? &h->zero_threshold
-                                            : &number;
+    into = str_eq_nocase(key, STR("sum"))          ? &h->sum
+           : str_eq_nocase(key, STR("count"))      ? &h->count
+           : str_eq_nocase(key, STR("z_bucket"))   ? &h->zero_count
+           : str_eq_nocase(key, STR("z_bucket_w")) ? &h->zero_threshold
+                                                   : &number;
     size_t end = 0;
     while (end < text->len && text->ptr[end] != ' ' && text->ptr[end] != '}')
         end++;
     if (!number_parse(str_first(*text, end), into))
         return false;
     *text = str_after(*text, end);
-    if (str_eq(key, STR("schema")))
+    if (str_eq_nocase(key, STR("schema")))
         h->schema = (int32_t)number;
-    else if (str_eq(key, STR("offset")))
+    else if (str_eq_nocase(key, STR("offset")))
         notation->offset = (int32_t)number;
-    else if (str_eq(key, STR("n_offset")))
+    else if (str_eq_nocase(key, STR("n_offset")))
         notation->negative_offset = (int32_t)number;
     else
         return into != &number;

@@ -167,7 +167,7 @@ def test_test_promql__tells_what_failed():
     code, out, _ = run_command([NARTHEX, "test", "promql", good, bad])
     assert code == 1 and "FAILED: 1 of 2 evals" in out and f"{bad}:4: a: " in out, (code, out)
     code, out, _ = run_command([NARTHEX, "test", "promql", broken])
-    assert code == 1 and f"{broken}:1: unknown command" in out, (code, out)
+    assert code == 1 and f"{broken}:1: invalid command" in out, (code, out)
     assert run_command([NARTHEX, "test", "promql", broken + ".missing"])[0] == 1
     assert run_command([NARTHEX, "test", "promql"])[0] == 2
 
