@@ -127,32 +127,75 @@ void annotate_bad_bucket(struct query *query, const struct expr *where, struct s
     buf_deinit(&text);
 }
 
-void annotate_monotonicity(struct query *query, const struct expr *where, struct str name,
-                           int64_t time_ms, double bucket_min, double bucket_max, double diff_max)
+void leveled_add(struct leveled **all, const struct frame *frame, struct str name, size_t step,
+                 struct leveled one)
+{
+    struct leveled *leveled = *all;
+    while (leveled && !str_eq(leveled->name, name))
+        leveled = leveled->next;
+    if (!leveled) {
+        struct arena *arena = &frame->query->arena;
+        leveled = arena_alloc(arena, sizeof(*leveled));
+        *leveled = one;
+        leveled->next = *all;
+        leveled->name = name;
+        leveled->time_min_ms = leveled->time_max_ms = frame_time(frame, step);
+        leveled->by_step = arena_zalloc(arena, frame->steps * sizeof(uint64_t));
+        *all = leveled;
+    }
+    leveled->by_step[step]++;
+    int64_t time_ms = frame_time(frame, step);
+    leveled->time_min_ms = time_ms < leveled->time_min_ms ? time_ms : leveled->time_min_ms;
+    leveled->time_max_ms = time_ms > leveled->time_max_ms ? time_ms : leveled->time_max_ms;
+    leveled->bucket_min = fmin(one.bucket_min, leveled->bucket_min);
+    leveled->bucket_max = fmax(one.bucket_max, leveled->bucket_max);
+    leveled->diff_max = fmax(one.diff_max, leveled->diff_max);
+}
+
+/* Prometheus merges what a call has told so far into itself at each further step: its count doubles. */
+static uint64_t leveled_count(const struct frame *frame, const struct leveled *leveled)
+{
+    uint64_t count = 0;
+    for (size_t t = 0; t < frame->steps; t++)
+        count = count ? 2 * (count + leveled->by_step[t]) : leveled->by_step[t];
+    return count;
+}
+
+static void annotate_leveled(const struct frame *frame, const struct expr *where,
+                             const struct leveled *leveled)
 {
     struct buf text;
     bool made;
     buf_init(&text, TEXT_LEN_MAX);
     BUF_ADD(&text, "PromQL info: input to histogram_quantile needed to be fixed for monotonicity "
                    "(see " MONOTONICITY_URL ")");
-    add_metric_name(&text, name);
-    struct annotation *annotation = find_or_add(query, buf_str(&text), &made);
+    add_metric_name(&text, leveled->name);
+    struct annotation *annotation = find_or_add(frame->query, buf_str(&text), &made);
     buf_deinit(&text);
-    annotation->position = where->start;
     annotation->is_monotonicity = true;
     if (made) {
-        annotation->time_min_ms = annotation->time_max_ms = time_ms;
-        annotation->bucket_min = bucket_min;
-        annotation->bucket_max = bucket_max;
-        annotation->diff_max = diff_max;
-        return;
+        annotation->position = where->start; /* The place stays that of the first. */
+        annotation->time_min_ms = leveled->time_min_ms;
+        annotation->time_max_ms = leveled->time_max_ms;
+        annotation->bucket_min = leveled->bucket_min;
+        annotation->bucket_max = leveled->bucket_max;
+        annotation->diff_max = leveled->diff_max;
     }
-    annotation->more++;
-    annotation->time_min_ms = time_ms < annotation->time_min_ms ? time_ms : annotation->time_min_ms;
-    annotation->time_max_ms = time_ms > annotation->time_max_ms ? time_ms : annotation->time_max_ms;
-    annotation->bucket_min = fmin(bucket_min, annotation->bucket_min);
-    annotation->bucket_max = fmax(bucket_max, annotation->bucket_max);
-    annotation->diff_max = fmax(diff_max, annotation->diff_max);
+    annotation->count += leveled_count(frame, leveled);
+    if (leveled->time_min_ms < annotation->time_min_ms)
+        annotation->time_min_ms = leveled->time_min_ms;
+    if (leveled->time_max_ms > annotation->time_max_ms)
+        annotation->time_max_ms = leveled->time_max_ms;
+    annotation->bucket_min = fmin(leveled->bucket_min, annotation->bucket_min);
+    annotation->bucket_max = fmax(leveled->bucket_max, annotation->bucket_max);
+    annotation->diff_max = fmax(leveled->diff_max, annotation->diff_max);
+}
+
+void leveled_annotate(const struct leveled *all, const struct frame *frame,
+                      const struct expr *where)
+{
+    for (; all; all = all->next)
+        annotate_leveled(frame, where, all);
 }
 
 static void print_monotonicity(struct buf *out, const struct annotation *annotation)
@@ -161,8 +204,8 @@ static void print_monotonicity(struct buf *out, const struct annotation *annotat
     buf_add_number(out, annotation->bucket_min, NUMBER_G);
     BUF_ADD(out, " to ");
     buf_add_number(out, annotation->bucket_max, NUMBER_G);
-    buf_addf(out, ", with a max diff of %.2g, over %llu samples from ", annotation->diff_max,
-             (unsigned long long)annotation->more + 1);
+    buf_addf(out, ", with a max diff of %.2g, over %lld samples from ", annotation->diff_max,
+             (long long)annotation->count);
     buf_add_rfc3339_nano(out, annotation->time_min_ms / 1000 * 1000000000);
     BUF_ADD(out, " to ");
     buf_add_rfc3339_nano(out, annotation->time_max_ms / 1000 * 1000000000);

@@ -96,7 +96,7 @@ struct annotation {
     bool is_monotonicity; /* Then what follows is part of the text that is shown. */
     int64_t time_min_ms, time_max_ms;
     double bucket_min, bucket_max, diff_max;
-    uint64_t more;
+    uint64_t count;
 };
 
 struct annotations {
@@ -146,7 +146,8 @@ struct query {
     /* Of a worker (feed.c): what all of its team use, and its share of that. */
     struct team *team;
     size_t published;
-    struct cursor *cursor;     /* Of run_cursor; what it has opened and decoded serves the next part, too. */
+    struct cursor
+        *cursor; /* Of run_cursor; what it has opened and decoded serves the next part, too. */
     const struct selection *cursor_over;
     bool keeps_labels;         /* As its feed says. */
     VEC(struct arena) adopted; /* Of workers that are done. */
@@ -225,8 +226,19 @@ void annotate_maybe_named(struct query *query, bool is_warning, const struct exp
 void annotate_quantile(struct query *query, const struct expr *where, double quantile);
 void annotate_bad_bucket(struct query *query, const struct expr *where, struct str name,
                          struct str le);
-void annotate_monotonicity(struct query *query, const struct expr *where, struct str name,
-                           int64_t time_ms, double bucket_min, double bucket_max, double diff_max);
+/* What one call had to level to make buckets monotonic, by metric name; in the query's arena. */
+struct leveled {
+    struct leveled *next;
+    struct str name;
+    int64_t time_min_ms, time_max_ms;
+    double bucket_min, bucket_max, diff_max;
+    uint64_t *by_step; /* How often. */
+};
+/* Of `one` only the last three numbers count. */
+void leveled_add(struct leveled **all, const struct frame *frame, struct str name, size_t step,
+                 struct leveled one);
+void leveled_annotate(const struct leveled *all, const struct frame *frame,
+                      const struct expr *where);
 /* Fills the texts of the result, at most 10 of each kind. */
 void annotations_finish(struct query *query);
 
@@ -413,7 +425,7 @@ MUST_CHECK bool range_feed(const struct frame *frame, struct expr *call, struct 
                            struct err *err);
 /* Evaluates a subquery in its own frame, *sub. */
 MUST_CHECK bool eval_subquery(const struct frame *frame, struct expr *subquery, struct frame *sub,
-                              struct vector *out, struct err *err);
+                              struct vector *out, uint64_t *samples, struct err *err);
 /* A range vector as the result of an instant query. */
 MUST_CHECK bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct err *err);
 
@@ -570,15 +582,35 @@ struct binary_operand {
     double value;
     const struct histogram *histogram;
 };
+/* What there is to tell of an operation. The first four: types that do not go together, left and right. */
+enum binary_note {
+    NOTE_FLOAT_FLOAT,
+    NOTE_FLOAT_HISTOGRAM,
+    NOTE_HISTOGRAM_FLOAT,
+    NOTE_HISTOGRAM_HISTOGRAM,
+    NOTE_LAYOUT,
+    NOTE_COLLISION,
+    NOTE_RECONCILED, /* There is a result, too. */
+    NOTE_NONE
+};
 struct binary_result {
     bool keep;
+    enum binary_note note;
     double value;
     const struct histogram *histogram;
 };
 struct binary_result binary_histograms(const struct frame *frame, const struct expr *binary,
                                        struct binary_operand lhs, struct binary_operand rhs);
-void binary_annotate_types(const struct frame *frame, const struct expr *binary, bool lhs_histogram,
-                           bool rhs_histogram);
+/* Can there be no result at all, not even one that a comparison drops? */
+bool binary_fails(enum binary_op op, const struct histogram *lhs, const struct histogram *rhs);
+/* Of each step Prometheus tells only what came last. */
+struct binary_notes {
+    uint8_t *by_step; /* One more than an enum binary_note; NULL: none yet. */
+};
+void binary_notes_add(struct binary_notes *notes, const struct frame *frame, size_t step,
+                      enum binary_note note);
+void binary_notes_annotate(const struct binary_notes *notes, const struct frame *frame,
+                           const struct expr *binary);
 bool binary_drops_name(enum binary_op op);
 MUST_CHECK bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out,
                             struct err *err);

@@ -369,15 +369,27 @@ static bool aggregate_groups(const struct frame *frame, struct expr *aggregate, 
     return ok;
 }
 
-/* Those that look at values ignore histograms, and tell. */
+static bool histogram_at(const struct vector *in, size_t t)
+{
+    for (size_t i = 0; i < in->count; i++)
+        if (in->items[i].histograms && series_has(&in->items[i], t) &&
+            series_histogram(&in->items[i], t))
+            return true;
+    return false;
+}
+
+/* Those that look at values ignore histograms, and tell; topk and bottomk only where they would take any. */
 static void ignore_histograms(const struct frame *frame, const struct expr *aggregate,
-                              struct vector *in)
+                              const double *param, struct vector *in)
 {
     enum aggregate_op op = aggregate->as.aggregate.op;
     bool picks = op == AGG_TOPK || op == AGG_BOTTOMK;
     bool looks = picks || op == AGG_MIN || op == AGG_MAX || op == AGG_STDDEV || op == AGG_STDVAR ||
                  op == AGG_QUANTILE;
-    if (!looks || !vector_split(frame, in, NULL))
+    bool tells = !picks;
+    for (size_t t = 0; picks && t < frame->steps && !tells; t++)
+        tells = param[t] >= 1 && histogram_at(in, t);
+    if (!looks || !vector_split(frame, in, NULL) || !tells)
         return;
     char text[64];
     snprintf(text, sizeof(text), "ignored histogram in %s aggregation", aggregate_op_text(op));
@@ -567,7 +579,7 @@ bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct ve
     }
     if (!eval_vector(frame, aggregate->as.aggregate.expr, &in, err))
         return false;
-    ignore_histograms(frame, aggregate, &in);
+    ignore_histograms(frame, aggregate, param, &in);
     if (op == AGG_QUANTILE)
         check_quantile(frame, aggregate, param);
     bool chooses = op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO;

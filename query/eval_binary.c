@@ -51,18 +51,6 @@ bool binary_drops_name(enum binary_op op)
     return op >= OP_ADD;
 }
 
-void binary_annotate_types(const struct frame *frame, const struct expr *binary, bool lhs_histogram,
-                           bool rhs_histogram)
-{
-    const char *op = binary_op_text(binary->as.binary.op);
-    struct str text = arena_strf(&frame->query->arena,
-                                 "PromQL info: incompatible sample types encountered for binary "
-                                 "operator \"%s\": %s %s %s",
-                                 op, lhs_histogram ? "histogram" : "float", op,
-                                 rhs_histogram ? "histogram" : "float");
-    annotate(frame->query, false, binary, text);
-}
-
 static bool scalar_scalar(const struct frame *frame, enum binary_op op, double *lhs,
                           const double *rhs, struct err *err)
 {
@@ -103,28 +91,34 @@ static void compute_series(enum binary_op op, bool return_bool, struct series *s
     }
 }
 
-/* The histograms of a series: what cannot be computed goes. True when there is a float among them.
- */
-static bool histograms_scalar(const struct frame *frame, const struct expr *binary,
-                              struct series *series, const double *scalar, bool swapped)
+/* The histograms of a series: what cannot be computed goes. */
+static void histograms_scalar(const struct frame *frame, const struct expr *binary,
+                              struct series *series, const double *scalar, bool swapped,
+                              struct binary_notes *notes)
 {
-    bool any_float = false;
     series_need_bitmap(frame, series);
     for (size_t t = series->from; t < series->to; t++) {
         if (!series_has(series, t))
             continue;
         struct binary_operand element = {.histogram = series_histogram(series, t)};
         struct binary_operand number = {.value = scalar[t]};
-        any_float = any_float || !element.histogram;
         if (!element.histogram)
             continue;
         struct binary_result result = binary_histograms(frame, binary, swapped ? number : element,
                                                         swapped ? element : number);
+        binary_notes_add(notes, frame, t, result.note);
         series->histograms[t - series->from] = result.histogram;
         if (!result.keep)
             bitmap_del(series->present, t - series->from);
     }
-    return any_float;
+}
+
+static void note_floats(const struct frame *frame, const struct series *series,
+                        struct binary_notes *notes)
+{
+    for (size_t t = series->from; t < series->to; t++)
+        if (series_has(series, t) && !series_histogram(series, t))
+            binary_notes_add(notes, frame, t, NOTE_FLOAT_FLOAT);
 }
 
 static bool vector_scalar(const struct frame *frame, struct expr *binary, struct vector *vector,
@@ -133,14 +127,14 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
     enum binary_op op = binary->as.binary.op;
     bool return_bool = binary->as.binary.return_bool;
     bool trims = op == OP_TRIM_UPPER || op == OP_TRIM_LOWER;
+    struct binary_notes notes = {0};
     bool filters = trims || (binary_op_is_comparison(op) && !return_bool);
 
     for (size_t i = 0; i < vector->count; i++) {
-        bool any_float = true;
+        if (trims)
+            note_floats(frame, &vector->items[i], &notes);
         if (vector->items[i].histograms)
-            any_float = histograms_scalar(frame, binary, &vector->items[i], scalar, swapped);
-        if (trims && any_float)
-            binary_annotate_types(frame, binary, false, false);
+            histograms_scalar(frame, binary, &vector->items[i], scalar, swapped, &notes);
         if (filters)
             filter_series(frame, op, &vector->items[i], scalar, swapped);
         else
@@ -148,6 +142,7 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
         if (!query_check(frame->query, err))
             return false;
     }
+    binary_notes_annotate(&notes, frame, binary);
     vector_drop_empty(vector);
     return filters || vector_drop_names(frame, vector, err);
 }

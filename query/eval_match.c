@@ -30,6 +30,7 @@ struct matcher_state {
     size_t group_count;
     struct group_lists many_lists, one_lists;
     size_t steps; /* Matched are those before it: all but for errors. */
+    struct binary_notes notes;
     VEC(struct pair) pairs;
 };
 
@@ -211,12 +212,27 @@ static bool pair_labels_equal(const void *ctx, const void *key, uint32_t value)
     return pair->group == other->group && labels_eq(pair->labels, other->labels);
 }
 
-/* Do two pairs have a value at the same step? */
-static bool pairs_meet(size_t steps, const struct pair *a, const struct pair *b)
+/* Have both a value at this step, with which the operator can do something? */
+static bool matches_at(const struct matcher_state *state, const struct series *many,
+                       const struct series *one, size_t t)
 {
-    for (size_t t = 0; t < steps; t++)
-        if (series_has(a->many, t) && series_has(a->one, t) && series_has(b->many, t) &&
-            series_has(b->one, t))
+    enum binary_op op = state->binary->as.binary.op;
+    if (!series_has(many, t) || !series_has(one, t))
+        return false;
+    bool trims = op == OP_TRIM_UPPER || op == OP_TRIM_LOWER;
+    if (!many->histograms && !one->histograms && !trims)
+        return true;
+    const struct histogram *first = series_histogram(many, t), *second = series_histogram(one, t);
+    bool swapped = state->matching->card == CARD_ONE_TO_MANY;
+    return !binary_fails(op, swapped ? second : first, swapped ? first : second);
+}
+
+/* Do two pairs match at the same step? */
+static bool pairs_meet(const struct matcher_state *state, const struct pair *a,
+                       const struct pair *b)
+{
+    for (size_t t = 0; t < state->steps; t++)
+        if (matches_at(state, a->many, a->one, t) && matches_at(state, b->many, b->one, t))
             return true;
     return false;
 }
@@ -242,7 +258,7 @@ static bool check_pairs(struct matcher_state *state, struct err *err)
             found = map_find(&map, hash, pair, pair_labels_equal, state);
         previous[i] = found;
         for (uint32_t j = found; ok && j != MAP_NONE; j = previous[j])
-            ok = !pairs_meet(state->steps, pair, &state->pairs.items[j]);
+            ok = !pairs_meet(state, pair, &state->pairs.items[j]);
         if (found != MAP_NONE && !one_to_one)
             map_remove(&map, hash, found);
         if (!one_to_one)
@@ -258,22 +274,44 @@ static bool check_pairs(struct matcher_state *state, struct err *err)
 
 /* --- pairing --- */
 
-/* A series that has the fill value wherever none of the group's has one; NULL when they always do.
- */
-static struct series *fill_series(struct matcher_state *state, const struct vector *vector,
-                                  const struct group_lists *lists, uint32_t group, double value,
-                                  struct labels *like)
+/* The steps at which the "one" side has something. */
+static uint64_t *steps_with_one(const struct matcher_state *state, uint32_t group)
 {
-    const struct frame *frame = state->frame;
-    struct steps steps;
-    uint64_t *taken =
-        arena_zalloc(&frame->query->arena, bitmap_words(frame->steps) * sizeof(uint64_t));
+    const struct group_lists *lists = &state->one_lists;
+    size_t words = bitmap_words(state->frame->steps);
+    uint64_t *taken = arena_zalloc(&state->frame->query->arena, words * sizeof(uint64_t));
     for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
-        const struct series *series = &vector->items[i];
+        const struct series *series = &state->one.items[i];
         for (size_t t = series->from; t < series->to; t++)
             if (series_has(series, t))
                 bitmap_add(taken, t);
     }
+    return taken;
+}
+
+/* The steps at which some of the "many" side has matched. */
+static uint64_t *steps_matched(const struct matcher_state *state, uint32_t group)
+{
+    const struct group_lists *many = &state->many_lists, *one = &state->one_lists;
+    size_t words = bitmap_words(state->frame->steps);
+    uint64_t *taken = arena_zalloc(&state->frame->query->arena, words * sizeof(uint64_t));
+    for (uint32_t i = many->first[group]; i != MAP_NONE; i = many->next[i]) {
+        for (uint32_t j = one->first[group]; j != MAP_NONE; j = one->next[j]) {
+            const struct series *series = &state->many.items[i];
+            for (size_t t = series->from; t < series->to; t++)
+                if (matches_at(state, series, &state->one.items[j], t))
+                    bitmap_add(taken, t);
+        }
+    }
+    return taken;
+}
+
+/* A series that has the fill value at all other steps; NULL when there are none. */
+static struct series *fill_series(struct matcher_state *state, const uint64_t *taken, double value,
+                                  struct labels *like)
+{
+    const struct frame *frame = state->frame;
+    struct steps steps;
     steps_init(&steps, frame);
     for (size_t t = 0; t < frame->steps; t++)
         if (!bitmap_has(taken, t))
@@ -299,10 +337,10 @@ static bool pair_group(struct matcher_state *state, uint32_t group, struct err *
     struct series *fill_one = NULL, *fill_many = NULL;
 
     if (matching->has_fill_right && many != MAP_NONE)
-        fill_one = fill_series(state, &state->one, &state->one_lists, group, matching->fill_right,
+        fill_one = fill_series(state, steps_with_one(state, group), matching->fill_right,
                                state->many.items[many].labels);
     if (matching->has_fill_left && one != MAP_NONE)
-        fill_many = fill_series(state, &state->many, &state->many_lists, group, matching->fill_left,
+        fill_many = fill_series(state, steps_matched(state, group), matching->fill_left,
                                 state->one.items[one].labels);
     for (uint32_t i = many; i != MAP_NONE; i = state->many_lists.next[i]) {
         for (uint32_t j = one; j != MAP_NONE; j = state->one_lists.next[j])
@@ -316,12 +354,13 @@ static bool pair_group(struct matcher_state *state, uint32_t group, struct err *
 
 /* --- values --- */
 
-static void pair_histograms(const struct matcher_state *state, const struct series *lhs,
+static void pair_histograms(struct matcher_state *state, const struct series *lhs,
                             const struct series *rhs, size_t t, struct steps *steps)
 {
     struct binary_operand left = {*series_at(lhs, t), series_histogram(lhs, t)};
     struct binary_operand right = {*series_at(rhs, t), series_histogram(rhs, t)};
     struct binary_result result = binary_histograms(state->frame, state->binary, left, right);
+    binary_notes_add(&state->notes, state->frame, t, result.note);
     if (!result.keep)
         return;
     if (result.histogram)
@@ -330,8 +369,7 @@ static void pair_histograms(const struct matcher_state *state, const struct seri
         steps_set(steps, t, result.value);
 }
 
-static void pair_values(const struct matcher_state *state, const struct pair *pair,
-                        struct steps *steps)
+static void pair_values(struct matcher_state *state, const struct pair *pair, struct steps *steps)
 {
     enum binary_op op = state->binary->as.binary.op;
     bool return_bool = state->binary->as.binary.return_bool;
@@ -349,7 +387,7 @@ static void pair_values(const struct matcher_state *state, const struct pair *pa
         }
         double left = *series_at(lhs, t), right = *series_at(rhs, t);
         if (op == OP_TRIM_UPPER || op == OP_TRIM_LOWER)
-            binary_annotate_types(state->frame, state->binary, false, false);
+            binary_notes_add(&state->notes, state->frame, t, NOTE_FLOAT_FLOAT);
         bool keeps = binary_keeps(op, left, right);
         if (return_bool)
             steps_set(steps, t, keeps ? 1 : 0);
@@ -381,6 +419,7 @@ static bool pairs_values(struct matcher_state *state, struct vector *out, struct
                             state->binary->as.binary.return_bool;
         out->count++;
     }
+    binary_notes_annotate(&state->notes, state->frame, state->binary);
     return vector_merge_same(state->frame, out, err);
 }
 

@@ -108,11 +108,15 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
         series.labels = labels_ref(labels);
         result->series[result->count++] = series;
         uint64_t samples = points_samples(&series);
-        result->stats.samples_total += samples;
-        result->stats.samples_read += samples;
-        step_stats_add(frame, 0, samples, samples);
+        if (source.selection) {
+            result->stats.samples_total += samples;
+            result->stats.samples_read += samples;
+            step_stats_add(frame, 0, samples, samples);
+        }
         ok = query_hold(query, samples, err);
     }
+    result->stats.samples_total += source.samples_inside;
+    step_stats_add(frame, 0, source.samples_inside, 0);
     cursor_free(cursor);
     return ok;
 }

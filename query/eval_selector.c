@@ -221,6 +221,14 @@ static void look_at_run(const struct frame *frame, const struct look *look,
         look_back(frame, &look->mod, look->looking == LOOK_AT_TIMES, steps);
 }
 
+static void count_found(const struct frame *frame, const struct steps *steps)
+{
+    struct query_stats *stats = &frame->query->result.stats;
+    stats->samples_total += steps_samples(steps);
+    stats->samples_read += steps_samples(steps);
+    step_stats_add_found(frame, steps);
+}
+
 static bool look_part(void *ctx, struct query *query, size_t first, size_t end, struct vector *out,
                       struct err *err)
 {
@@ -247,11 +255,9 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
         }
         if (!ok)
             break;
-        uint64_t found = steps_samples(&steps);
-        query->result.stats.samples_total += found;
-        query->result.stats.samples_read += found;
-        step_stats_add_found(&frame, &steps);
-        ok = query_hold(query, found, err);
+        if (look->looking != LOOK_AROUND) /* Prometheus does not count those. */
+            count_found(&frame, &steps);
+        ok = query_hold(query, steps_samples(&steps), err);
         if (steps_take(&steps, &frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;
     }

@@ -9,7 +9,7 @@ static int64_t first_multiple(int64_t after_ms, int64_t step_ms)
 }
 
 bool eval_subquery(const struct frame *frame, struct expr *subquery, struct frame *sub,
-                   struct vector *out, struct err *err)
+                   struct vector *out, uint64_t *samples, struct err *err)
 {
     struct query *query = frame->query;
     const struct modifiers *mod = &subquery->as.subquery.mod;
@@ -28,6 +28,7 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
     if (!query_allows_steps(query, sub->steps, err) ||
         !eval_expr(sub, subquery->as.subquery.expr, &value, err))
         return false;
+    *samples = query->result.stats.samples_total - saved.samples;
     /* The caller counts the samples that it takes from the windows. */
     step_totals_restore(query, &saved);
     *out = value.vector;

@@ -267,7 +267,20 @@ struct quantile_call {
     const struct expr *where_native;
     struct str label; /* histogram_quantiles: the label that tells the quantile. */
     double only;      /* With a label: the steps of this quantile only. */
+    struct leveled *leveled;
+    size_t quantile_index; /* histogram_quantiles: which quantile, from 1; */
+    size_t
+        *leveled_by; /* by step, which has leveled the buckets: those after it find them level. */
 };
+
+static bool is_first_to_level(struct quantile_call *call, size_t step)
+{
+    if (!call->leveled_by)
+        return true;
+    if (!call->leveled_by[step])
+        call->leveled_by[step] = call->quantile_index;
+    return call->leveled_by[step] == call->quantile_index;
+}
 
 static bool quantile_group(struct quantile_call *call, size_t from, size_t end, struct steps *steps,
                            struct err *err)
@@ -284,11 +297,12 @@ static bool quantile_group(struct quantile_call *call, size_t from, size_t end, 
             continue;
         steps_set(steps, t,
                   bucket_quantile(call->quantile[t], call->histograms.scratch, count, &leveling));
-        if (leveling.forced)
-            annotate_monotonicity(query, call->where,
-                                  delays ? labels_get(labels, LABEL_NAME) : STR_EMPTY,
-                                  frame_time(call->frame, t), leveling.bucket_min,
-                                  leveling.bucket_max, leveling.diff_max);
+        if (leveling.forced && is_first_to_level(call, t))
+            leveled_add(&call->leveled, call->frame,
+                        delays ? labels_get(labels, LABEL_NAME) : STR_EMPTY, t,
+                        (struct leveled){.bucket_min = leveling.bucket_min,
+                                         .bucket_max = leveling.bucket_max,
+                                         .diff_max = leveling.diff_max});
     }
     return query_check(query, err);
 }
@@ -297,7 +311,7 @@ static bool quantile_group(struct quantile_call *call, size_t from, size_t end, 
 static struct str quantile_text(struct query *query, double quantile)
 {
     char text[NUMBER_TEXT_MAX];
-    struct str digits = str_from(text, number_format(text, quantile, NUMBER_G));
+    struct str digits = str_from(text, number_format(text, quantile == 0 ? 0 : quantile, NUMBER_G));
     bool plain = isfinite(quantile) && str_find_char(digits, '.') == digits.len &&
                  str_find_char(digits, 'e') == digits.len;
     return arena_strf(&query->arena, STR_FMT "%s", STR_ARG(digits), plain ? ".0" : "");
@@ -391,7 +405,10 @@ bool fn_histogram_quantile(const struct frame *frame, struct expr *expr, struct 
     histograms_init(&call.histograms, frame, &in, call.where);
     *out = vector_new(frame, call.histograms.group_count + call.histograms.natives.count);
     steps_init(&steps, frame);
-    return quantile_groups(&call, &steps, out, err) && vector_merge_same(frame, out, err);
+    if (!quantile_groups(&call, &steps, out, err))
+        return false;
+    leveled_annotate(call.leveled, frame, call.where);
+    return vector_merge_same(frame, out, err);
 }
 
 /* Has one of the steps before `t` the same quantile? */
@@ -418,8 +435,10 @@ bool fn_histogram_quantiles(const struct frame *frame, struct expr *expr, struct
     if (ok)
         histograms_init(&call.histograms, frame, &in, call.where);
     steps_init(&steps, frame);
+    call.leveled_by = arena_zalloc(&frame->query->arena, frame->steps * sizeof(size_t));
     for (size_t i = 2; ok && i < expr->as.call.arg_count; i++) {
         double *quantile;
+        call.quantile_index = i;
         ok = eval_scalar(frame, call_arg(expr, i), &quantile, err);
         if (!ok)
             break;
@@ -440,6 +459,7 @@ bool fn_histogram_quantiles(const struct frame *frame, struct expr *expr, struct
     for (size_t i = 0; i < all.count; i++)
         out->items[out->count++] = all.items[i];
     VEC_FREE(&all);
+    leveled_annotate(call.leveled, frame, call.where);
     return ok && vector_merge_same(frame, out, err);
 }
 

@@ -253,6 +253,22 @@ static bool enrich(const struct info_call *call, size_t index, struct pieces *pi
     return query_check(call->frame->query, err);
 }
 
+/* Prometheus reads those only that may match. */
+static void count_infos(const struct frame *frame, const struct vector *infos)
+{
+    struct query_stats *stats = &frame->query->result.stats;
+    for (size_t i = 0; i < infos->count; i++) {
+        const struct series *series = &infos->items[i];
+        for (size_t t = series->from; t < series->to; t++) {
+            if (!series_has(series, t))
+                continue;
+            stats->samples_total++;
+            stats->samples_read++;
+            step_stats_add(frame, t, 1, 1);
+        }
+    }
+}
+
 bool fn_info(const struct frame *frame, struct expr *expr, struct vector *out, struct err *err)
 {
     struct query *query = frame->query;
@@ -271,6 +287,7 @@ bool fn_info(const struct frame *frame, struct expr *expr, struct vector *out, s
     for (size_t i = 0; i < call.base.count; i++)
         ignored[i] = is_info_series(&names, call.base.items[i].labels);
     drop_foreign(&call, ignored);
+    count_infos(frame, &call.infos);
     match_infos(&call);
     steps_init(&pieces.steps, frame);
     labels_builder_init(&pieces.builder);

@@ -11,9 +11,26 @@ static int64_t to_seconds(double value)
     return (int64_t)value;
 }
 
+/* Go counts seconds from a year long ago without a sign: what lies before comes out 2^64 seconds later, of which whole
+ * turns of 400 years leave the rest. */
+#define GO_EPOCH          (-9223372028741760000)
+#define SECONDS_PER_TURN  (146097 * 86400LL)
+#define TURNS_IN_2_TO_64  1461385123
+#define SECONDS_AND_TURNS 1699513216 /* 2^64 seconds are so many more than those turns. */
+
+static struct time_civil civil_of(int64_t seconds)
+{
+    if (seconds >= GO_EPOCH)
+        return time_civil_utc(seconds);
+    _Static_assert(SECONDS_AND_TURNS < SECONDS_PER_TURN, "less than one more");
+    struct time_civil civil = time_civil_utc(seconds + SECONDS_AND_TURNS);
+    civil.year += TURNS_IN_2_TO_64 * 400LL;
+    return civil;
+}
+
 static double date_part(enum function_id id, int64_t seconds)
 {
-    struct time_civil civil = time_civil_utc(seconds);
+    struct time_civil civil = civil_of(seconds);
     switch (id) {
     case FN_DAYS_IN_MONTH:
         return time_days_in_month(civil.year, civil.month);

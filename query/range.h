@@ -16,6 +16,7 @@ struct range_source {
     const struct selection *selection;
     struct frame sub;
     struct vector vector;
+    uint64_t samples_inside; /* That the subquery has taken. */
 };
 
 MUST_CHECK bool source_open(struct range_source *source, const struct frame *frame,

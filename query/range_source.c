@@ -9,7 +9,8 @@ bool source_open(struct range_source *source, const struct frame *frame, struct 
     if (matrix->kind == EXPR_SUBQUERY) {
         source->mod = &matrix->as.subquery.mod;
         source->range_ms = matrix->as.subquery.range_ms;
-        if (!eval_subquery(frame, matrix, &source->sub, &source->vector, err))
+        if (!eval_subquery(frame, matrix, &source->sub, &source->vector, &source->samples_inside,
+                           err))
             return false;
         source->count = source->vector.count;
         return true;

@@ -176,6 +176,7 @@ static bool load_read(struct runner *runner, struct load *load, struct err *err)
 bool runner_load(struct runner *runner, struct str rest, bool with_nhcb, struct err *err)
 {
     int64_t step_ms;
+    size_t line = runner->line;
     struct classics classics = {0};
     struct load load = {0};
     if (!runner_time(runner, "invalid step definition", rest, &step_ms, err))
@@ -190,5 +191,5 @@ bool runner_load(struct runner *runner, struct str rest, bool with_nhcb, struct 
     map_deinit(&load.by_labels);
     good = store_classics(runner, &classics, good, err) && good &&
            test_store_commit(&runner->store, err);
-    return !read ? false : good || err_wrap(err, "%s:%zu", runner->name, runner->line);
+    return !read ? false : good || err_wrap(err, "%s:%zu", runner->name, line);
 }

@@ -52,7 +52,7 @@ class Histogram:
         self.clear()
 
     def clear(self):
-        self.positive, self.negative, self.zeros, self.sum = {0: 1}, {}, 0, 0.5
+        self.positive, self.negative, self.zeros, self.sum = {0: 1}, {0: 1} if self.has_negative else {}, 0, 0.5
 
     def step(self):
         if self.chance.random() < 0.04:
@@ -102,7 +102,7 @@ class Histogram:
 
 def make_request(chance):
     out = b""
-    for name in NAMES:
+    for name in sorted(NAMES):
         for number in range(4):
             histogram = Histogram(chance, name)
             head = harness.encode_series({"__name__": name, "i": str(number), "job": "ab"[number % 2]}, [])

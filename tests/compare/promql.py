@@ -279,7 +279,7 @@ class Generator:
             if op not in ("and", "or", "unless") and self.maybe(0.45):
                 out += self.one(" group_left ", " group_right ") + self.one("", f"({self.label_list()})", "()")
         if op not in ("and", "or", "unless") and self.maybe(0.15):
-            out += self.one(" fill (0)", " fill_left (1)", " fill_right (-2)", " fill_left (NaN) fill_right(3)")
+            out += self.one(" fill (0)", " fill_left (1)", " fill_right (-2)", " fill_left (7) fill_right(3)")
         return out
 
     def binary(self, depth):
@@ -380,18 +380,24 @@ ORDERED = re.compile(r"^(sort|topk|bottomk)")
 def comparable(answer, text):
     """In a vector only sort's and topk's order is defined."""
     if answer["status"] == "success" and isinstance(answer["data"], dict) and answer["data"].get("resultType") in ("vector", "matrix"):
-        if answer["data"]["resultType"] == "matrix" or not ORDERED.match(text):
-            answer["data"]["result"].sort(key=lambda one: json.dumps(one["metric"], sort_keys=True))
+        if answer["data"]["resultType"] == "vector" and ORDERED.match(text):
+            answer["order"] = [one.get("value", [0, ""])[1] for one in answer["data"]["result"]]  # Equal values have none.
+        for one in answer["data"]["result"]:
+            for point in one.get("histograms", [one["histogram"]] if "histogram" in one else []):
+                # Buckets without observations are as the chunk has them, until NaN is in all of them.
+                if any(bucket[3] == "NaN" for bucket in point[1].get("buckets", [])):
+                    point[1]["buckets"] = "NaN"
+        answer["data"]["result"].sort(key=lambda one: json.dumps(one["metric"], sort_keys=True))
     if answer["status"] == "success" and isinstance(answer["data"], dict) and "stats" in answer["data"]:
         answer["data"]["stats"]["timings"] = sorted(answer["data"]["stats"]["timings"])
         if HISTOGRAM_NAMES.search(text):
             answer["data"]["stats"]["samples"] = sorted(answer["data"]["stats"]["samples"])  # Their size is their chunk's.
         else:  # How much is held at once is the engine's own.
-            answer["data"]["stats"]["samples"]["peakSamples"] = answer["data"]["stats"]["samples"]["peakSamples"] > 0
+            answer["data"]["stats"]["samples"]["peakSamples"] = 0
     for kind in ("warnings", "infos"):
         answer[kind] = sorted(answer.get(kind, []))
-        if any(text.endswith("annotations omitted") for text in answer[kind]):
-            answer[kind] = [len(answer[kind])]  # Which ten are named is not defined.
+        if any(one.endswith("annotations omitted") for one in answer[kind]):
+            answer[kind] = ["many"]  # Which ten are named is not defined.
     if "duplicate series for the match group" in answer.get("error", ""):
         # Which group and which of its series are named is not defined there.
         answer["error"] = re.sub(r"match group \{.*?\} on the (left|right) hand-side of the operation: \[.*\];", r"match group \1;", answer["error"])
@@ -452,6 +458,8 @@ class Fuzzer:
         beside.ARGS[-1] = "--enable-feature=" + features
         self.servers = beside.start()
         body = histograms.make_request(random.Random(seed))
+        # In the order of labels, as blocks have it: sums and choices among equals follow it.
+        self.data.series.sort(key=lambda one: sorted((k.encode(), v.encode()) for k, v in one[0].items()))
         for server in self.servers:
             reply = server.write(self.data.series)
             assert reply.status in (200, 204), reply
@@ -510,12 +518,14 @@ class Fuzzer:
         text = root.text()
         for path, at in [("parse_query", {}), ("format_query", {}), *self.times()]:
             self.count["asked"] += 1
+            if path == "format_query" and "offset (" in text:
+                continue  # What Prometheus prints there reads back as something else.
             verdict, answers = self.difference(text, path, at)
             self.count["errors"] += answers[0]["status"] == "error"
             self.count["annotated"] += bool(answers[0]["warnings"] or answers[0]["infos"])
             self.count["empty"] += '"result": []' in json.dumps(answers[0])
-            if verdict == Verdict.SAME:
-                continue
+            if verdict == Verdict.SAME or (path == "query_range" and re.search("topk|bottomk|limit", text)):
+                continue  # Over several steps the order of a function's results, and so the choice among equals, is not defined.
             root, at = self.shrink(root, path, at, verdict)
             text = root.text()
             _, answers = self.difference(text, path, at)
@@ -527,6 +537,8 @@ class Fuzzer:
         for path in ("parse_query", "format_query"):
             self.count["garbled"] += 1
             verdict, answers = self.difference(text, path, {})
+            if path == "format_query" and answers[0]["status"] == "success":
+                continue
             if verdict != Verdict.SAME:
                 self.report("text", text, path, {}, answers)
                 return
