@@ -28,7 +28,7 @@ fuzz:
 
 # Beside a Prometheus of the version that we follow, which Debian does not have: make compare PROMETHEUS=/path/to/prometheus
 compare: build
-	set -e; for program in api config scrape histograms; do NARTHEX=$(CURDIR)/build/release/narthex PROMETHEUS=$(PROMETHEUS) \
+	set -e; for program in api config scrape histograms promql promtool; do NARTHEX=$(CURDIR)/build/release/narthex PROMETHEUS=$(PROMETHEUS) \
 		PYTHONDONTWRITEBYTECODE=1 python3 tests/compare/$$program.py; done
 
 # Random PromQL beside Debian's Prometheus for FUZZ_SECONDS (3600); FUZZ_SEED=n repeats a run.

@@ -159,8 +159,9 @@ static void print_matchers(struct buf *out, const struct expr *expr)
     struct buf texts;
     size_t count = 0;
 
-    if (matchers->count == 0) {
-        BUF_ADD(out, "{}"); /* In info(foo, {}); any other selector has a matcher. */
+    if (matchers->count == 0) { /* In info(foo, {}), and where the last one was taken away. */
+        if (expr->as.vector.name.len == 0)
+            BUF_ADD(out, "{}");
         return;
     }
     buf_init(&texts, SIZE_MAX / 2);

@@ -137,10 +137,14 @@ static void edit_selector(void *ctx, struct expr *selector)
         return;
     }
     for (size_t i = 0; i < matchers->count; i++) {
-        if (str_eq(matchers->items[i].name, edit->name))
-            matcher_deinit(&matchers->items[i]);
-        else
+        if (!str_eq(matchers->items[i].name, edit->name)) {
             matchers->items[kept++] = matchers->items[i];
+            continue;
+        }
+        matcher_deinit(&matchers->items[i]);
+        /* As promtool: the one behind a removed one is not looked at. */
+        if (i + 1 < matchers->count)
+            matchers->items[kept++] = matchers->items[++i];
     }
     matchers->count = kept;
 }

@@ -101,6 +101,13 @@ static void print_help(FILE *to)
         "redis-exporter --help.\n");
 }
 
+/* promtool takes these before and behind any command. */
+static bool is_global_flag(struct str name)
+{
+    return str_eq(name, STR("experimental")) || str_eq(name, STR("no-experimental")) ||
+           str_eq(name, STR("enable-feature"));
+}
+
 bool command_parse(struct command_line *line, int argc, char **argv, struct err *err)
 {
     line->args = argv;
@@ -115,6 +122,10 @@ bool command_parse(struct command_line *line, int argc, char **argv, struct err 
         for (size_t f = 0; f < line->flag_count && !flag; f++) {
             if (str_eq(name, str_of(line->flags[f].name)))
                 flag = &line->flags[f];
+        }
+        if (!flag && is_global_flag(name)) {
+            i += str_eq(name, STR("enable-feature")) && !value.ptr;
+            continue;
         }
         if (!flag)
             return err_set(err, ERR_BAD_DATA, "unknown %s flag '" STR_FMT "'",
@@ -146,8 +157,20 @@ struct str command_arg(const struct command_line *line, size_t index, const char
 
 int command_usage(const struct err *err)
 {
-    fprintf(stderr, "promtool: error: %s, try --help\n", err->text);
+    return command_usage_text(err->text);
+}
+
+int command_usage_text(const char *text)
+{
+    fprintf(stderr, "promtool: error: %s, try --help\n", text);
     return 1;
+}
+
+int command_unexpected(const char *arg)
+{
+    struct err err;
+    err_set(&err, ERR_BAD_DATA, "unexpected %s", arg);
+    return command_usage(&err);
 }
 
 bool command_need_files(const struct command_line *line, const char *what, size_t count,
@@ -187,8 +210,30 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* Global flags before the command go to the end, where commands look for them. */
+static void move_global_flags(int argc, char **argv)
+{
+    int count = 0, limit = argc - 1;
+    while (count < limit) {
+        struct str arg = str_of(argv[1 + count]), value = {0};
+        if (!str_starts(arg, STR("--")))
+            break;
+        struct str name = str_cut(str_after(arg, 2), '=', &value);
+        if (!is_global_flag(name))
+            break;
+        count += str_eq(name, STR("enable-feature")) && !value.ptr ? 2 : 1;
+    }
+    for (count = count < limit ? count : 0; count > 0; count--) {
+        char *first = argv[1];
+        for (int i = 1; i < limit; i++)
+            argv[i] = argv[i + 1];
+        argv[limit] = first;
+    }
+}
+
 int cli_main(int argc, char **argv)
 {
+    move_global_flags(argc, argv);
     const char *first = argc > 1 ? argv[1] : "";
     const char *second = argc > 2 ? argv[2] : "";
     if (strcmp(first, "help") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
@@ -208,6 +253,16 @@ int cli_main(int argc, char **argv)
             return COMMANDS[i].run(argc - 3, argv + 3);
         printf("usage: narthex %s\n", COMMANDS[i].help);
         return 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
+        struct err err;
+        if (strcmp(COMMANDS[i].words[0], first) != 0)
+            continue;
+        if (second[0])
+            err_set(&err, ERR_BAD_DATA, "expected command but got \"%s\"", second);
+        else
+            err_set(&err, ERR_BAD_DATA, "must select a subcommand of '%s'", first);
+        return command_usage(&err);
     }
     if (argc > 1)
         fprintf(stderr, "error: expected command but got \"%s%s%s\"\n", first, second[0] ? " " : "",

@@ -38,6 +38,8 @@ MUST_CHECK bool command_read_file(const char *path, struct buf *out, struct err 
 
 /* What kingpin, which promtool has, says and ends with: 1. */
 int command_usage(const struct err *err);
+int command_usage_text(const char *text);
+int command_unexpected(const char *arg);
 /* The first `count` arguments (0: all of at least one) are files that are there. */
 MUST_CHECK bool command_need_files(const struct command_line *line, const char *what, size_t count,
                                    struct err *err);

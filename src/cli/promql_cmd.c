@@ -22,12 +22,6 @@ static const struct {
     {"promql-delayed-name-removal", QUERY_DELAYED_NAMES},
 };
 
-static int usage(const char *what)
-{
-    fprintf(stderr, "error: %s\n", what);
-    return 2;
-}
-
 static int failure(const struct err *err)
 {
     fprintf(stderr, "%s\n", err->text);
@@ -44,6 +38,11 @@ static unsigned features_parse(struct str names)
             features |= str_eq(name, str_of(FEATURES[i].name)) ? FEATURES[i].bit : 0;
     }
     return features;
+}
+
+static unsigned features_of(const struct command_line *line)
+{
+    return features_parse(command_flag_value(line, "enable-feature"));
 }
 
 /* --- format, label-matchers --- */
@@ -65,18 +64,21 @@ static int print_line(const struct buf *text)
 
 int command_promql_format(int argc, char **argv)
 {
-    struct command_flag flags[] = {{.name = "experimental"}};
+    struct command_flag flags[] = {{.name = "experimental"},
+                                   {.name = "enable-feature", .takes_value = true}};
     struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
     struct err err = {0};
     struct buf out;
     if (!command_parse(&line, argc, argv, &err))
-        return usage(err.text);
-    if (line.arg_count != 1)
-        return usage("required argument 'query' not provided");
+        return command_usage(&err);
+    if (line.arg_count == 0)
+        return command_usage_text("required argument 'query' not provided");
+    if (line.arg_count > 1)
+        return command_unexpected(line.args[1]);
     if (!experimental(&line))
         return 1;
     buf_init(&out, TEXT_MAX);
-    bool good = query_format(command_arg(&line, 0, ""), ALL_FEATURES, &out, &err);
+    bool good = query_format(command_arg(&line, 0, ""), features_of(&line), &out, &err);
     int code = good ? print_line(&out) : failure(&err);
     buf_deinit(&out);
     return code;
@@ -98,6 +100,7 @@ static bool matcher_type_parse(struct str text, enum matcher_type *out)
 int command_promql_label_matchers(int argc, char **argv)
 {
     struct command_flag flags[] = {{.name = "experimental"},
+                                   {.name = "enable-feature", .takes_value = true},
                                    {.name = "type", .takes_value = true},
                                    {.name = "t", .takes_value = true}};
     struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
@@ -106,17 +109,24 @@ int command_promql_label_matchers(int argc, char **argv)
     enum matcher_type type = MATCH_EQUAL;
     struct buf out;
     if (!command_parse(&line, argc, argv, &err))
-        return usage(err.text);
+        return command_usage(&err);
     bool set = str_eq(command_arg(&line, 0, ""), STR("set"));
     struct str name = command_arg(&line, 2, ""), text = command_flag_value(&line, "type");
     text = text.ptr ? text : command_flag_value(&line, "t");
+    if (line.arg_count == 0)
+        return command_usage_text("must select a subcommand of 'promql label-matchers'");
     if (!set && !str_eq(command_arg(&line, 0, ""), STR("delete")))
-        return usage("expected command \"set\" or \"delete\"");
-    if (line.arg_count != (set ? 4U : 3U))
-        return usage(set ? "required arguments: query, name and value"
-                         : "required arguments: query and name");
-    if (text.ptr && !matcher_type_parse(text, &type))
-        return usage("enum value must be one of =,!=,=~,!~");
+        return command_unexpected(line.args[0]);
+    if (line.arg_count < (set ? 4U : 3U))
+        return command_usage_text(line.arg_count < 2   ? "required argument 'query' not provided"
+                                  : line.arg_count < 3 ? "required argument 'name' not provided"
+                                                       : "required argument 'value' not provided");
+    if (line.arg_count > (set ? 4U : 3U))
+        return command_unexpected(line.args[set ? 4 : 3]);
+    if (text.ptr && !matcher_type_parse(text, &type) &&
+        !err_set(&err, ERR_BAD_DATA, "enum value must be one of =,!=,=~,!~, got '" STR_FMT "'",
+                 STR_ARG(text)))
+        return command_usage(&err);
     if (!experimental(&line))
         return 1;
     if (set && (name.len == 0 || !str_is_utf8(name)) &&
@@ -125,7 +135,7 @@ int command_promql_label_matchers(int argc, char **argv)
     if (set && !matcher_init(&matcher, type, name, command_arg(&line, 3, ""), &err))
         return failure(&err);
     buf_init(&out, TEXT_MAX);
-    bool good = query_edit_matchers(command_arg(&line, 1, ""), ALL_FEATURES, name,
+    bool good = query_edit_matchers(command_arg(&line, 1, ""), features_of(&line), name,
                                     set ? &matcher : NULL, &out, &err);
     int code = good ? print_line(&out) : failure(&err);
     buf_deinit(&out);
@@ -166,10 +176,10 @@ int command_test_promql(int argc, char **argv)
     struct err err = {0};
     bool good = true;
     if (!command_parse(&line, argc, argv, &err))
-        return usage(err.text);
+        return command_usage(&err);
     if (line.arg_count == 0)
-        return usage("required argument 'test-file' not provided");
-    options.features |= features_parse(command_flag_value(&line, "enable-feature"));
+        return command_usage_text("required argument 'test-file' not provided");
+    options.features |= features_of(&line);
     log_setup(LOG_WARN, LOG_LOGFMT);
     for (size_t i = 0; i < line.arg_count; i++)
         good = test_file(line.args[i], &options) && good;

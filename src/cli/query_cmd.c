@@ -1,29 +1,27 @@
-/* query_cmd: asks a server's HTTP API and prints the answer as promtool does:
- *
- *     up{instance="x", job="y"} => 1 @[1700000000.5]        a vector's element
- *     up{...} =>\n1 @[..]\n0 @[..]                           a matrix' series
- *     scalar: 1 @[...]                                      a scalar; a string is printed as it is
- */
+/* query_cmd: asks a server's HTTP API, and prints the answer and what is wrong as promtool does. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/mem.h"
 #include "base/number.h"
 #include "commands.h"
 #include "model/duration.h"
-#include "model/labels.h"
 #include "net/http_client.h"
+#include "query_print.h"
 
 #define ANSWER_BYTES_MAX ((size_t)1 << 30)
 #define ASK_TIMEOUT_MS   120000
+#define HEADERS_MAX      32
 
 struct ask {
     struct buf body;
     int status;
     struct err err;
+    const struct str *headers; /* Beside our own. */
+    size_t header_count;
 };
 
 static bool on_head(void *ctx, const struct http_fetch_head *head, struct err *err)
@@ -54,7 +52,12 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     uv_loop_t loop;
     struct http_client *client;
     struct buf url;
-    struct str headers[] = {STR("Content-Type: application/x-www-form-urlencoded")};
+    struct str headers[HEADERS_MAX + 1];
+    size_t header_count = ask->header_count;
+    for (size_t i = 0; i < ask->header_count; i++)
+        headers[i] = ask->headers[i];
+    if (!get)
+        headers[header_count++] = STR("Content-Type: application/x-www-form-urlencoded");
     uv_loop_init(&loop);
     if (!http_client_open(&client, &loop, err))
         return false;
@@ -69,7 +72,7 @@ static bool ask_server(struct ask *ask, struct str server, const char *path, str
     struct http_fetch_options options = {.url = buf_str(&url),
                                          .method = get ? STR("GET") : STR("POST"),
                                          .headers = headers,
-                                         .header_count = get ? 0 : 1,
+                                         .header_count = header_count,
                                          .body = get ? STR_EMPTY : form,
                                          .timeout_ms = ASK_TIMEOUT_MS,
                                          .follow_redirects = true,
@@ -117,139 +120,44 @@ bool command_post(struct str server, const char *path, struct str form, struct b
     return good;
 }
 
-static int compare_label(const void *a, const void *b)
+/* What is not the API's: told by the status, with the body as the detail. */
+static bool refuse_status(const struct ask *ask, struct err *err)
 {
-    return str_cmp(((const struct label *)a)->name, ((const struct label *)b)->name);
-}
-
-static struct labels *metric_labels(const struct json *metric)
-{
-    size_t count = json_count(metric);
-    struct label *items = mem_alloc_array(count + 1, sizeof(*items));
-    for (size_t i = 0; i < count; i++)
-        items[i].value = json_str(json_entry(metric, i, &items[i].name));
-    if (count > 1)
-        qsort(items, count, sizeof(*items), compare_label);
-    struct labels *labels = labels_new(items, count);
-    mem_free(items);
-    return labels;
-}
-
-static void print_metric(struct buf *out, const struct json *metric)
-{
-    struct labels *labels = metric_labels(metric);
-    labels_print_metric(out, labels);
-    labels_unref(labels);
-}
-
-/* [time, "value"] as `value @[time]`. */
-static void print_pair(struct buf *out, const struct json *pair)
-{
-    double value;
-    if (number_parse(json_str(json_at(pair, 1)), &value))
-        buf_add_number(out, value, NUMBER_F);
-    BUF_ADD(out, " @[");
-    buf_add_number(out, json_number(json_at(pair, 0)), NUMBER_F);
-    BUF_ADD(out, "]");
-}
-
-static void print_result(struct buf *out, const struct json *data)
-{
-    struct str type = json_str(json_get(data, "resultType"));
-    const struct json *result = json_get(data, "result");
-    if (str_eq(type, STR("scalar"))) {
-        BUF_ADD(out, "scalar: ");
-        print_pair(out, result);
-        BUF_ADD(out, "\n");
-    } else if (str_eq(type, STR("string"))) {
-        buf_add_str(out, json_str(json_at(result, 1)));
-        BUF_ADD(out, "\n");
-    } else {
-        for (size_t i = 0; i < json_count(result); i++) {
-            const struct json *series = json_at(result, i), *values = json_get(series, "values");
-            if (i > 0)
-                BUF_ADD(out, "\n");
-            print_metric(out, json_get(series, "metric"));
-            BUF_ADD(out, " =>");
-            for (size_t k = 0; k < json_count(values); k++) {
-                BUF_ADD(out, "\n");
-                print_pair(out, json_at(values, k));
-            }
-            if (!values) {
-                BUF_ADD(out, " ");
-                print_pair(out, json_get(series, "value"));
-            }
-        }
-        BUF_ADD(out, "\n"); /* Of an empty result this is all, as with promtool. */
-    }
-}
-
-/* The raw result, cut out of the text, so that nothing is lost on the way: the value of a key. */
-static void print_json_result(struct buf *out, struct str body, struct str key)
-{
-    size_t at = str_find(body, key);
-    if (at == body.len)
-        return;
-    struct str rest = str_after(body, at + key.len);
-    size_t depth = 0, end = 0;
-    bool quoted = false;
-    for (; end < rest.len; end++) {
-        char c = rest.ptr[end];
-        if (quoted) {
-            end += c == '\\';
-            quoted = c != '"';
-            continue;
-        }
-        quoted = c == '"';
-        depth += c == '[' || c == '{';
-        if (c != ']' && c != '}')
-            continue;
-        if (--depth == 0)
-            break;
-    }
-    buf_add_str(out, str_first(rest, end + 1));
-    BUF_ADD(out, "\n");
-}
-
-/* /series and /label/x/values: one a line, or the list as it came. */
-static void print_list(struct buf *out, const struct json *data)
-{
-    for (size_t i = 0; i < json_count(data); i++) {
-        const struct json *item = json_at(data, i);
-        if (json_type(item) == JSON_OBJECT) {
-            struct labels *labels = metric_labels(item);
-            labels_print(out, labels);
-            labels_unref(labels);
-        } else {
-            buf_add_str(out, json_str(item));
-        }
-        BUF_ADD(out, "\n");
-    }
+    struct str detail = str_trim(buf_str(&ask->body));
+    const char *whose = ask->status / 100 == 4 ? "client" : "server";
+    if (ask->status / 100 != 4 && ask->status / 100 != 5)
+        return err_set(err, ERR_BAD_DATA, "bad_response: bad response code %d", ask->status);
+    err_set(err, ERR_BAD_DATA, "%s_error: %s error: %d", whose, whose, ask->status);
+    if (detail.len)
+        err_set(err, ERR_BAD_DATA, "%s_error: %s error: %d (detail: " STR_FMT ")", whose, whose,
+                ask->status, STR_ARG(detail));
+    return false;
 }
 
 static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err *err)
 {
     struct json *root;
     struct buf out;
+    if (ask->status / 100 != 2 && ask->status != 400 && ask->status != 422)
+        return refuse_status(ask, err);
     if (!json_parse(&root, buf_str(&ask->body), err))
-        return err_set(err, ERR_BAD_DATA,
-                       "bad_response: invalid character in answer: HTTP status %d", ask->status);
+        return err_set(err, ERR_BAD_DATA, "bad_response: no JSON in an answer of status %d",
+                       ask->status);
     if (!str_eq(json_str(json_get(root, "status")), STR("success"))) {
         struct str type = json_str(json_get(root, "errorType")),
                    text = json_str(json_get(root, "error"));
-        err_set(err, ERR_EXECUTION, STR_FMT ": " STR_FMT " (detail: )", STR_ARG(type),
-                STR_ARG(text));
+        err_set(err, ERR_EXECUTION, STR_FMT ": " STR_FMT, STR_ARG(type), STR_ARG(text));
         json_free(root);
         return false;
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     if (as_json)
-        print_json_result(&out, buf_str(&ask->body),
-                          is_list ? STR("\"data\":") : STR("\"result\":"));
+        query_print_json(&out, buf_str(&ask->body),
+                         is_list ? STR("\"data\":") : STR("\"result\":"));
     else if (is_list)
-        print_list(&out, json_get(root, "data"));
+        query_print_list(&out, json_get(root, "data"));
     else
-        print_result(&out, json_get(root, "data"));
+        query_print(&out, json_get(root, "data"));
     if (out.len > 0)
         fwrite(out.ptr, 1, out.len, stdout);
     buf_deinit(&out);
@@ -272,88 +180,221 @@ static void form_add_time(struct buf *form, const char *name, int64_t time_ms)
     buf_deinit(&text);
 }
 
-static int usage(const char *what)
+/* name=value or name:value; goes out of argv, which the rest is parsed from. */
+struct headers {
+    struct str items[HEADERS_MAX];
+    size_t count;
+};
+
+static bool take_headers(int *argc, char **argv, struct arena *arena, struct headers *headers,
+                         struct err *err)
 {
-    fprintf(stderr, "error: %s\n", what);
-    return 2;
+    int kept = 0;
+    for (int i = 0; i < *argc; i++) {
+        struct str arg = str_of(argv[i]), value = {0};
+        if (!str_starts(arg, STR("--header"))) {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        (void)str_cut(arg, '=', &value);
+        if (!value.ptr && ++i < *argc)
+            value = str_of(argv[i]);
+        size_t at = 0;
+        while (at < value.len && value.ptr[at] != '=' && value.ptr[at] != ':')
+            at++;
+        if (at == value.len)
+            return err_set(err, ERR_BAD_DATA, "expected KEY=VALUE got '" STR_FMT "'",
+                           STR_ARG(value));
+        if (headers->count == HEADERS_MAX)
+            return err_set(err, ERR_BAD_DATA, "too many headers");
+        headers->items[headers->count++] =
+            arena_strf(arena, STR_FMT ": " STR_FMT, STR_ARG(str_first(value, at)),
+                       STR_ARG(str_after(value, at + 1)));
+    }
+    *argc = kept;
+    return true;
 }
 
-static int run(const struct command_line *line, const char *path, bool is_list, struct buf *form)
+/* As Go's time.ParseDuration, to the millisecond. */
+static bool go_duration_parse(struct str text, int64_t *out_ms, struct err *err)
 {
-    struct ask ask = {0};
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"ns", 1e-6}, {"us", 1e-3}, {"\u00b5s", 1e-3}, {"ms", 1},
+                 {"s", 1e3},   {"m", 6e4},   {"h", 3.6e6}};
+    bool negative = str_starts(text, STR("-"));
+    struct str rest = str_after(text, negative || str_starts(text, STR("+")));
+    double total = 0;
+    *out_ms = 0;
+    if (str_eq(rest, STR("0")))
+        return true;
+    if (rest.len == 0)
+        return err_set(err, ERR_BAD_DATA, "time: invalid duration \"" STR_FMT "\"", STR_ARG(text));
+    while (rest.len) {
+        size_t digits = 0, letters = 0, unit = 0;
+        double number;
+        while (digits < rest.len &&
+               ((rest.ptr[digits] >= '0' && rest.ptr[digits] <= '9') || rest.ptr[digits] == '.'))
+            digits++;
+        struct str after = str_after(rest, digits);
+        while (letters < after.len && after.ptr[letters] != '.' &&
+               (after.ptr[letters] < '0' || after.ptr[letters] > '9'))
+            letters++;
+        struct str name = str_first(after, letters);
+        if (!number_parse(str_first(rest, digits), &number))
+            return err_set(err, ERR_BAD_DATA, "time: invalid duration \"" STR_FMT "\"",
+                           STR_ARG(text));
+        if (letters == 0)
+            return err_set(err, ERR_BAD_DATA, "time: missing unit in duration \"" STR_FMT "\"",
+                           STR_ARG(text));
+        while (unit < COUNT_OF(units) && !str_eq(name, str_of(units[unit].unit)))
+            unit++;
+        if (unit == COUNT_OF(units))
+            return err_set(err, ERR_BAD_DATA,
+                           "time: unknown unit \"" STR_FMT "\" in duration \"" STR_FMT "\"",
+                           STR_ARG(name), STR_ARG(text));
+        total += number * units[unit].ms;
+        rest = str_after(after, letters);
+    }
+    if (total > 9.2e15)
+        return err_set(err, ERR_BAD_DATA, "time: invalid duration \"" STR_FMT "\"", STR_ARG(text));
+    *out_ms = (int64_t)(negative ? -total : total);
+    return true;
+}
+
+static bool check_format(const struct command_line *line, bool *as_json, struct err *err)
+{
+    struct str format = command_flag_value(line, "format");
+    if (!format.ptr)
+        format = command_flag_value(line, "o");
+    *as_json = str_eq(format, STR("json"));
+    return !format.ptr || *as_json || str_eq(format, STR("promql")) ||
+           err_set(err, ERR_BAD_DATA, "enum value must be one of promql,json, got '" STR_FMT "'",
+                   STR_ARG(format));
+}
+
+static bool check_args(const struct command_line *line, const char *const *names, size_t count,
+                       struct err *err)
+{
+    if (line->arg_count < count)
+        return err_set(err, ERR_BAD_DATA, "required argument '%s' not provided",
+                       names[line->arg_count]);
+    return line->arg_count == count ||
+           err_set(err, ERR_BAD_DATA, "unexpected %s", line->args[count]);
+}
+
+/* A query command: what it needs, and what came of its command line. */
+struct request {
+    struct command_line line;
+    struct headers headers;
+    struct arena arena;
+    struct buf form;
+    bool as_json;
+};
+
+static bool request_parse(struct request *request, int argc, char **argv, const char *const *names,
+                          size_t count, struct err *err)
+{
+    arena_init(&request->arena, 0);
+    return take_headers(&argc, argv, &request->arena, &request->headers, err) &&
+           command_parse(&request->line, argc, argv, err) &&
+           check_format(&request->line, &request->as_json, err) &&
+           check_args(&request->line, names, count, err);
+}
+
+static int request_refuse(struct request *request, const struct err *err)
+{
+    buf_deinit(&request->form);
+    arena_deinit(&request->arena);
+    return command_usage(err);
+}
+
+/* What was understood, but makes no sense. */
+static int request_fail(struct request *request, const char *context, const struct err *err)
+{
+    fprintf(stderr, "%s%s\n", context, err->text);
+    buf_deinit(&request->form);
+    arena_deinit(&request->arena);
+    return 1;
+}
+
+static int request_run(struct request *request, const char *path, bool is_list)
+{
+    struct ask ask = {.headers = request->headers.items, .header_count = request->headers.count};
     struct err err = {0};
-    bool as_json = str_eq(command_flag_value(line, "o"), STR("json")) ||
-                   str_eq(command_flag_value(line, "format"), STR("json"));
+    struct str server = command_arg(&request->line, 0, "");
     buf_init(&ask.body, ANSWER_BYTES_MAX);
-    bool good = ask_server(&ask, command_arg(line, 0, ""), path, buf_str(form), is_list, &err);
+    bool good = ask_server(&ask, server, path, buf_str(&request->form), is_list, &err) &&
+                print_answer(&ask, request->as_json, is_list, &err);
     if (!good)
         fprintf(stderr, "query error: %s\n", err.text);
-    else if (!print_answer(&ask, as_json, is_list, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        good = false;
-    }
     buf_deinit(&ask.body);
-    buf_deinit(form);
+    buf_deinit(&request->form);
+    arena_deinit(&request->arena);
     return good ? 0 : 1;
+}
+
+/* An empty time is none. */
+static bool take_time(const struct request *request, const char *name, int64_t *out,
+                      struct err *err)
+{
+    struct str text = command_flag_value(&request->line, name);
+    return text.len == 0 || api_time_parse(text, out, err);
 }
 
 int command_query_instant(int argc, char **argv)
 {
+    static const char *const names[] = {"server", "expr"};
     struct command_flag flags[] = {{.name = "time", .takes_value = true},
                                    {.name = "o", .takes_value = true},
                                    {.name = "format", .takes_value = true}};
-    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct request request = {.line = {.flags = flags, .flag_count = COUNT_OF(flags)}};
     struct err err = {0};
-    struct buf form;
     int64_t time_ms = clock_wall_ms();
-    if (!command_parse(&line, argc, argv, &err))
-        return usage(err.text);
-    if (line.arg_count != 2)
-        return usage("required arguments: server URL and expression");
-    struct str time = command_flag_value(&line, "time");
-    if (time.ptr && !api_time_parse(time, &time_ms, &err))
-        return usage(err.text);
-    buf_init(&form, 1 << 20);
-    form_add_time(&form, "time", time_ms);
-    form_add(&form, "query", command_arg(&line, 1, ""));
-    return run(&line, "/api/v1/query", false, &form);
+    if (!request_parse(&request, argc, argv, names, COUNT_OF(names), &err))
+        return request_refuse(&request, &err);
+    if (!take_time(&request, "time", &time_ms, &err))
+        return request_fail(&request, "error parsing evaluation time: ", &err);
+    buf_init(&request.form, 1 << 20);
+    form_add_time(&request.form, "time", time_ms);
+    form_add(&request.form, "query", command_arg(&request.line, 1, ""));
+    return request_run(&request, "/api/v1/query", false);
 }
 
 int command_query_range(int argc, char **argv)
 {
+    static const char *const names[] = {"server", "expr"};
     struct command_flag flags[] = {{.name = "start", .takes_value = true},
                                    {.name = "end", .takes_value = true},
                                    {.name = "step", .takes_value = true},
                                    {.name = "o", .takes_value = true},
                                    {.name = "format", .takes_value = true}};
-    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct request request = {.line = {.flags = flags, .flag_count = COUNT_OF(flags)}};
     struct err err = {0};
-    struct buf form;
-    int64_t start_ms, end_ms = clock_wall_ms(), step_ms;
-    if (!command_parse(&line, argc, argv, &err))
-        return usage(err.text);
-    if (line.arg_count != 2)
-        return usage("required arguments: server URL and expression");
-    struct str start = command_flag_value(&line, "start"), end = command_flag_value(&line, "end");
-    struct str step = command_flag_value(&line, "step");
-    if (end.ptr && !api_time_parse(end, &end_ms, &err))
-        return usage(err.text);
-    start_ms = end_ms - 5 * 60 * 1000;
-    if (start.ptr && !api_time_parse(start, &start_ms, &err))
-        return usage(err.text);
-    if (start_ms > end_ms)
-        return usage("start time is not before end time");
-    /* As promtool: 250 points, at least a second apart. */
-    step_ms = (end_ms - start_ms) / 250000 * 1000;
-    step_ms = step_ms < 1000 ? 1000 : step_ms;
-    if (step.ptr && !api_duration_parse(step, &step_ms, &err))
-        return usage(err.text);
-    buf_init(&form, 1 << 20);
-    form_add_time(&form, "start", start_ms);
-    form_add_time(&form, "end", end_ms);
-    form_add_time(&form, "step", step_ms);
-    form_add(&form, "query", command_arg(&line, 1, ""));
-    return run(&line, "/api/v1/query_range", false, &form);
+    int64_t end_ms = clock_wall_ms(), step_ms = 0;
+    if (!request_parse(&request, argc, argv, names, COUNT_OF(names), &err))
+        return request_refuse(&request, &err);
+    struct str step = command_flag_value(&request.line, "step");
+    if (step.ptr && !go_duration_parse(step, &step_ms, &err))
+        return request_refuse(&request, &err);
+    if (!take_time(&request, "end", &end_ms, &err))
+        return request_fail(&request, "error parsing end time: ", &err);
+    int64_t start_ms = end_ms - 5 * 60 * 1000;
+    if (!take_time(&request, "start", &start_ms, &err))
+        return request_fail(&request, "error parsing start time: ", &err);
+    if (start_ms > end_ms && !err_set(&err, ERR_BAD_DATA, "start time is not before end time"))
+        return request_fail(&request, "", &err);
+    if (step_ms == 0) { /* 250 points, at least a second apart. */
+        step_ms = (end_ms - start_ms) / 250000 * 1000;
+        step_ms = step_ms < 1000 ? 1000 : step_ms;
+    }
+    buf_init(&request.form, 1 << 20);
+    form_add_time(&request.form, "start", start_ms);
+    form_add_time(&request.form, "end", end_ms);
+    form_add_time(&request.form, "step", step_ms);
+    form_add(&request.form, "query", command_arg(&request.line, 1, ""));
+    return request_run(&request, "/api/v1/query_range", false);
 }
 
 /* --match may be there several times: goes to the form and out of argv, which the rest is parsed from. */
@@ -376,21 +417,26 @@ static bool take_matches(int *argc, char **argv, struct buf *form, struct err *e
     return true;
 }
 
-/* series and labels: from ever to ever unless told. */
-static bool list_form(struct command_line *line, int argc, char **argv, struct buf *form,
-                      struct err *err)
+/* series and labels: from ever to ever unless told. *context: where a time is wrong; else the usage is. */
+static bool list_form(struct request *request, int argc, char **argv, const char *const *names,
+                      size_t count, const char **context, struct err *err)
 {
     int64_t now_ms = clock_wall_ms(), ever_ms = INT64_C(9999) * 3600 * 1000;
     int64_t start_ms = now_ms - ever_ms, end_ms = now_ms + ever_ms;
-    if (!take_matches(&argc, argv, form, err) || !command_parse(line, argc, argv, err))
+    *context = NULL;
+    buf_init(&request->form, 1 << 20);
+    if (!take_matches(&argc, argv, &request->form, err) ||
+        !request_parse(request, argc, argv, names, count, err))
         return false;
-    struct str start = command_flag_value(line, "start"), end = command_flag_value(line, "end");
-    if (start.ptr && !api_time_parse(start, &start_ms, err))
+    *context = "error parsing start time: ";
+    if (!take_time(request, "start", &start_ms, err))
         return false;
-    if (end.ptr && !api_time_parse(end, &end_ms, err))
+    *context = "error parsing end time: ";
+    if (!take_time(request, "end", &end_ms, err))
         return false;
-    form_add_time(form, "start", start_ms);
-    form_add_time(form, "end", end_ms);
+    *context = NULL;
+    form_add_time(&request->form, "start", start_ms);
+    form_add_time(&request->form, "end", end_ms);
     return true;
 }
 
@@ -402,44 +448,35 @@ static bool list_form(struct command_line *line, int argc, char **argv, struct b
 
 int command_query_series(int argc, char **argv)
 {
+    static const char *const names[] = {"server"};
     struct command_flag flags[] = LIST_FLAGS;
-    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct request request = {.line = {.flags = flags, .flag_count = COUNT_OF(flags)}};
     struct err err = {0};
-    struct buf form;
-    buf_init(&form, 1 << 20);
-    bool good = list_form(&line, argc, argv, &form, &err);
-    if (good && !str_starts(buf_str(&form), STR("match")))
-        good = err_set(&err, ERR_BAD_DATA, "required flag --match not provided, try --help");
-    if (good && line.arg_count != 1)
-        good = err_set(&err, ERR_BAD_DATA, "required argument 'server' not provided");
+    const char *context;
+    bool good = list_form(&request, argc, argv, names, COUNT_OF(names), &context, &err);
+    if (good && !str_starts(buf_str(&request.form), STR("match")))
+        good = err_set(&err, ERR_BAD_DATA, "required flag(s) '--match' not provided");
     if (good)
-        return run(&line, "/api/v1/series", true, &form);
-    buf_deinit(&form);
-    return usage(err.text);
+        return request_run(&request, "/api/v1/series", true);
+    return context ? request_fail(&request, context, &err) : request_refuse(&request, &err);
 }
 
 int command_query_labels(int argc, char **argv)
 {
+    static const char *const names[] = {"server", "name"};
     struct command_flag flags[] = LIST_FLAGS;
-    struct command_line line = {.flags = flags, .flag_count = COUNT_OF(flags)};
+    struct request request = {.line = {.flags = flags, .flag_count = COUNT_OF(flags)}};
     struct err err = {0};
-    struct buf form, path;
-    int code;
-    buf_init(&form, 1 << 20);
+    struct buf path;
+    const char *context;
+    if (!list_form(&request, argc, argv, names, COUNT_OF(names), &context, &err))
+        return context ? request_fail(&request, context, &err) : request_refuse(&request, &err);
     buf_init(&path, 1 << 20);
-    bool good = list_form(&line, argc, argv, &form, &err);
-    if (good && line.arg_count != 2)
-        good = err_set(&err, ERR_BAD_DATA, "required arguments: server URL and label name");
-    if (good) {
-        BUF_ADD(&path, "/api/v1/label/");
-        buf_add_url_escaped(&path, command_arg(&line, 1, ""));
-        BUF_ADD(&path, "/values");
-        buf_add_char(&path, '\0');
-        code = run(&line, path.ptr, true, &form);
-    } else {
-        code = usage(err.text);
-        buf_deinit(&form);
-    }
+    BUF_ADD(&path, "/api/v1/label/");
+    buf_add_url_escaped(&path, command_arg(&request.line, 1, ""));
+    BUF_ADD(&path, "/values");
+    buf_add_char(&path, '\0');
+    int code = request_run(&request, path.ptr, true);
     buf_deinit(&path);
     return code;
 }

@@ -5,10 +5,12 @@
 Both ask the same Prometheus, so that what they print can be compared to the character.
 """
 import os
+import random
 import sys
 
 import beside
 import harness
+import histograms
 
 EXPRESSIONS = ("up", "sum(rate(x[5m]))by(a)", "foo+on(a)group_left(b)bar", "sum(", "x{", "1", "'a'", "x[5m]", "rate(x[5m:1m])", "x @ start()", "-x",
                "label_replace(x,'a','$1','b','(.*)')", "a and b or c unless d", "x offset -5m", "sum by(a,b)(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa "
@@ -63,6 +65,10 @@ def lines(url, begin):
         yield ["query", "instant", bad, "x"]
         yield ["query", "labels", bad, "i"]
     yield ["query", "range", "--header=a=b", f"--start={begin}", f"--end={begin + 60}", "--step=30s", url, "x"]
+    for text in ("exponential", "custom", "mixed", "rate(negative[5m])", "exponential[1m]", "mixed * -1"):
+        yield ["query", "instant", "--time=600", url, text]
+        yield ["query", "instant", "--time=600", "-o", "json", url, text]
+        yield ["query", "range", "--start=600", "--end=660", "--step=15s", url, text]
     yield ["query", "instant", url]
     yield ["query", "instant"]
     yield ["query"]
@@ -77,6 +83,8 @@ def main():
               for i in range(5)]
     series += [({"__name__": "y", "i": 'q"é\\'}, [(1000 * begin, 1.0), (1000 * begin + 7, float("nan")), (1000 * begin + 300000, float("-inf"))]),
                ({"__name__": "utf.8", "la.b": "c"}, [(1000 * begin, 1e-7)])]
+    reply = harness.http_call("POST", theirs.port, "/api/v1/write", histograms.make_request(random.Random(7)), harness.WRITE_HEADERS)
+    assert reply.status in (200, 204), reply
     assert theirs.write(series).status in (200, 204)
     url = f"http://127.0.0.1:{theirs.port}"
     count = equal = 0
