@@ -190,6 +190,10 @@ struct step_totals {
 void step_stats_begin(struct query *query, const struct frame *frame);
 void step_stats_add(const struct frame *frame, size_t step, uint64_t total, uint64_t read);
 void step_stats_add_found(const struct frame *frame, const struct steps *steps);
+/* Around the evaluation of a subquery. */
+void step_stats_enter(const struct frame *sub, struct query_stats *outside);
+void step_stats_leave(const struct frame *frame, const struct query_stats *outside,
+                      int64_t offset_ms, int64_t range_ms);
 struct step_totals step_totals_save(struct query *query);
 void step_totals_restore(struct query *query, const struct step_totals *saved);
 /* What has been taken since was taken at one step, and counts at each of the frame's. */

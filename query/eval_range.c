@@ -142,6 +142,14 @@ bool range_feed(const struct frame *frame, struct expr *call, struct feed *out, 
     return true;
 }
 
+/* Prometheus 3.14 evaluates a subquery with @ once for all steps, and then a function whose other arguments do not stay the
+ * same finds nothing in it. */
+static bool subquery_is_lost(const struct expr *call, const struct expr *matrix)
+{
+    return matrix->kind == EXPR_SUBQUERY && matrix->as.subquery.mod.at != AT_NONE &&
+           !call->step_invariant;
+}
+
 bool eval_range_call(const struct frame *frame, struct expr *call, struct vector *out,
                      struct err *err)
 {
@@ -149,7 +157,11 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
     uint64_t before = query->samples;
     struct feed feed;
 
-    if (!range_feed(frame, call, &feed, err) || !feed_all(&feed, out, err))
+    if (!range_feed(frame, call, &feed, err))
+        return false;
+    if (subquery_is_lost(call, ((const struct range_call *)feed.ctx)->matrix))
+        feed.count = 0;
+    if (!feed_all(&feed, out, err))
         return false;
     if (call->as.call.function->id == FN_ABSENT_OVER_TIME) {
         const struct range_call *range = feed.ctx;

@@ -13,7 +13,7 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
 {
     struct query *query = frame->query;
     const struct modifiers *mod = &subquery->as.subquery.mod;
-    struct step_totals saved = step_totals_save(query);
+    struct query_stats outside;
     int64_t first_ms = mod->at != AT_NONE ? mod->at_ms : frame->start_ms;
     int64_t last_ms = mod->at != AT_NONE ? mod->at_ms : frame_time(frame, frame->steps - 1);
     struct value value;
@@ -25,12 +25,14 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
     if (sub->start_ms <= end_ms)
         sub->steps = (size_t)(time_sub(end_ms, sub->start_ms) / sub->step_ms) + 1;
     sub->is_range = sub->start_ms != end_ms;
-    if (!query_allows_steps(query, sub->steps, err) ||
-        !eval_expr(sub, subquery->as.subquery.expr, &value, err))
+    if (!query_allows_steps(query, sub->steps, err))
         return false;
-    *samples = query->result.stats.samples_total - saved.samples;
+    step_stats_enter(sub, &outside);
+    if (!eval_expr(sub, subquery->as.subquery.expr, &value, err))
+        return false;
+    *samples = query->result.stats.samples_total - outside.samples_total;
     /* The caller counts the samples that it takes from the windows. */
-    step_totals_restore(query, &saved);
+    step_stats_leave(frame, &outside, mod->offset_ms, subquery->as.subquery.range_ms);
     *out = value.vector;
     if (value.type == TYPE_SCALAR) {
         *out = vector_new(sub, 1);

@@ -1,9 +1,8 @@
 /* step_stats: how many samples each step has taken, for stats=all (promql-per-step-stats).
  *
  * A query that wants them runs on one thread and folds no aggregation, so that all counting comes
- * through here. A step is found by its time: reads inside a subquery belong to the first step of the
- * query at or after them. What a subquery's inside takes in is not counted, only what the windows
- * over it take; and what is evaluated once for all steps counts at each, but is read at the first. */
+ * through here. A subquery counts by steps of its own. What its inside takes in is not counted, only
+ * what the windows over it take, but what it reads is; and what is evaluated once for all steps counts at each, but is read at the first. */
 #include "eval.h"
 
 void step_stats_begin(struct query *query, const struct frame *frame)
@@ -51,6 +50,62 @@ void step_stats_add_found(const struct frame *frame, const struct steps *steps)
         uint64_t samples = histogram ? histogram_samples(histogram) : 1;
         step_stats_add(frame, t, samples, samples);
     }
+}
+
+void step_stats_enter(const struct frame *sub, struct query_stats *outside)
+{
+    struct query *query = sub->query;
+    struct query_stats *stats = &query->result.stats;
+    size_t bytes = (sub->steps + 1) * sizeof(uint64_t);
+
+    *outside = *stats;
+    if (stats->step_count == 0)
+        return;
+    stats->step_count = sub->steps;
+    stats->step_total = arena_zalloc(&query->arena, bytes);
+    stats->step_read = arena_zalloc(&query->arena, bytes);
+    stats->step_start_ms = sub->start_ms;
+    stats->step_ms = sub->step_ms;
+}
+
+/* Reads go to the first outer step at or after them; those between two windows are nobody's. */
+static void give_reads(const struct frame *frame, const struct query_stats *inside,
+                       int64_t offset_ms, int64_t range_ms)
+{
+    struct query_stats *stats = &frame->query->result.stats;
+    size_t last = frame->steps > 0 ? frame->steps - 1 : 0;
+    for (size_t k = 0; k < inside->step_count; k++) {
+        uint64_t read = inside->step_read[k];
+        int64_t at_ms = inside->step_start_ms + (int64_t)k * inside->step_ms + offset_ms;
+        size_t step = 0;
+        if (read == 0)
+            continue;
+        if (last > 0 && at_ms > frame->start_ms)
+            step = (size_t)((at_ms - frame->start_ms + frame->step_ms - 1) / frame->step_ms);
+        step = step < last ? step : last;
+        if (last > 0 && at_ms <= time_sub(frame_time(frame, step), range_ms))
+            continue;
+        stats->samples_read += read;
+        step_stats_add(frame, step, 0, read);
+    }
+}
+
+void step_stats_leave(const struct frame *frame, const struct query_stats *outside,
+                      int64_t offset_ms, int64_t range_ms)
+{
+    struct query_stats *stats = &frame->query->result.stats;
+    struct query_stats inside = *stats;
+
+    stats->samples_total = outside->samples_total;
+    if (outside->step_count == 0)
+        return;
+    stats->samples_read = outside->samples_read;
+    stats->step_count = outside->step_count;
+    stats->step_total = outside->step_total;
+    stats->step_read = outside->step_read;
+    stats->step_start_ms = outside->step_start_ms;
+    stats->step_ms = outside->step_ms;
+    give_reads(frame, &inside, offset_ms, range_ms);
 }
 
 struct step_totals step_totals_save(struct query *query)
