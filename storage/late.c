@@ -399,6 +399,18 @@ bool late_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
     return false;
 }
 
+bool late_uses(const struct storage *storage, const struct partition *partition)
+{
+    const struct late_job *job = storage->late_job;
+    if (!job || job->submitted)
+        return job != NULL;
+    for (size_t i = 0; i < job->targets.items.count; i++) {
+        if (job->targets.items.items[i].partition == partition)
+            return true;
+    }
+    return false;
+}
+
 bool late_has_slot(const struct storage *storage, uint64_t number)
 {
     const struct late_list *list = list_now(storage);

@@ -12,6 +12,7 @@
 #include "model/batch.h"
 #include "segments.h"
 
+struct partition;
 struct storage;
 struct reader;
 
@@ -53,6 +54,8 @@ bool late_touches(const struct storage *storage, int64_t from_ms,
                   int64_t to_ms); /* Not yet sealed. */
 /* True while a slot with a number up to this one waits to be sealed. */
 bool late_has_slot(const struct storage *storage, uint64_t number);
+/* True for a file that the slot which is being sealed goes to, or may go to. */
+bool late_uses(const struct storage *storage, const struct partition *partition);
 void late_cut(struct storage *storage);
 void late_free_all(struct storage *storage);
 

@@ -187,9 +187,11 @@ static uint64_t build_reserve(const struct storage *storage)
     return reserve;
 }
 
+/* Seals that are tried again know their files by pointer. */
 static bool is_in_use(const struct storage *storage, const struct store_file *file)
 {
-    return publish_uses(storage, file) || (file->open && seal_uses(storage, file->open));
+    return publish_uses(storage, file) ||
+           (file->open && (seal_uses(storage, file->open) || late_uses(storage, file->open)));
 }
 
 static void retire_by_time(struct storage *storage)
@@ -280,7 +282,7 @@ void retention_tick(struct storage *storage)
     for (size_t i = 0; i < storage->retired.count; i++) {
         struct retired_file retired = storage->retired.items[i];
         if ((!log->failing && retired.log_sequence > log->sequence_written) || storage->spill ||
-            snapshot_holds_files(storage) || publish_uses(storage, &retired.file)) {
+            snapshot_holds_files(storage) || is_in_use(storage, &retired.file)) {
             storage->retired.items[kept++] = retired;
             continue;
         }
