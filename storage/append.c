@@ -19,6 +19,7 @@
 /* What a sample is measured against: the series' newest, in the head or earlier in this batch. */
 struct last_sample {
     bool known;
+    bool in_memory; /* Its run is. */
     bool bits_known;
     int64_t time_ms;
     uint64_t bits;
@@ -28,6 +29,7 @@ struct bounds {
     int64_t time_min_ms; /* Older ones are out of bounds. */
     int64_t time_max_ms;
     int64_t newest_ms, late_ms; /* The out-of-order window. */
+    bool went_back;             /* The wall clock: there are samples of a future that is none. */
 };
 
 static struct bounds bounds_of(const struct storage *storage, const struct batch *batch,
@@ -38,7 +40,11 @@ static struct bounds bounds_of(const struct storage *storage, const struct batch
         .time_max_ms = now_ms > INT64_MAX - FUTURE_MAX_MS ? INT64_MAX : now_ms + FUTURE_MAX_MS};
     if (newest == INT64_MIN && batch->samples.count > 0)
         newest = batch->samples.items[0]
-                     .time_ms; /* An empty store begins wherever its first sample is. */
+                     .time_ms;         /* An empty store begins wherever its first sample is. */
+    if (newest > bounds.time_max_ms) { /* Else nothing would be taken until that future comes. */
+        bounds.went_back = true;
+        newest = bounds.time_max_ms;
+    }
     bounds.newest_ms = newest;
     bounds.late_ms = storage->options.out_of_order_ms;
     bounds.time_min_ms =
@@ -56,6 +62,8 @@ static enum sample_outcome decide(const struct bounds *bounds, const struct last
     if (time_ms >= bounds->time_min_ms) {
         if (!last->known || time_ms > last->time_ms)
             return SAMPLE_STORED;
+        if (last->time_ms > bounds->time_max_ms) /* After a jump of the wall clock. */
+            return last->in_memory ? SAMPLE_LATE : SAMPLE_STORED;
         if (time_ms == last->time_ms)
             return bits == last->bits || !last->bits_known ? SAMPLE_SAME : SAMPLE_DUPLICATE;
     }
@@ -64,12 +72,21 @@ static enum sample_outcome decide(const struct bounds *bounds, const struct last
     return time_ms < bounds->time_min_ms ? SAMPLE_OUT_OF_BOUNDS : SAMPLE_OUT_OF_ORDER;
 }
 
-static struct last_sample last_in_head(const struct series *series)
+/* After a jump of the wall clock a series goes on in a run of its own behind its newest sample. */
+static struct last_sample last_in_head(const struct series *series, int64_t time_ms)
 {
-    return (struct last_sample){.known = series_newest_ms(series) != INT64_MIN,
-                                .bits_known = series->bits_known,
-                                .time_ms = series_newest_ms(series),
-                                .bits = series_bits(series)};
+    struct last_sample last = {.known = series_newest_ms(series) != INT64_MIN,
+                               .bits_known = series->bits_known,
+                               .time_ms = series_newest_ms(series),
+                               .bits = series_bits(series)};
+    if (last.time_ms < time_ms)
+        return last;
+    const struct run *run = atomic_load_explicit(&series->newest, memory_order_relaxed);
+    last.in_memory = run != NULL;
+    if (run)
+        last.time_ms =
+            column_time(run->column, atomic_load_explicit(&run->last_row, memory_order_relaxed));
+    return last;
 }
 
 /* What two samples of the same time are compared by. */
@@ -92,11 +109,11 @@ static bool scratch_equal(const void *ctx, const void *key, uint32_t index)
 }
 
 static struct last_sample last_in_batch(struct storage *storage, const struct batch *batch,
-                                        series_ref ref)
+                                        series_ref ref, int64_t time_ms)
 {
     uint32_t index = map_find(&storage->scratch, hash64_mix(ref, 4), &ref, scratch_equal, batch);
     if (index == MAP_NONE)
-        return last_in_head(head_series(storage, ref));
+        return last_in_head(head_series(storage, ref), time_ms);
     const struct batch_sample *sample = &batch->samples.items[index];
     return (struct last_sample){.known = true,
                                 .bits_known = true,
@@ -183,8 +200,9 @@ static bool check_all(struct storage *storage, struct batch *batch, bool all_or_
     map_clear(&storage->scratch);
     for (size_t i = 0; i < batch->samples.count; i++) {
         struct batch_sample *sample = &batch->samples.items[i];
-        struct last_sample last = repeat ? last_in_batch(storage, batch, sample->ref)
-                                         : last_in_head(head_series(storage, sample->ref));
+        struct last_sample last =
+            repeat ? last_in_batch(storage, batch, sample->ref, sample->time_ms)
+                   : last_in_head(head_series(storage, sample->ref), sample->time_ms);
         sample->outcome = (uint8_t)decide(bounds, &last, sample->time_ms, identity_bits(sample));
         if (!outcome_is_good(sample->outcome)) {
             if (!all_or_nothing)
@@ -373,7 +391,7 @@ static void store_sample(struct storage *storage, struct log_record *record,
         atomic_store_explicit(&series->newest, run, memory_order_release);
         series_note_live(storage, sample->ref, was_live);
     }
-    series_set_newest_ms(series, sample->time_ms);
+    series_note_newest(storage, series, sample->time_ms);
     series_set_bits(series, is_histogram ? identity_bits(sample) : sample_bits(sample->value));
     series->bits_known = true;
     series->is_histogram = is_histogram;
@@ -458,6 +476,24 @@ static void store_late(struct storage *storage, const struct batch *batch)
     late_end_batch(storage);
 }
 
+/* The clock has gone back. A run cannot: series with samples of the future go on in the late slot until what they have in
+ * memory is sealed, which is soon. */
+static void cut_future(struct storage *storage, const struct batch *batch,
+                       const struct bounds *bounds)
+{
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        const struct series *series = head_series(storage, batch->samples.items[i].ref);
+        const struct run *run = atomic_load_explicit(&series->newest, memory_order_relaxed);
+        if (batch->samples.items[i].outcome != SAMPLE_LATE || !run ||
+            column_time(run->column, atomic_load_explicit(&run->last_row, memory_order_relaxed)) <=
+                bounds->time_max_ms)
+            continue;
+        struct storage_group *group = storage->groups.items[run->column->slot->group];
+        if (group->slot == run->column->slot)
+            seal_cut(storage, group);
+    }
+}
+
 static void count_outcomes(struct storage *storage, const struct batch *batch,
                            struct append_result *result)
 {
@@ -494,7 +530,8 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
         store_in_order(storage, &record, group, batch, one_time);
     } else {
         VEC_EACH (sample, &batch->samples) {
-            struct last_sample last = last_in_head(head_series(storage, sample->ref));
+            struct last_sample last =
+                last_in_head(head_series(storage, sample->ref), sample->time_ms);
             sample->outcome =
                 (uint8_t)decide(&bounds, &last, sample->time_ms, identity_bits(sample));
             if (sample->outcome == SAMPLE_STORED)
@@ -502,8 +539,10 @@ bool storage_append(struct storage *storage, struct storage_group *group, struct
         }
     }
     log_end(storage, &record);
-    if (bounds.late_ms > 0)
+    if (bounds.late_ms > 0 || bounds.went_back)
         store_late(storage, batch);
+    if (bounds.went_back)
+        cut_future(storage, batch, &bounds);
     bool at_once = cut_full_slots(storage);
     gates_open(storage);
     count_outcomes(storage, batch, result);

@@ -262,8 +262,7 @@ void log_rows_note_newest(struct storage *storage, const struct slot *slot)
             int64_t time_ms = column_time(
                 run->column, atomic_load_explicit(&run->last_row, memory_order_relaxed));
             series->bits_known = time_ms >= series_newest_ms(series);
-            if (series->bits_known)
-                series_set_newest_ms(series, time_ms);
+            series_note_newest(storage, series, time_ms);
         }
         slot_walk_next(&walk, slot);
     }

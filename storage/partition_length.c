@@ -13,11 +13,11 @@
 #define OPEN_AND_BUILD 2 /* An open file and what its build may take. */
 #define DAY_DENSITY    2 /* A day file is so much smaller than its open one was. */
 
-static const struct store_file *newest_file(const struct file_list *list)
+static const struct store_file *newest_file(const struct file_list *list, int64_t newest_ms)
 {
     for (uint32_t i = list ? list->count : 0; i-- > 0;) {
         const struct store_file *file = &list->items[i];
-        if (!file->open || !file->open->is_overlay)
+        if (file->from_ms <= newest_ms && (!file->open || !file->open->is_overlay))
             return file;
     }
     return NULL;
@@ -26,9 +26,9 @@ static const struct store_file *newest_file(const struct file_list *list)
 /* Bytes of an open file that grow in `length_ms`; false while nobody knows. */
 static bool bytes_of(const struct storage *storage, int64_t length_ms, double *out)
 {
-    const struct store_file *file = newest_file(file_list_now(storage));
+    int64_t newest = storage_newest_ms(storage);
+    const struct store_file *file = newest_file(file_list_now(storage), newest);
     int64_t oldest = atomic_load_explicit(&storage->time_min_ms, memory_order_relaxed);
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
     if (!file || newest == INT64_MIN)
         return false;
     int64_t from = oldest > file->from_ms ? oldest : file->from_ms;

@@ -204,7 +204,7 @@ static void cut_slots(struct storage *storage, int64_t from_ms, int64_t to_ms)
 static bool find_due(const struct storage *storage, int64_t now_mono_ms, struct span *out)
 {
     const struct file_list *list = file_list_now(storage);
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    int64_t newest = storage_newest_ms(storage);
     int64_t jitter = (int64_t)(hash64(storage->options.path) % JITTER_MS);
     int64_t delay = storage->options.build_delay_ms;
     delay += delay > 0 ? jitter : 0;

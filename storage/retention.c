@@ -137,16 +137,6 @@ void retention_retire(struct storage *storage, const struct store_file *files, s
         storage->retired.items[first].log_sequence = storage->log.sequence;
 }
 
-bool retention_edge(const struct storage *storage, int64_t *edge_ms)
-{
-    int64_t newest = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
-    int64_t span = storage->options.retention_ms;
-    if (span <= 0 || newest == INT64_MIN || newest < INT64_MIN + span)
-        return false;
-    *edge_ms = newest - span;
-    return true;
-}
-
 uint64_t store_file_bytes(const struct store_file *file)
 {
     if (file->day)
@@ -255,6 +245,7 @@ void retention_quarantine(struct storage *storage)
 
 void retention_apply(struct storage *storage)
 {
+    retention_base_update(storage);
     retire_by_time(storage);
     if (storage->options.retention_bytes)
         retire_by_size(storage);

@@ -441,6 +441,14 @@ bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms)
     return false;
 }
 
+void seal_each_slot(const struct storage *storage, void (*each)(void *ctx, const struct slot *slot),
+                    void *ctx)
+{
+    LIST_EACH (node, &storage->seal_jobs) {
+        each(ctx, CONTAINER_OF(node, struct seal_job, node)->slot);
+    }
+}
+
 void seal_cut_all(struct storage *storage)
 {
     for (size_t i = 0; i < storage->groups.count; i++) {

@@ -100,6 +100,7 @@ struct storage *storage_new(const struct storage_options *options)
     buf_init(&storage->log.pending, LOG_PENDING_MAX);
     file_init(&storage->log.file);
     atomic_init(&storage->time_max_ms, INT64_MIN);
+    storage->retention_base_ms = INT64_MIN;
     atomic_init(&storage->time_min_ms, INT64_MAX);
     atomic_init(&storage->partition_length_ms, storage->options.partition_ms);
     if (!storage->options.submit_build) {

@@ -43,6 +43,14 @@
 #define LOG_PENDING_MAX                                                                            \
     ((size_t)64 << 30) /* The labels of all series may have to go in at once: memory has them. */
 
+#define SERIES_LABELS_MAX 1024
+#define SERIES_BYTES_MAX  ((size_t)16 << 20) /* Of all names and values of one series. */
+#define NUMBER_MAX        (UINT64_MAX / 4)   /* Of series ids and slots: what is above is damage. */
+#define HEAD_WINDOW_MS                                                                             \
+    (60 * 60 * 1000) /* Half of Prometheus' chunk range: how far behind a sample may come. */
+#define TIME_MS_MAX                                                                                \
+    (INT64_MAX / 4) /* Samples lie in +-this, so that sums with spans never overflow. */
+
 /* --- series --- */
 
 /* One label set in memory: live, or dead and not yet spilled. Never moves while it is used; its ref is its position. */
@@ -270,6 +278,7 @@ struct storage {
     int64_t seal_retry_mono_ms;
     int64_t slots_checked_mono_ms;
     int64_t retention_checked_mono_ms;
+    int64_t retention_base_ms; /* What retention counts back from: retention_edge.c. */
     int64_t watched_mono_ms;
     struct map scratch;  /* ref -> its last sample in the batch */
     VEC(uint64_t) seen;  /* A bit for each ref, all clear between batches. */
@@ -391,6 +400,18 @@ static inline bool series_may_have(const struct series *series, int64_t from_ms)
     int64_t newest_ms = series_newest_ms(series);
     return newest_ms == INT64_MIN || newest_ms >= from_ms;
 }
+/* It has a sample of this time. A wall clock that went back may have left newer ones in files, of which nothing is known
+ * after a start. */
+static inline void series_note_newest(const struct storage *storage, struct series *series,
+                                      int64_t time_ms)
+{
+    int64_t newest_ms = atomic_load_explicit(&storage->time_max_ms, memory_order_relaxed);
+    if (series_newest_ms(series) == INT64_MIN && newest_ms > time_ms &&
+        newest_ms - time_ms > HEAD_WINDOW_MS)
+        time_ms = newest_ms;
+    if (time_ms > series_newest_ms(series))
+        series_set_newest_ms(series, time_ms);
+}
 static inline struct series *head_series(struct storage *storage, series_ref ref)
 {
     ENSURE_SLOW(ref < segments_count(&storage->series));
@@ -453,6 +474,9 @@ uint64_t seal_oldest_segment(const struct storage *storage);
 bool seal_uses(const struct storage *storage, const struct partition *partition);
 /* True while a slot with samples of this span waits to be sealed. */
 bool seal_touches(const struct storage *storage, int64_t from_ms, int64_t to_ms);
+/* Those that wait to be sealed. */
+void seal_each_slot(const struct storage *storage, void (*each)(void *ctx, const struct slot *slot),
+                    void *ctx);
 /* Cuts every open slot, the late one too: what is appended next has a higher slot number. */
 void seal_cut_all(struct storage *storage);
 /* True while a cut slot with a number up to this one waits to be sealed. */
@@ -499,9 +523,14 @@ void watch_tick(struct storage *storage, int64_t now_mono_ms);
 /* partition_length.c */
 void partition_length_update(struct storage *storage);
 
-/* retention.c */
-/* Where samples are too old; false when there is no such edge. */
+/* retention_edge.c */
+/* The newest sample; what is later than the wall clock allows is left out. */
+int64_t storage_newest_ms(const struct storage *storage);
+void retention_base_update(struct storage *storage);
+/* Where samples are too old, as of the last update; false when there is no such edge. */
 bool retention_edge(const struct storage *storage, int64_t *edge_ms);
+
+/* retention.c */
 void retention_apply(struct storage *storage);
 void retention_quarantine(struct storage *storage);
 /* Takes files off the list, `added` (may be NULL) onto it, in one step. */
@@ -514,13 +543,5 @@ void retention_save_labels(struct storage *storage);
 void retention_free(struct storage *storage);
 uint64_t store_file_bytes(const struct store_file *file);
 uint64_t storage_disk_bytes(const struct storage *storage);
-
-#define SERIES_LABELS_MAX 1024
-#define SERIES_BYTES_MAX  ((size_t)16 << 20) /* Of all names and values of one series. */
-#define NUMBER_MAX        (UINT64_MAX / 4)   /* Of series ids and slots: what is above is damage. */
-#define HEAD_WINDOW_MS                                                                             \
-    (60 * 60 * 1000) /* Half of Prometheus' chunk range: how far behind a sample may come. */
-#define TIME_MS_MAX                                                                                \
-    (INT64_MAX / 4) /* Samples lie in +-this, so that sums with spans never overflow. */
 
 #endif

@@ -7,6 +7,9 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,20 +30,153 @@ static uint64_t random_below(uint64_t limit)
     return random_u64() % limit;
 }
 
+/* --- what was done, counted over all processes --- */
+
+#define INJECTIONS(X)                                                                              \
+    X(INJECT_EIO_WRITE, "EIO at write")                                                            \
+    X(INJECT_ENOSPC_WRITE, "ENOSPC at write")                                                      \
+    X(INJECT_SHORT_WRITE, "short write")                                                           \
+    X(INJECT_SYNC, "sync fails")                                                                   \
+    X(INJECT_CUT, "cut fails")                                                                     \
+    X(INJECT_UNLINK, "unlink fails")                                                               \
+    X(INJECT_RENAME, "rename fails")                                                               \
+    X(INJECT_KILL_WRITE, "kill after half a write")                                                \
+    X(INJECT_KILL_SYNC, "kill at sync")                                                            \
+    X(INJECT_KILL_CUT, "kill at a cut")                                                            \
+    X(INJECT_KILL_UNLINK, "kill at unlink")                                                        \
+    X(INJECT_KILL_RENAME, "kill at rename")
+#define PLACES(X)                                                                                  \
+    X(PLACE_LOG, "log")                                                                            \
+    X(PLACE_HEAD, "head.mdb")                                                                      \
+    X(PLACE_OPEN, ".open.mdb") X(PLACE_BUILD, "day") X(PLACE_OTHER, "other")
+enum injection {
+#define X(id, text) id,
+    INJECTIONS(X)
+#undef X
+        INJECTION_COUNT
+};
+enum sim_place {
+#define X(id, text) id,
+    PLACES(X)
+#undef X
+        PLACE_COUNT
+};
+
+static uint64_t (*injected)[PLACE_COUNT]; /* Shared with the children. */
+
+static void injections_begin(void)
+{
+    injected = mmap(NULL, INJECTION_COUNT * sizeof(*injected), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static inline uint64_t injections_of(enum injection what)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < PLACE_COUNT; i++)
+        count += injected[what][i];
+    return count;
+}
+
+static inline void injections_print(void)
+{
+    static const char *const places[] = {
+#define X(id, text) text,
+        PLACES(X)
+#undef X
+    };
+    static const char *const names[] = {
+#define X(id, text) text,
+        INJECTIONS(X)
+#undef X
+    };
+    for (int i = 0; i < INJECTION_COUNT; i++) {
+        fprintf(stderr, "%-24s", names[i]);
+        for (int k = 0; k < PLACE_COUNT; k++)
+            fprintf(stderr, "  %s %llu", places[k], (unsigned long long)injected[i][k]);
+        fprintf(stderr, "\n");
+    }
+}
+
+/* A simulation that does not do what it promises proves nothing. */
+static inline void injections_check(void)
+{
+    if (getenv("TEST_COUNTS"))
+        injections_print();
+    for (int i = 0; i < INJECTION_COUNT; i++)
+        assert_true(injections_of((enum injection)i) > 0);
+}
+
+static enum sim_place place_of(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    name = name ? name + 1 : path;
+    if (strstr(path, "/log/"))
+        return PLACE_LOG;
+    if (strncmp(name, "head.mdb", 8) == 0)
+        return PLACE_HEAD;
+    if (strstr(name, ".open.mdb"))
+        return PLACE_OPEN;
+    return strstr(name, ".mdb") || strstr(name, "tmp") || strstr(name, "build") ? PLACE_BUILD
+                                                                                : PLACE_OTHER;
+}
+
+static void count_path(enum injection what, const char *path)
+{
+    if (injected)
+        __atomic_add_fetch(&injected[what][place_of(path)], 1, __ATOMIC_RELAXED);
+}
+
+static void count_fd(enum injection what, int fd)
+{
+    char link[64], path[512];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    path[len > 0 ? len : 0] = '\0';
+    count_path(what, path);
+}
+
 /* --- system calls that fail or kill --- */
 
 static int64_t calls_left; /* Until the kill; negative: never. */
 static unsigned fail_per_1000;
 
-enum fate { FATE_GO, FATE_FAIL, FATE_HALF_THEN_KILL };
+enum fate { FATE_GO, FATE_FAIL, FATE_KILL };
 
-static enum fate fate(void)
+/* Rare calls are aimed at, or nothing would happen to them: the n-th one of its kind. */
+enum call { CALL_WRITE, CALL_SYNC, CALL_CUT, CALL_UNLINK, CALL_RENAME, CALL_NONE };
+static enum call aim = CALL_NONE;
+static uint64_t aim_left;
+static bool aim_kills;
+
+static void calls_begin(uint64_t calls_max)
+{
+    calls_left = random_below(5) == 0 ? -1 : (int64_t)random_below(calls_max);
+    aim = CALL_NONE;
+    if (random_below(3) != 0)
+        return;
+    aim = CALL_CUT + (enum call)random_below(3);
+    aim_left = random_below(4);
+    aim_kills = random_below(2);
+    calls_left = -1;
+}
+
+static enum fate fate(enum call call)
 {
     if (calls_left == 0)
-        syscall(SYS_exit_group, EXIT_KILLED);
-    if (calls_left > 0 && --calls_left == 0)
-        return random_below(2) ? FATE_HALF_THEN_KILL : FATE_GO;
+        return FATE_KILL;
+    if (call == aim && aim_left-- == 0) {
+        aim = CALL_NONE;
+        return aim_kills ? FATE_KILL : FATE_FAIL;
+    }
+    if (calls_left > 0)
+        calls_left--;
     return fail_per_1000 && random_below(1000) < fail_per_1000 ? FATE_FAIL : FATE_GO;
+}
+
+static void die(void)
+{
+    syscall(SYS_exit_group, EXIT_KILLED);
 }
 
 static ssize_t fail_call(void)
@@ -51,15 +187,20 @@ static ssize_t fail_call(void)
 
 static ssize_t write_at(int fd, const void *bytes, size_t len, off_t at)
 {
-    enum fate now = fate();
-    if (now == FATE_FAIL && random_below(2))
-        return fail_call();
-    if (now != FATE_GO) /* A short write. */
-        len = len > 1 ? 1 + random_below(len - 1) : len;
+    enum fate now = fate(CALL_WRITE);
+    if (now == FATE_FAIL && random_below(2)) {
+        ssize_t failed = fail_call();
+        count_fd(errno == EIO ? INJECT_EIO_WRITE : INJECT_ENOSPC_WRITE, fd);
+        return failed;
+    }
+    if (now != FATE_GO) { /* A short write. */
+        len = len > 1 ? random_below(len) + (now == FATE_FAIL) : len;
+        count_fd(now == FATE_KILL ? INJECT_KILL_WRITE : INJECT_SHORT_WRITE, fd);
+    }
     ssize_t wrote =
         at < 0 ? syscall(SYS_write, fd, bytes, len) : syscall(SYS_pwrite64, fd, bytes, len, at);
-    if (now == FATE_HALF_THEN_KILL)
-        syscall(SYS_exit_group, EXIT_KILLED);
+    if (now == FATE_KILL)
+        die();
     return wrote;
 }
 
@@ -99,8 +240,13 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at)
  */
 int fdatasync(int fd)
 {
-    (void)fd;
-    return fate() == FATE_FAIL ? (int)fail_call() : 0;
+    enum fate now = fate(CALL_SYNC);
+    if (now == FATE_GO)
+        return 0;
+    count_fd(now == FATE_KILL ? INJECT_KILL_SYNC : INJECT_SYNC, fd);
+    if (now == FATE_KILL)
+        die();
+    return (int)fail_call();
 }
 int fsync(int fd)
 {
@@ -109,18 +255,49 @@ int fsync(int fd)
 
 int ftruncate(int fd, off_t len)
 {
-    return fate() == FATE_HALF_THEN_KILL ? (int)fail_call() : (int)syscall(SYS_ftruncate, fd, len);
+    enum fate now = fate(CALL_CUT);
+    if (now != FATE_GO)
+        count_fd(now == FATE_KILL ? INJECT_KILL_CUT : INJECT_CUT, fd);
+    if (now == FATE_FAIL)
+        return (int)fail_call();
+    int status = now == FATE_KILL && random_below(2) ? 0 : (int)syscall(SYS_ftruncate, fd, len);
+    if (now == FATE_KILL)
+        die();
+    return status;
+}
+int ftruncate64(int fd, off64_t len)
+{
+    return ftruncate(fd, len);
 }
 
+/* The kill comes before or after. */
 int unlink(const char *path)
 {
-    return fate() == FATE_FAIL ? (int)fail_call() : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    enum fate now = fate(CALL_UNLINK);
+    if (now != FATE_GO)
+        count_path(now == FATE_KILL ? INJECT_KILL_UNLINK : INJECT_UNLINK, path);
+    if (now == FATE_FAIL)
+        return (int)fail_call();
+    int status =
+        now == FATE_KILL && random_below(2) ? 0 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    if (now == FATE_KILL)
+        die();
+    return status;
 }
 
 int rename(const char *from, const char *to)
 {
-    return fate() == FATE_FAIL ? (int)fail_call()
-                               : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    enum fate now = fate(CALL_RENAME);
+    if (now != FATE_GO)
+        count_path(now == FATE_KILL ? INJECT_KILL_RENAME : INJECT_RENAME, to);
+    if (now == FATE_FAIL)
+        return (int)fail_call();
+    int status = now == FATE_KILL && random_below(2)
+                     ? 0
+                     : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    if (now == FATE_KILL)
+        die();
+    return status;
 }
 
 #endif

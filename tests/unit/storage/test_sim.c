@@ -8,7 +8,7 @@
  * The model: every sample that storage took *may* be there after the kill, one that a commit has
  * told of *must* be there with its exact value, and nothing else is. Write, sync, cut, rename and
  * unlink are this program's own (LMDB's too), so that they can fail or kill. A failing seed is
- * printed; TEST_SEED=<n> runs that one alone. */
+ * printed; TEST_SEED=<n> runs that one alone; TEST_SEEDS=<n> so many. TEST_COUNTS=1 prints what was done how often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -434,7 +434,7 @@ static void live(void)
     adopt_what_is_there();
     for (size_t i = 0; i < GROUP_COUNT; i++)
         life.groups[i] = storage_group_open(life.fixture.storage, 1 + i);
-    calls_left = random_below(5) == 0 ? -1 : (int64_t)random_below(250);
+    calls_begin(250);
     for (int step = 0; step < 150; step++) {
         if (step % 10 == 0)
             fail_per_1000 = random_below(6) == 0 ? 150 : 0;
@@ -550,18 +550,25 @@ static bool run_seed(uint64_t seed)
 static void test_storage__keeps_what_it_acknowledged(void **state)
 {
     (void)state;
-    const char *only = getenv("TEST_SEED");
+    const char *only = getenv("TEST_SEED"), *many = getenv("TEST_SEEDS");
     uint64_t first = 1, last = SEED_COUNT;
-    log_setup(getenv("TEST_SEED") ? LOG_INFO : (enum log_level)(LOG_ERROR + 1),
+    log_setup(only && !many ? LOG_INFO : (enum log_level)(LOG_ERROR + 1),
               LOG_LOGFMT); /* Failures are made by the thousand here. */
     if (only) {
         (void)str_to_u64(str_of(only), &first);
         last = first;
     }
+    if (many)
+        (void)str_to_u64(str_of(many), &last);
+    if (only && many)
+        last += first - 1;
+    injections_begin();
     for (uint64_t seed = first; seed <= last; seed++) {
         if (!run_seed(seed))
             fail_msg("TEST_SEED=%" PRIu64, seed);
     }
+    if (last - first + 1 >= 80)
+        injections_check();
 }
 
 int main(void)

@@ -1,8 +1,9 @@
 /* The crash simulation of test_sim.c, wider: late samples, histograms, series that come and go by the dozen and are spilled,
- * days that are built at once on a lane of their own, batches of many times, a head.mdb that is lost between two lives.
+ * days that are built at once on a lane of their own, batches of many times, a head.mdb that is lost between two lives, a
+ * wall clock that jumps by a year and comes back, or goes back by an hour or two.
  *
  * The model is looser where the store is: of several samples of one series and time that were taken any one may be shown.
- * TEST_SEED=<n> runs one seed alone; TEST_SEEDS=<n> so many. */
+ * TEST_SEED=<n> runs one seed alone; TEST_SEEDS=<n> so many; TEST_COUNTS=1 prints what was done how often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,9 @@
 #define T0           INT64_C(1700000000000)
 #define MINUTE       (INT64_C(60) * 1000)
 #define HOUR         (60 * MINUTE)
+#define DAY          (24 * HOUR)
+#define JUMP_MS      (400 * DAY)
+#define JUMP_STEPS   12 /* A few minutes of samples: less than retention trusts. */
 #define LIVES        5
 #define SERIES_COUNT 160
 #define GROUP_COUNT  4
@@ -44,7 +48,7 @@ struct model_series {
 };
 struct model {
     struct model_series series[SERIES_COUNT];
-    int64_t newest_ms;
+    int64_t newest_ms; /* Without those that a wrong clock made. */
     double next_value;
 };
 static struct model model;
@@ -63,7 +67,8 @@ static void model_add(uint32_t series, struct model_sample sample)
 {
     VEC_PUSH(&model.series[series].samples, sample);
     model.series[series].sorted = false;
-    model.newest_ms = sample.time_ms > model.newest_ms ? sample.time_ms : model.newest_ms;
+    if (sample.time_ms < T0 + JUMP_MS)
+        model.newest_ms = sample.time_ms > model.newest_ms ? sample.time_ms : model.newest_ms;
     model.next_value = sample.value >= model.next_value ? sample.value + 1 : model.next_value;
 }
 
@@ -103,6 +108,11 @@ struct life {
     int64_t retention_ms;
     bool lossy; /* Retention by size: what is old may go. */
     bool loses_head;
+    bool jumps;            /* The wall clock does. */
+    int number;            /* Of this life. */
+    int64_t off_ms;        /* So far is it from the right time now, */
+    int jump_left;         /* for so many steps. */
+    bool jumped;           /* On by a year: once a life. */
     uint32_t first_series; /* The window of series that live now. */
     uint64_t seed;
     uint64_t commits[4096];
@@ -350,9 +360,10 @@ static void fill_batch(struct batch *batch, const series_ref *refs, uint32_t cou
 {
     int64_t base = model.newest_ms == INT64_MIN ? T0 : model.newest_ms;
     int64_t step = rows > 100 ? 3000 : 15000;
-    if (random_below(20) == 0)
+    if (random_below(20) == 0 && life.off_ms == 0)
         base += (int64_t)random_below(5 * (uint64_t)HOUR);
     bool old = random_below(6) == 0;
+    base += life.off_ms;
     if (old)
         base -= (int64_t)random_below(12 * (uint64_t)HOUR);
     for (uint64_t row = 0; row < rows; row++) {
@@ -367,6 +378,32 @@ static void fill_batch(struct batch *batch, const series_ref *refs, uint32_t cou
             else
                 batch_add(batch, refs[i], time_ms, value);
         }
+    }
+}
+
+/* To the newest of what is to be appended, or what the clock showed before. */
+static int64_t set_wall_clock(const struct batch *batch)
+{
+    int64_t now_ms = model.newest_ms == INT64_MIN ? T0 : model.newest_ms + life.off_ms;
+    for (size_t i = 0; i < batch->samples.count; i++) {
+        if (batch->samples.items[i].time_ms > now_ms)
+            now_ms = batch->samples.items[i].time_ms;
+    }
+    clock_set_wall_ms(now_ms);
+    return now_ms;
+}
+
+static void step_jump(void)
+{
+    if (life.jump_left > 0 && --life.jump_left == 0)
+        life.off_ms = 0;
+    if (!life.jumps || life.jump_left > 0 || random_below(40) != 0)
+        return;
+    life.jump_left = 1 + (int)random_below(JUMP_STEPS);
+    life.off_ms = -(int64_t)random_below(2 * (uint64_t)HOUR);
+    if (!life.jumped && life.number < 4 && random_below(2)) {
+        life.jumped = true;
+        life.off_ms = JUMP_MS;
     }
 }
 
@@ -390,8 +427,12 @@ static void step_append(void)
         made += refs[made] != SERIES_REF_NONE;
     }
     arena_init(&arena, 0);
+    if (life.off_ms > 0 && rows > 30)
+        rows = 1;
     if (made)
         fill_batch(&batch, refs, made, rows, &arena);
+    if (life.jumps)
+        options.now_ms = set_wall_clock(&batch);
     if (made && storage_append(storage, group, &batch, &options, &result, &err)) {
         for (size_t i = 0; i < batch.samples.count; i++) {
             const struct batch_sample *sample = &batch.samples.items[i];
@@ -459,13 +500,21 @@ static void live(void)
     lane_now_init(&life.build_lane);
     life.fixture.options.submit_build = lane_now_submit;
     life.fixture.options.build_ctx = &life.build_lane;
+    if (life.jumps && life.number < 4 && random_below(4) == 0) { /* A start with a wrong clock. */
+        life.jumped = true;
+        life.off_ms = JUMP_MS;
+        life.jump_left = JUMP_STEPS;
+    }
+    if (life.jumps)
+        clock_set_wall_ms((model.newest_ms == INT64_MIN ? T0 : model.newest_ms) + life.off_ms);
     REQUIRE(store_try_open(&life.fixture, &err), "%s", err.text);
     check_all(INT64_MIN, INT64_MAX, false);
     adopt_what_is_there();
     for (size_t i = 0; i < GROUP_COUNT; i++)
         life.groups[i] = storage_group_open(life.fixture.storage, 1 + i);
-    calls_left = random_below(4) == 0 ? -1 : (int64_t)random_below(500);
+    calls_begin(500);
     for (int step = 0; step < 200; step++) {
+        step_jump();
         if (step % 10 == 0)
             fail_per_1000 = random_below(8) == 0 ? 150 : 0;
         uint64_t what = random_below(20);
@@ -544,6 +593,7 @@ static bool run_life(uint64_t seed, int number)
         random_state = seed * 1000 + (uint64_t)number;
         life.report_fd = ends[1];
         life.seed = seed;
+        life.number = number;
         choose_partition();
         live();
     }
@@ -576,6 +626,7 @@ static void choose_options(void)
     storage_options_init(options);
     life.retention_ms = random_below(4) == 0 ? 16 * HOUR : 0;
     life.lossy = random_below(5) == 0;
+    life.jumps = random_below(3) == 0;
     life.loses_head = random_below(3) == 0 && !getenv("TEST_KEEP_HEAD");
     options->retention_ms = life.retention_ms;
     options->retention_bytes = life.lossy ? 100000 + random_below(1000000) : 0;
@@ -624,6 +675,7 @@ static void test_storage__keeps_all_kinds_of_samples(void **state)
         (void)str_to_u64(str_of(only), &first);
         last = many ? first + last - 1 : first;
     }
+    injections_begin();
     for (uint64_t seed = first; seed <= last; seed++) {
         if (run_seed(seed))
             continue;
@@ -632,6 +684,8 @@ static void test_storage__keeps_all_kinds_of_samples(void **state)
             break;
     }
     assert_int_equal(failed, 0);
+    if (last - first + 1 >= 30)
+        injections_check();
 }
 
 int main(void)
