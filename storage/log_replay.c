@@ -172,7 +172,7 @@ static bool check_record(struct replay *replay, struct str payload, uint32_t crc
     if (hash_crc32c(0, payload) != crc)
         return false;
     uint8_t kind = read_u8(&body);
-    if ((kind == LOG_SERIES && !replay_series(replay, &body)) || 
+    if ((kind == LOG_SERIES && !replay_series(replay, &body)) ||
         (kind == LOG_EXEMPLARS &&
          !exemplar_log_replay(replay->storage, &body, replay->segment, &replay->exemplars)) ||
         kind < LOG_SERIES || kind > LOG_EXEMPLARS)
@@ -287,7 +287,7 @@ static struct storage_group *place_group(struct replay *replay, struct reader *b
     return group;
 }
 
-static void see_record(struct replay *replay, struct str payload, bool late)
+static void see_record(struct replay *replay, struct str payload)
 {
     struct storage *storage = replay->storage;
     struct reader body = reader_over(payload);
@@ -299,7 +299,7 @@ static void see_record(struct replay *replay, struct str payload, bool late)
                                      .body = str_from((const char *)body.at, reader_left(&body))};
         if (group)
             VEC_PUSH(&replay->places, place);
-    } else if (kind == LOG_LATE && late) {
+    } else if (kind == LOG_LATE) { /* It steps over what it has. */
         good = late_replay(storage, &body, replay->late_sealed, &replay->late_samples);
     }
     storage->stats.log_corruptions += !good;
@@ -369,7 +369,7 @@ static bool take_window(struct replay *replay)
     return !conflict;
 }
 
-static bool take_segment(struct replay *replay, struct segment_in *in, bool late, bool *conflict,
+static bool take_segment(struct replay *replay, struct segment_in *in, bool *conflict,
                          struct err *err)
 {
     size_t want = ROWS_WINDOW;
@@ -385,7 +385,7 @@ static bool take_segment(struct replay *replay, struct segment_in *in, bool late
         if (!segment_fill(in, want, err))
             return false;
         while ((found = record_here(in, &payload, &crc, &needed)) == RECORD_FOUND) {
-            see_record(replay, payload, late);
+            see_record(replay, payload);
             in->at += needed;
         }
         *conflict = !take_window(replay);
@@ -396,7 +396,7 @@ static bool take_segment(struct replay *replay, struct segment_in *in, bool late
 }
 
 static bool take_rows(struct replay *replay, const struct segment_file *files, size_t count,
-                      bool late, bool *conflict, struct err *err)
+                      bool *conflict, struct err *err)
 {
     struct storage *storage = replay->storage;
     *conflict = false;
@@ -408,7 +408,7 @@ static bool take_rows(struct replay *replay, const struct segment_file *files, s
         segment_path(storage, files[i].number, path);
         replay->segment = storage->log.segment = files[i].number;
         bool good = segment_open(&in, path, files[i].good_len, err) &&
-                    take_segment(replay, &in, late, conflict, err);
+                    take_segment(replay, &in, conflict, err);
         segment_close(&in);
         if (!good)
             return false;
@@ -481,12 +481,12 @@ static bool replay_rows(struct replay *replay, const struct segment_file *files,
     open_histograms_init(&replay->histograms);
     for (unsigned i = 0; i < replay->thread_count; i++)
         log_rows_init(&replay->threads[i], storage, &replay->histograms);
-    bool good = take_rows(replay, files, count, true, &conflict, err);
+    bool good = take_rows(replay, files, count, &conflict, err);
     if (good && conflict) {
         LOG_I("Series of two targets in the log: it is read again as it was written");
         take_back(replay);
         replay->as_written = true;
-        good = take_rows(replay, files, count, false, &conflict, err);
+        good = take_rows(replay, files, count, &conflict, err);
     }
     take_in(replay);
     for (unsigned i = 0; i < replay->thread_count; i++)
