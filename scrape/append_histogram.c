@@ -4,14 +4,15 @@
 
 #include "scraper.h"
 
+/* The finest schema whose buckets grow by the factor at least: 2^2^-schema >= factor. */
 int32_t append_schema_max(double bucket_factor)
 {
     if (!(bucket_factor > 1))
         return HISTOGRAM_SCHEMA_MAX;
-    double floored = floor(log2(log2(bucket_factor)));
-    if (floored >= -HISTOGRAM_SCHEMA_MIN)
+    double schema = floor(-log2(log2(bucket_factor)));
+    if (schema <= HISTOGRAM_SCHEMA_MIN)
         return HISTOGRAM_SCHEMA_MIN;
-    return floored <= -HISTOGRAM_SCHEMA_MAX ? HISTOGRAM_SCHEMA_MAX : -(int32_t)floored;
+    return schema >= HISTOGRAM_SCHEMA_MAX ? HISTOGRAM_SCHEMA_MAX : (int32_t)schema;
 }
 
 static uint64_t bucket_count(const struct histogram *histogram)

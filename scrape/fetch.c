@@ -71,6 +71,13 @@ static void fail_and_count(struct fetch *fetch, struct err *err)
     *err = (struct err){0}; /* The transfer goes on. */
 }
 
+/* What all of the body says goes before what a part of it said. */
+static void fail_again(struct fetch *fetch, const struct err *err)
+{
+    mem_free(fetch->error);
+    fetch->error = str_dup(str_of(err->text));
+}
+
 /* That the transfer failed goes before what its first part said. */
 static void fail_transfer(struct fetch *fetch, const struct err *err)
 {
@@ -195,6 +202,9 @@ static void check_complete(struct fetch *fetch)
         fail_transfer(fetch, &err);
         return;
     }
+    if (fetch->failed && fetch->format == PROTOBUF_DELIMITED && fetch->protobuf &&
+        parse_protobuf_was_cut(fetch->protobuf, fetch->body_bytes, &err))
+        fail_again(fetch, &err);
     if (fetch->failed)
         return;
     fetch->unreadable = true;
@@ -351,6 +361,7 @@ static void set_format(struct fetch *fetch, enum text_format format)
     if (format != PROTOBUF_DELIMITED && switches.classic_to_native) {
         fetch->nhcb = mem_alloc(sizeof(*fetch->nhcb));
         nhcb_init(fetch->nhcb, &fetch->sink, &target->cache, kept, switches.always_classic);
+        fetch->nhcb->is_openmetrics = format == TEXT_OPENMETRICS;
         fetch->parser.sink = &fetch->nhcb->sink;
         parse_text_set_uncached(&fetch->parser);
     }

@@ -197,7 +197,7 @@ static void key_build(struct nhcb *nhcb, struct str base, const struct text_line
 
 static void begin(struct nhcb *nhcb, struct str base)
 {
-    nhcb->collecting = true;
+    nhcb->collecting = nhcb->past_histogram = true;
     arena_reset(&nhcb->texts);
     nhcb_build_reset(&nhcb->build);
     VEC_CLEAR(&nhcb->exemplars);
@@ -251,7 +251,7 @@ static bool take(struct nhcb *nhcb, const struct text_line *line)
     if (!nhcb->collecting)
         begin(nhcb, base);
     if (part == PART_BUCKET)
-        nhcb_build_bucket(&nhcb->build, bound, line->value);
+        nhcb_build_bucket(&nhcb->build, bound == 0 ? 0 : bound, line->value); /* No -0. */
     else if (part == PART_COUNT)
         nhcb_build_count(&nhcb->build, line->value);
     else
@@ -261,11 +261,24 @@ static bool take(struct nhcb *nhcb, const struct text_line *line)
     return true;
 }
 
+/* Prometheus asks for the start time of each histogram that it makes; from the first one on its
+ * OpenMetrics parser takes _created series for start times, and they are no series any more. */
+static bool is_start_time(const struct nhcb *nhcb, struct str name)
+{
+    bool has_start = nhcb->type == METRIC_COUNTER || nhcb->type == METRIC_SUMMARY ||
+                     nhcb->type == METRIC_HISTOGRAM;
+
+    return nhcb->is_openmetrics && nhcb->past_histogram && has_start &&
+           str_ends(name, STR("_created"));
+}
+
 static bool on_sample(void *ctx, const struct text_line *line, enum metric_type type,
                       struct err *err)
 {
     struct nhcb *nhcb = ctx;
 
+    if (is_start_time(nhcb, line->name))
+        return true;
     if (nhcb->type != METRIC_HISTOGRAM)
         flush(nhcb);
     nhcb->took = nhcb->type == METRIC_HISTOGRAM && take(nhcb, line);

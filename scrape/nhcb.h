@@ -44,6 +44,7 @@ struct nhcb {
     struct line_cache *cache;          /* Borrowed. */
     struct arena *kept;                /* Borrowed: histograms live there. */
     bool keep_classic;
+    bool is_openmetrics, past_histogram; /* Set by the owner; one has begun. */
     enum metric_type type;
     struct buf type_name;
     bool collecting, took; /* A histogram; the last sample into it. */

@@ -196,6 +196,7 @@ static bool look_length(struct parse_protobuf *parser, struct look *look, struct
         return !bad || err_set(err, ERR_BAD_DATA, "clientpb: invalid varint encountered");
     }
     parser->in_message = true;
+    parser->message_start = parser->done;
     parser->message_left = len;
     parser->message_len = look->used + len;
     family_begin(parser);
@@ -302,14 +303,18 @@ static bool look_field(struct parse_protobuf *parser, struct look *look, struct 
 
 static bool look_at(struct parse_protobuf *parser, struct look *look, struct err *err)
 {
-    if (!parser->in_message)
-        return look_length(parser, look, err);
+    if (!parser->in_message) {
+        bool ok = look_length(parser, look, err);
+        parser->done += look->used;
+        return ok;
+    }
     if (parser->skip > 0) {
         look->used = parser->skip < look->len ? (size_t)parser->skip : look->len;
         parser->skip -= look->used;
     } else if (!look_field(parser, look, err)) {
         return false;
     }
+    parser->done += look->used;
     parser->message_left -= look->used;
     if (parser->message_left == 0 && parser->skip == 0)
         family_end(parser);
@@ -365,15 +370,30 @@ bool parse_protobuf_feed(struct parse_protobuf *parser, struct str bytes, struct
     return bytes.len == 0 || at != NULL;
 }
 
+static bool message_cut(const struct parse_protobuf *parser, uint64_t bytes, struct err *err)
+{
+    return err_set(
+        err, ERR_BAD_DATA,
+        "clientpb: insufficient length of buffer, expected at least %llu bytes, got %llu "
+        "bytes",
+        (unsigned long long)parser->message_len, (unsigned long long)bytes);
+}
+
+bool parse_protobuf_was_cut(const struct parse_protobuf *parser, uint64_t body_bytes,
+                            struct err *err)
+{
+    uint64_t bytes = body_bytes - parser->message_start;
+
+    if (!parser->in_message || bytes >= parser->message_len)
+        return false;
+    (void)message_cut(parser, bytes, err);
+    return true;
+}
+
 bool parse_protobuf_end(struct parse_protobuf *parser, struct err *err)
 {
     if (parser->in_message)
-        return err_set(
-            err, ERR_BAD_DATA,
-            "clientpb: insufficient length of buffer, expected at least %llu "
-            "bytes, got %llu bytes",
-            (unsigned long long)parser->message_len,
-            (unsigned long long)(parser->message_len - parser->message_left + parser->carry.len));
+        return message_cut(parser, parser->done - parser->message_start + parser->carry.len, err);
     return parser->carry.len == 0 ||
            err_set(err, ERR_BAD_DATA, "clientpb: invalid varint encountered");
 }

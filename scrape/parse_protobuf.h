@@ -37,7 +37,9 @@ struct parse_protobuf {
     struct buf carry; /* The item that the last bytes began. */
     size_t wanted;    /* Bytes of it before it is worth another look. */
     bool in_message;
-    uint64_t message_len; /* With the length before it. */
+    uint64_t done;          /* Bytes of the body that were read. */
+    uint64_t message_start; /* Where in it the message's length stands. */
+    uint64_t message_len;   /* With the length before it. */
     uint64_t message_left;
     uint64_t skip; /* Of them: the payload of a field that nobody wants. */
 
@@ -59,6 +61,10 @@ void parse_protobuf_init(struct parse_protobuf *parser, struct line_cache *cache
 void parse_protobuf_deinit(struct parse_protobuf *parser);
 MUST_CHECK bool parse_protobuf_feed(struct parse_protobuf *parser, struct str bytes,
                                     struct err *err);
+/* After an error and a body of so many bytes: whether the message it was in is not all there, which
+ * Prometheus looks at first. Then err says so. */
+bool parse_protobuf_was_cut(const struct parse_protobuf *parser, uint64_t body_bytes,
+                            struct err *err);
 /* After the last byte. */
 MUST_CHECK bool parse_protobuf_end(struct parse_protobuf *parser, struct err *err);
 

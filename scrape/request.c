@@ -1,7 +1,10 @@
 /* request: headers of a scrape and the rules for Content-Type. */
 #include "request.h"
 
+#include <stdio.h>
+
 #include "base/number.h"
+#include "media_type.h"
 
 #define REQUEST_LINES 3 /* Of request_lines. */
 
@@ -85,21 +88,6 @@ static bool type_refused(const char *before, struct str type, const char *after,
     return false;
 }
 
-/* type/subtype, both tokens; parameters are not looked at. */
-static bool media_is_sound(struct str media)
-{
-    size_t slash = str_find_char(media, '/');
-
-    if (slash == 0 || slash + 1 >= media.len)
-        return false;
-    for (size_t i = 0; i < media.len; i++) {
-        unsigned char c = (unsigned char)media.ptr[i];
-        if (i != slash && (c <= ' ' || c >= 0x7f || strchr("()<>@,;:\\\"/[]?=", c)))
-            return false;
-    }
-    return true;
-}
-
 enum media { MEDIA_TEXT, MEDIA_OPENMETRICS, MEDIA_PROTOBUF, MEDIA_OTHER };
 
 static enum media media_parse(struct str media)
@@ -129,26 +117,28 @@ static enum media fallback_parse(struct str protocol)
 }
 
 /* Neither the type nor the fallback says what the body is. */
-static bool type_unknown(struct str type, struct str media, struct err *err)
+static bool type_unknown(struct str type, const char *problem, struct err *err)
 {
+    char after[128];
+
     if (type.len == 0)
         return err_set(err, ERR_BAD_DATA,
                        "non-compliant scrape target sending blank Content-Type and no "
                        "fallback_scrape_protocol specified for target");
-    if (!media_is_sound(media))
-        return type_refused("cannot parse Content-Type ", type,
-                            " and no fallback_scrape_protocol for target", err);
-    return type_refused("received unsupported Content-Type ", type,
-                        " and no fallback_scrape_protocol specified for target", err);
+    if (!problem)
+        return type_refused("received unsupported Content-Type ", type,
+                            " and no fallback_scrape_protocol specified for target", err);
+    snprintf(after, sizeof(after), " and no fallback_scrape_protocol for target\n%s", problem);
+    return type_refused("cannot parse Content-Type ", type, after, err);
 }
 
 bool request_check_head(const struct http_fetch_head *head, struct str fallback_protocol,
                         enum text_format *format, struct err *err)
 {
-    struct str rest;
+    struct str text;
     struct str type = head->content_type;
-    struct str text = str_trim(str_cut(type, ';', &rest));
-    enum media media = media_parse(text);
+    const char *problem = media_type_parse(type, &text);
+    enum media media = problem ? MEDIA_OTHER : media_parse(text);
 
     if (head->status != 200)
         return err_set(err, ERR_BAD_DATA, "server returned HTTP status %d" STR_FMT STR_FMT,
@@ -159,5 +149,5 @@ bool request_check_head(const struct http_fetch_head *head, struct str fallback_
     *format = media == MEDIA_PROTOBUF      ? PROTOBUF_DELIMITED
               : media == MEDIA_OPENMETRICS ? TEXT_OPENMETRICS
                                            : TEXT_PROMETHEUS;
-    return media != MEDIA_OTHER || type_unknown(type, text, err);
+    return media != MEDIA_OTHER || type_unknown(type, problem, err);
 }

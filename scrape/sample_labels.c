@@ -59,7 +59,7 @@ static struct str float_normalise(struct arena *arena, struct str text)
 
     if (!number_parse(text, &value))
         return text;
-    size_t len = number_format(out, value, NUMBER_G);
+    size_t len = number_format(out, value == 0 ? 0 : value, NUMBER_G); /* No -0. */
     if (isfinite(value) && !memchr(out, 'e', len) && !memchr(out, '.', len)) {
         out[len++] = '.';
         out[len++] = '0';

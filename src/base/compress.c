@@ -239,6 +239,6 @@ bool inflate_feed(struct inflate_stream *stream, struct str in, inflate_sink_fn 
 bool inflate_finish(struct inflate_stream *stream, struct err *err)
 {
     if (stream->broken || stream->inside || !stream->started)
-        return err_set(err, ERR_BAD_DATA, "unexpected EOF");
+        return err_set(err, ERR_BAD_DATA, stream->started ? "unexpected EOF" : "EOF");
     return true;
 }

@@ -182,6 +182,7 @@ static void dump_parser_init(struct dump_parser *parser, struct text_dump *dump,
     if (!parser->is_nhcb)
         return;
     nhcb_init(&parser->nhcb, &parser->sink, &dump->cache, &dump->kept, dump->keep_classic);
+    parser->nhcb.is_openmetrics = dump->format == TEXT_OPENMETRICS;
     parser->text.sink = &parser->nhcb.sink;
     parse_text_set_uncached(&parser->text);
 }

@@ -67,6 +67,21 @@ static void test_nhcb__ends_and_keeps_classic(void **state)
            "exemplar {t=\"x\"} 0.5 @9500\nexemplar {t=\"y\"} 2\n");
 }
 
+/* From the first histogram on OpenMetrics' _created lines are start times, not series; under a type
+ * that has none they are what they say. */
+static void test_nhcb__takes_created_for_start_times(void **state)
+{
+    (void)state;
+    expect(TEXT_OPENMETRICS, false,
+           "# TYPE a counter\na_total 1\na_created 2\n"
+           "# TYPE h histogram\nh_bucket{le=\"-0\"} 1\nh_count 1\nh_sum 0.5\nh_created 3\n"
+           "# TYPE b counter\nb_total 1\nb_created 2\n# TYPE c gauge\nc_created 4\n# EOF\n",
+           "type a counter\n{__name__=\"a_total\"} 1\n{__name__=\"a_created\"} 2\n"
+           "type h histogram\n{__name__=\"h\"} {count:1, sum:0.5, [-Inf,0]:1}\n"
+           "type b counter\n{__name__=\"b_total\"} 1\n"
+           "type c gauge\n{__name__=\"c_created\"} 4\n");
+}
+
 /* Buckets that make no histogram are gone; bounds that are none make the line an ordinary one. */
 static void test_nhcb__refuses_what_is_no_histogram(void **state)
 {
@@ -117,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nhcb__gathers_runs),
         cmocka_unit_test(test_nhcb__ends_and_keeps_classic),
+        cmocka_unit_test(test_nhcb__takes_created_for_start_times),
         cmocka_unit_test(test_nhcb__refuses_what_is_no_histogram),
         cmocka_unit_test(test_nhcb_build__sorts_buckets),
     };

@@ -403,11 +403,31 @@ static void test_scrape__checks_content_type(void **state)
          "data does not end with # EOF"},
         {"text/plain", "  fallback_scrape_protocol: OpenMetricsText1.0.0\n", ""},
         {"application/vnd.google.protobuf", "  fallback_scrape_protocol: PrometheusText0.0.4\n",
-         "proto: wrong wireType = 0 for field Metric"},
+         "clientpb: insufficient length of buffer, expected at least 98 bytes, got 4 bytes"},
         {"text/html", "  fallback_scrape_protocol: PrometheusProto\n",
-         "proto: wrong wireType = 0 for field Metric"},
+         "clientpb: insufficient length of buffer, expected at least 98 bytes, got 4 bytes"},
         {"nonsense", "",
-         "cannot parse Content-Type \"nonsense\" and no fallback_scrape_protocol for target"},
+         "received unsupported Content-Type \"nonsense\" and no fallback_scrape_protocol "
+         "specified for target"},
+        {"text/plain; version=\"0.0.4", "",
+         "cannot parse Content-Type \"text/plain; version=\\\"0.0.4\" and no "
+         "fallback_scrape_protocol for target\nmime: invalid media parameter"},
+        {"text/plain; a=1; A=2", "",
+         "cannot parse Content-Type \"text/plain; a=1; A=2\" and no "
+         "fallback_scrape_protocol for target\nmime: duplicate parameter name"},
+        {"text/", "",
+         "cannot parse Content-Type \"text/\" and no fallback_scrape_protocol for target\n"
+         "mime: expected token after slash"},
+        {"text/plain, text/html", "",
+         "cannot parse Content-Type \"text/plain, text/html\" and no fallback_scrape_protocol for "
+         "target\nmime: unexpected content after media subtype"},
+        {"foo bar", "",
+         "cannot parse Content-Type \"foo bar\" and no fallback_scrape_protocol for target\n"
+         "mime: expected slash after first token"},
+        {"/x", "",
+         "cannot parse Content-Type \"/x\" and no fallback_scrape_protocol for target\n"
+         "mime: no media type"},
+        {"text/plain ; a=\"b\\\"c\" ; a=\"b\\\"c\";", "", ""},
     };
 
     (void)state;
@@ -532,8 +552,10 @@ static void test_scrape__limits_buckets(void **state)
     } cases[] = {
         {"  scrape_native_histograms: true\n  native_histogram_bucket_limit: 2\n", "",
          "{count:4, sum:5, (1,4]:3, (4,16]:1}"},
-        {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 1.5\n", "",
+        {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 2\n", "",
          "{count:4, sum:5, (1,2]:1, (2,4]:2, (4,8]:1}"},
+        {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 2.1\n", "",
+         "{count:4, sum:5, (1,4]:3, (4,16]:1}"},
         {"  scrape_native_histograms: true\n  native_histogram_min_bucket_factor: 4\n", "",
          "{count:4, sum:5, (1,4]:3, (4,16]:1}"},
         {"  convert_classic_histograms_to_nhcb: true\n  native_histogram_bucket_limit: 1\n",
