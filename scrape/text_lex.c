@@ -253,11 +253,9 @@ static bool lex_labels(struct lexer *lexer, struct text_line *line, struct err *
             label.name_escaped = lexer->escaped;
         }
         token = lex_next(lexer);
-        if (token == TOKEN_COMMA || token == TOKEN_CLOSE) {
+        if (label.name_quoted && (token == TOKEN_COMMA || token == TOKEN_CLOSE)) {
             if (line->name.ptr)
                 return lex_error(lexer, "metric name already set", NULL, "", lexer->at, err);
-            if (!label.name_quoted)
-                return lex_unexpected(lexer, "expected equal", token, err);
             line->name = label.name;
             line->name_quoted = true;
             line->name_escaped = label.name_escaped;

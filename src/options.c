@@ -128,7 +128,7 @@ static bool parse_long(struct options *options, int argc, char **argv, int at, i
     if (flag->type == BOOL && !value.ptr) {
         value = negated ? STR("false") : STR("true");
     } else if (!value.ptr) {
-        if (at + 1 >= argc)
+        if (at + 1 >= argc || (argv[at + 1][0] == '-' && argv[at + 1][1] != '\0'))
             return err_set(err, ERR_NOT_FOUND, "expected argument for flag '--%s'", flag->name);
         value = str_of(argv[at + 1]);
         *used = 2;

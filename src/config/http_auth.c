@@ -14,14 +14,16 @@
 
 /* --- files --- */
 
-static bool read_failed(struct err *err, struct str path, const char *verb, int errno_value)
+static bool read_failed(struct err *err, struct str path, const char *what, const char *verb,
+                        int errno_value)
 {
     const char *why = strerror(errno_value);
-    return err_set(err, ERR_IO, "unable to read file " STR_FMT ": %s " STR_FMT ": %c%s",
+    return err_set(err, ERR_IO, "unable to read %s " STR_FMT ": %s " STR_FMT ": %c%s", what,
                    STR_ARG(path), verb, STR_ARG(path), tolower((unsigned char)why[0]), why + 1);
 }
 
-static bool file_read_secret(struct str path, struct arena *arena, struct str *out, struct err *err)
+static bool file_read_secret(struct str path, const char *what, struct arena *arena,
+                             struct str *out, struct err *err)
 {
     struct str name = arena_str(arena, path);
     char *bytes = arena_alloc(arena, SECRET_BYTES_MAX);
@@ -31,7 +33,7 @@ static bool file_read_secret(struct str path, struct arena *arena, struct str *o
     /* Without waiting: the name may be that of a pipe to which nobody writes. */
     int fd = open(name.ptr, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return read_failed(err, path, "open", errno);
+        return read_failed(err, path, what, "open", errno);
     while (got > 0 && len < SECRET_BYTES_MAX) {
         got = read(fd, bytes + len, SECRET_BYTES_MAX - len);
         len += got > 0 ? (size_t)got : 0;
@@ -39,7 +41,7 @@ static bool file_read_secret(struct str path, struct arena *arena, struct str *o
     int saved = errno;
     (void)close(fd);
     if (got < 0)
-        return read_failed(err, path, "read", saved);
+        return read_failed(err, path, what, "read", saved);
     *out = str_trim(str_from(bytes, len));
     return true;
 }
@@ -48,7 +50,7 @@ static bool secret_get(struct str text, struct str file, const char *what, struc
                        struct str *out, struct err *err)
 {
     *out = text;
-    if (file.len == 0 || file_read_secret(file, arena, out, err))
+    if (file.len == 0 || file_read_secret(file, "file", arena, out, err))
         return true;
     return err_wrap(err, "unable to read %s", what);
 }
@@ -105,9 +107,8 @@ static bool private_headers_fill(struct http_fetch_options *out, struct str auth
             lines[count++] = header_line(arena, header->name, header->values.items[k]);
         for (size_t k = 0; k < header->files.count; k++) {
             struct str value;
-            if (!file_read_secret(header->files.items[k], arena, &value, err))
-                return err_wrap(err, "unable to read headers file " STR_FMT,
-                                STR_ARG(header->files.items[k]));
+            if (!file_read_secret(header->files.items[k], "headers file", arena, &value, err))
+                return false;
             lines[count++] = header_line(arena, header->name, value);
         }
     }

@@ -199,6 +199,8 @@ static void fetch_start(struct http_fetch *fetch)
         return;
     timer_free(fetch->wait_timer);
     fetch->wait_timer = NULL;
+    if (fetch->refused)
+        fetch_set_refusal(fetch);
     if (fetch->err.code != ERR_NONE || !fetch_set_hop(fetch)) {
         fetch_finish(fetch);
         return;

@@ -51,6 +51,7 @@ struct http_fetch {
     struct timer *wait_timer;
     bool added; /* To the multi. */
     bool canceled;
+    bool refused; /* Before it began, for its options; err has no operation before it. */
     bool paused;      /* The owner's wish. */
     bool curl_paused; /* on_body has handed bytes back. */
     bool ended;       /* Well, while paused: on_done is held back. */
@@ -96,6 +97,8 @@ bool fetch_is_redirect(const struct http_fetch *fetch);
 /* The error of a transfer that has failed, or of what came before it. */
 void fetch_set_failure(struct http_fetch *fetch, CURLcode code);
 void fetch_set_timeout(struct http_fetch *fetch);
+/* What is wrong with the options, behind the operation. */
+void fetch_set_refusal(struct http_fetch *fetch);
 /* Get "url": text. */
 void fetch_set_text(struct http_fetch *fetch, enum err_code code, const char *text);
 

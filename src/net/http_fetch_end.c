@@ -107,6 +107,15 @@ void fetch_set_failure(struct http_fetch *fetch, CURLcode code)
     fetch_fail(fetch, failure_of(fetch, code), text);
 }
 
+void fetch_set_refusal(struct http_fetch *fetch)
+{
+    char *text = str_dup(str_of(fetch->err.text));
+
+    fetch_fail(fetch, FETCH_OTHER, text);
+    fetch->err.code = ERR_BAD_DATA;
+    mem_free(text);
+}
+
 void fetch_set_timeout(struct http_fetch *fetch)
 {
     fetch_fail(fetch, FETCH_TIMEOUT, "");

@@ -68,6 +68,9 @@ static void hop_set_proxy(struct http_fetch *fetch, const struct parts *parts)
     buf_add_char(&proxy, '\0');
     /* Also when empty: curl's own look into the environment is none of ours. */
     curl_easy_setopt(fetch->easy, CURLOPT_PROXY, proxy.overflow ? "" : proxy.ptr);
+    /* Of an http proxy without a port; curl's own would be that of SOCKS. */
+    bool plain = proxy.len > 7 && str_eq_nocase(str_from(proxy.ptr, 7), STR("http://"));
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXYPORT, plain ? 80L : 0L);
     curl_easy_setopt(fetch->easy, CURLOPT_NOPROXY, "");
     curl_easy_setopt(fetch->easy, CURLOPT_PROXYHEADER,
                      parts_are_https(parts) ? fetch->proxy_headers : NULL);

@@ -13,7 +13,7 @@
 void fetch_refuse(struct http_fetch *fetch, const char *text)
 {
     if (fetch->err.code == ERR_NONE)
-        err_set(&fetch->err, ERR_BAD_DATA, "%s", text);
+        fetch->refused = !err_set(&fetch->err, ERR_BAD_DATA, "%s", text);
 }
 
 static char *copy_if(struct str text)
@@ -45,8 +45,13 @@ void fetch_add_header(struct http_fetch *fetch, struct curl_slist **list, struct
     bool bad = false;
     for (size_t i = 0; i < line.len; i++)
         bad |= line.ptr[i] == '\r' || line.ptr[i] == '\n' || line.ptr[i] == '\0';
-    if (bad)
-        fetch_refuse(fetch, "net/http: invalid header field value");
+    if (bad) {
+        char text[128];
+        struct str field = str_first(buf_str(&line), str_find_char(buf_str(&line), ':'));
+        snprintf(text, sizeof(text), "net/http: invalid header field value for \"" STR_FMT "\"",
+                 STR_ARG(str_first(field, 64)));
+        fetch_refuse(fetch, text);
+    }
     /* curl's way to say "send it empty" is a semicolon; a colon alone would drop the field. */
     size_t colon = str_find_char(buf_str(&line), ':');
     if (colon < line.len && str_trim(str_after(buf_str(&line), colon + 1)).len == 0) {

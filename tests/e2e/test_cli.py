@@ -30,6 +30,7 @@ def refused(*arguments, config=GOOD):
 def test_bad_flags__end_as_with_prometheus():
     """Words that cannot be read: 1 and no help. Values that cannot: 2 and help on stdout. Flags of agents: 3."""
     cases = (("unknown long flag '--no.such.flag'", "--no.such.flag"), ("expected argument for flag '--config.file'", "--config.file"),
+             ("expected argument for flag '--web.page-title'", "--web.page-title", "--config.file=x"),
              ("unknown short flag '-x'", "-x"), ("unexpected word", "--no-agent", "word"))
     for words, *arguments in cases:
         said = run_command([NARTHEX, *arguments])

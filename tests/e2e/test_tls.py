@@ -573,6 +573,8 @@ def test_proxies__are_gone_through():
         ("loopback", job("loopback", plain.address, url, "http"), True, "^$"),
         ("refused", job("refused", "other.test:443", f"proxy_url: http://{closed.address}\n" + ca), False,
          '^Get "https://other.test(:443)?/metrics": Forbidden$'),
+        ("no-port", job("no-port", "metrics.test:80", "proxy_url: http://127.0.0.1", "http"), False,
+         "proxyconnect tcp: dial tcp 127.0.0.1:80: "),
         ("tls-proxy", job("tls-proxy", "metrics.test:80", f"proxy_url: https://{tls_proxy.address}\n" + ca, "http"), True,
          "^$"),
     ])

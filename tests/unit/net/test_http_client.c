@@ -400,7 +400,10 @@ static void test_http_fetch__refuses_control_characters(void **state)
     wait_for_done(&both, &token);
     wait_for_done(&both, &url);
     assert_int_equal(token.err.code, ERR_BAD_DATA);
-    assert_string_equal(token.err.text, "net/http: invalid header field value");
+    assert_true(str_starts(str_of(token.err.text), STR("Get \"http://127.0.0.1:")));
+    assert_true(
+        str_ends(str_of(token.err.text), STR("/auth\": net/http: invalid header field value for "
+                                             "\"Authorization\"")));
     assert_int_equal(url.err.code, ERR_BAD_DATA);
     assert_int_equal(both.world.request_count, 0);
     client_world_close(&both);
