@@ -128,7 +128,7 @@ bool eval_expr(const struct frame *frame, struct expr *expr, struct value *out, 
         return true;
     }
     bool is_plain = expr->kind == EXPR_NUMBER || expr->kind == EXPR_STRING;
-    if (expr->step_invariant && frame->steps > 1 && !is_plain)
+    if (expr->step_invariant && (frame->steps > 1 || frame->is_range) && !is_plain)
         return eval_once(frame, expr, out, err);
     return eval_node(frame, expr, out, err);
 }

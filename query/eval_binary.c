@@ -1,5 +1,6 @@
 /* eval_binary: arithmetic and comparisons; between two vectors eval_match.c finds the partners. */
 #include "eval.h"
+#include "model/math_go.h"
 
 double binary_value(enum binary_op op, double lhs, double rhs)
 {
@@ -13,11 +14,11 @@ double binary_value(enum binary_op op, double lhs, double rhs)
     case OP_DIV:
         return lhs / rhs;
     case OP_POW:
-        return pow(lhs, rhs);
+        return go_pow(lhs, rhs);
     case OP_MOD:
         return fmod(lhs, rhs);
     case OP_ATAN2:
-        return atan2(lhs, rhs);
+        return go_atan2(lhs, rhs);
     default:
         return lhs; /* A comparison that holds keeps its left side. */
     }

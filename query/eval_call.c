@@ -170,12 +170,22 @@ static bool call_vector(const struct frame *frame, struct expr *call, struct vec
     }
 }
 
+/* Prometheus gathers the arguments of one step at a time beside all of them; functions of labels take them as they are. */
+static uint64_t gathered(const struct frame *frame, const struct expr *call, uint64_t before)
+{
+    enum function_id id = call->as.call.function->id;
+    if (id == FN_LABEL_REPLACE || id == FN_LABEL_JOIN || id == FN_INFO || id == FN_ABSENT)
+        return 0;
+    return frame->steps ? (frame->query->samples - before) / frame->steps : 0;
+}
+
 bool eval_call(const struct frame *frame, struct expr *call, struct value *out, struct err *err)
 {
     struct query *query = frame->query;
     uint64_t before = query->samples;
     if (call->type == TYPE_SCALAR) {
-        if (!call_scalar(frame, call, &out->scalar, err))
+        if (!call_scalar(frame, call, &out->scalar, err) ||
+            !query_hold_briefly(query, gathered(frame, call, before), err))
             return false;
         query->samples = before;
         return query_hold(query, frame->steps, err);
@@ -188,7 +198,9 @@ bool eval_call(const struct frame *frame, struct expr *call, struct value *out, 
     /* timestamp() of a selector reads it step by step. */
     bool by_step = call->as.call.function->id == FN_TIMESTAMP &&
                    expr_unwrap(call->as.call.args[0])->kind == EXPR_VECTOR_SELECTOR;
-    if (!query_hold_briefly(query, by_step ? out->vector.count : made, err))
+    enum function_id id = call->as.call.function->id;
+    uint64_t briefly = by_step ? out->vector.count : gathered(frame, call, before) + made;
+    if (id != FN_LABEL_REPLACE && id != FN_LABEL_JOIN && !query_hold_briefly(query, briefly, err))
         return false;
     query->samples = before;
     return query_hold(query, made, err);

@@ -4,6 +4,8 @@
  * Which info series belong to which series is worked out once; which of them is the newest at a
  * step, and so the labels of the result, may change from step to step. A series of the result is
  * therefore built in pieces, a new one whenever its labels change, that are merged in the end. */
+#include "base/hash.h"
+
 #include "eval.h"
 
 static const struct expr *selector_of(const struct expr *call)
@@ -70,25 +72,57 @@ static bool is_info_series(const struct matchers *matchers, const struct labels 
     return true;
 }
 
+/* The values that a label has among the series to be enriched. */
+struct known_values {
+    struct str label;
+    VEC(struct str) values;
+    struct map by_value;
+};
+
+static bool value_equal(const void *ctx, const void *key, uint32_t value)
+{
+    const struct known_values *known = ctx;
+    return str_eq(known->values.items[value], *(const struct str *)key);
+}
+
+static void known_values_add(struct known_values *known, struct str value)
+{
+    uint64_t hash = hash64(value);
+    if (value.len == 0 || map_find(&known->by_value, hash, &value, value_equal, known) != MAP_NONE)
+        return;
+    map_insert(&known->by_value, hash, (uint32_t)known->values.count);
+    VEC_PUSH(&known->values, value);
+}
+
+static bool known_values_allow(const struct known_values *known, const struct labels *labels)
+{
+    struct str value = labels_get(labels, known->label);
+    return known->values.count == 0 ||
+           map_find(&known->by_value, hash64(value), &value, value_equal, known) != MAP_NONE;
+}
+
 /* An info series counts only when its job and its instance are those of some series. */
 static void drop_foreign(struct info_call *call, const bool *ignored)
 {
-    bool any_instance = false, any_job = false;
+    struct known_values known[] = {{.label = STR("instance")}, {.label = STR("job")}};
     size_t kept = 0;
-    for (size_t i = 0; i < call->base.count; i++) {
-        const struct labels *labels = call->base.items[i].labels;
-        any_instance = any_instance || (!ignored[i] && labels_get(labels, STR("instance")).len);
-        any_job = any_job || (!ignored[i] && labels_get(labels, STR("job")).len);
+    for (size_t k = 0; k < COUNT_OF(known); k++) {
+        map_init(&known[k].by_value);
+        for (size_t i = 0; i < call->base.count; i++)
+            if (!ignored[i])
+                known_values_add(&known[k], labels_get(call->base.items[i].labels, known[k].label));
     }
+    bool any = known[0].values.count > 0 || known[1].values.count > 0;
     for (size_t i = 0; i < call->infos.count; i++) {
         const struct labels *labels = call->infos.items[i].labels;
-        bool foreign = (!any_instance && !any_job) ||
-                       (any_instance && labels_get(labels, STR("instance")).len == 0) ||
-                       (any_job && labels_get(labels, STR("job")).len == 0);
-        if (!foreign)
+        if (any && known_values_allow(&known[0], labels) && known_values_allow(&known[1], labels))
             call->infos.items[kept++] = call->infos.items[i];
     }
     call->infos.count = kept;
+    for (size_t k = 0; k < COUNT_OF(known); k++) {
+        VEC_FREE(&known[k].values);
+        map_deinit(&known[k].by_value);
+    }
 }
 
 static void match_infos(struct info_call *call)

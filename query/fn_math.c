@@ -1,5 +1,6 @@
 /* fn_math: functions of one value, element by element. */
 #include "eval.h"
+#include "model/math_go.h"
 
 #define PI 3.14159265358979323846
 
@@ -19,12 +20,12 @@ static double radians(double x)
 math_fn math_function(enum function_id id)
 {
     static const math_fn functions[FN_COUNT] = {
-        [FN_ABS] = fabs,    [FN_ACOS] = acos, [FN_ACOSH] = acosh, [FN_ASIN] = asin,
-        [FN_ASINH] = asinh, [FN_ATAN] = atan, [FN_ATANH] = atanh, [FN_CEIL] = ceil,
-        [FN_COS] = cos,     [FN_COSH] = cosh, [FN_DEG] = degrees, [FN_EXP] = exp,
-        [FN_FLOOR] = floor, [FN_LN] = log,    [FN_LOG10] = log10, [FN_LOG2] = log2,
-        [FN_RAD] = radians, [FN_SGN] = sign,  [FN_SIN] = sin,     [FN_SINH] = sinh,
-        [FN_SQRT] = sqrt,   [FN_TAN] = tan,   [FN_TANH] = tanh,
+        [FN_ABS] = fabs,       [FN_ACOS] = go_acos, [FN_ACOSH] = go_acosh, [FN_ASIN] = go_asin,
+        [FN_ASINH] = go_asinh, [FN_ATAN] = go_atan, [FN_ATANH] = go_atanh, [FN_CEIL] = ceil,
+        [FN_COS] = go_cos,     [FN_COSH] = go_cosh, [FN_DEG] = degrees,    [FN_EXP] = go_exp,
+        [FN_FLOOR] = floor,    [FN_LN] = go_log,    [FN_LOG10] = go_log10, [FN_LOG2] = go_log2,
+        [FN_RAD] = radians,    [FN_SGN] = sign,     [FN_SIN] = go_sin,     [FN_SINH] = go_sinh,
+        [FN_SQRT] = sqrt,      [FN_TAN] = go_tan,   [FN_TANH] = go_tanh,
     };
     return functions[id];
 }

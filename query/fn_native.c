@@ -3,6 +3,7 @@
  * Inside of an exponential bucket observations are taken to be spread evenly over the logarithm;
  * inside of custom buckets and of the zero bucket evenly. */
 #include "eval.h"
+#include "model/math_go.h"
 
 static double variance_of(const struct histogram *histogram)
 {
@@ -76,10 +77,10 @@ static double inside_bucket(const struct histogram *histogram,
 {
     if (histogram_is_custom(histogram) || (bucket->lower <= 0 && bucket->upper >= 0))
         return bucket->lower + (bucket->upper - bucket->lower) * fraction;
-    double lower = log2(fabs(bucket->lower)), upper = log2(fabs(bucket->upper));
+    double lower = go_log2(fabs(bucket->lower)), upper = go_log2(fabs(bucket->upper));
     if (bucket->lower > 0)
-        return exp2(lower + (upper - lower) * fraction);
-    return -exp2(upper + (lower - upper) * (1 - fraction));
+        return go_exp2(lower + (upper - lower) * fraction);
+    return -go_exp2(upper + (lower - upper) * (1 - fraction));
 }
 
 /* Observations of NaN are in no bucket, but in the count. */
@@ -160,8 +161,8 @@ static double below_inside(const struct histogram_bucket *bucket, double before,
             return bucket->count;
         return before + bucket->count * ((limit - bucket->lower) / (bucket->upper - bucket->lower));
     }
-    double lower = log2(fabs(bucket->lower)), upper = log2(fabs(bucket->upper));
-    double at = log2(fabs(limit));
+    double lower = go_log2(fabs(bucket->lower)), upper = go_log2(fabs(bucket->upper));
+    double at = go_log2(fabs(limit));
     double fraction =
         limit > 0 ? (at - lower) / (upper - lower) : 1 - (at - upper) / (lower - upper);
     return before + bucket->count * fraction;

@@ -6,6 +6,7 @@
  * runs in query_run: it selects all series up front, each selector over just the times that it can
  * look at. */
 #include "eval.h"
+#include "model/math_go.h"
 
 #define DURATION_SECONDS_MAX 9223372036.854775807
 
@@ -40,7 +41,7 @@ static bool duration_binary(const struct expr *expr, double lhs, double rhs, dou
         *out = fmod(lhs, rhs);
         return true;
     case OP_POW:
-        *out = pow(lhs, rhs);
+        *out = go_pow(lhs, rhs);
         return true;
     default:
         return err_set(err, ERR_BAD_DATA, "unexpected duration expression operator \"%s\"",

@@ -4,6 +4,7 @@
  * zero bucket, logarithmically in exponential ones. An infinite bucket cannot be split. The sum is estimated from the
  * middle of what is left of each bucket; when nothing was cut, count and sum stay. */
 #include "histogram_internal.h"
+#include "model/math_go.h"
 
 struct trim {
     double limit;
@@ -77,7 +78,7 @@ static struct part split(const struct trim *trim, double lower, double upper, do
     } else if (trim->is_custom) {
         below = count * ((limit - lower) / (upper - lower));
     } else {
-        double low = log2(fabs(lower)), high = log2(fabs(upper)), at = log2(fabs(limit));
+        double low = go_log2(fabs(lower)), high = go_log2(fabs(upper)), at = go_log2(fabs(limit));
         below = count * (limit > 0 ? (at - low) / (high - low) : 1 - (at - high) / (low - high));
     }
     if (trim->keep_below)

@@ -384,8 +384,8 @@ def comparable(answer, text):
             answer["order"] = [one.get("value", [0, ""])[1] for one in answer["data"]["result"]]  # Equal values have none.
         for one in answer["data"]["result"]:
             for point in one.get("histograms", [one["histogram"]] if "histogram" in one else []):
-                # Buckets without observations are as the chunk has them, until NaN is in all of them.
-                if any(bucket[3] == "NaN" for bucket in point[1].get("buckets", [])):
+                # Buckets without observations are as the chunk has them, until 0 * Inf is in all of them.
+                if any(bucket[3] in ("NaN", "+Inf", "-Inf") for bucket in point[1].get("buckets", [])):
                     point[1]["buckets"] = "NaN"
         answer["data"]["result"].sort(key=lambda one: json.dumps(one["metric"], sort_keys=True))
     if answer["status"] == "success" and isinstance(answer["data"], dict) and "stats" in answer["data"]:
