@@ -83,13 +83,14 @@ static double inside_bucket(const struct histogram *histogram,
     return -go_exp2(upper + (lower - upper) * (1 - fraction));
 }
 
-/* Observations of NaN are in no bucket, but in the count. */
+/* Observations of NaN are in no bucket, but in the count. As in Prometheus 3.14, the bucket that was found is forgotten on
+ * the way: the last one takes its place. */
 static void inform_of_nan(struct query *query, const struct expr *where, struct str name,
-                          struct histogram_walk *walk, double count, double total)
+                          struct histogram_walk *walk, double count, double total,
+                          struct histogram_bucket *bucket)
 {
-    struct histogram_bucket bucket;
-    while (histogram_walk_next(walk, &bucket))
-        count += bucket.count;
+    while (histogram_walk_next(walk, bucket))
+        count += bucket->count;
     if (count < total)
         annotate_maybe_named(
             query, false, where,
@@ -141,7 +142,7 @@ double native_quantile(struct query *query, const struct expr *where, struct str
     }
     rank = forward ? rank - (count - bucket.count) : count - rank;
     if (sum_is_nan)
-        inform_of_nan(query, where, name, &walk, count, histogram->count);
+        inform_of_nan(query, where, name, &walk, count, histogram->count, &bucket);
     return inside_bucket(histogram, &bucket, rank / bucket.count);
 }
 
