@@ -123,10 +123,13 @@ static struct str next_chunk(struct str text, size_t *at, bool *is_number)
     return str_from(text.ptr + start, *at - start);
 }
 
-/* Natural order: runs of digits compare as numbers. The texts differ. */
+/* Natural order: runs of digits compare as numbers. The texts differ. As in Prometheus, nothing is before no text, nor is it
+ * the other way round. */
 static bool natural_before(struct str a, struct str b)
 {
     size_t a_at = 0, b_at = 0;
+    if (a.len == 0)
+        return false;
     while (a_at < a.len) {
         bool a_digits, b_digits;
         int64_t a_number, b_number;
@@ -158,6 +161,21 @@ static bool labels_before(const void *ctx, uint32_t a, uint32_t b)
     return sorter->descends ? order > 0 : order < 0;
 }
 
+#define FEW 12
+
+/* Go sorts so few by insertion, which shows where an order is none: labels that are missing stay where they are. */
+static void sort_few(uint32_t *order, size_t count,
+                     bool (*before)(const void *, uint32_t, uint32_t), const struct sorter *sorter)
+{
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = i; j > 0 && before(sorter, order[j], order[j - 1]); j--) {
+            uint32_t swap = order[j];
+            order[j] = order[j - 1];
+            order[j - 1] = swap;
+        }
+    }
+}
+
 bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out, struct err *err)
 {
     enum function_id id = call->as.call.function->id;
@@ -181,7 +199,10 @@ bool fn_sort(const struct frame *frame, struct expr *call, struct vector *out, s
     uint32_t *scratch = arena_alloc_array(arena, out->count + 1, sizeof(uint32_t));
     for (uint32_t i = 0; i < out->count; i++)
         order[i] = i;
-    sort_stable(order, out->count, scratch, by_label ? labels_before : value_before, &sorter);
+    if (by_label && out->count <= FEW)
+        sort_few(order, out->count, labels_before, &sorter);
+    else
+        sort_stable(order, out->count, scratch, by_label ? labels_before : value_before, &sorter);
     struct vector sorted = vector_new(frame, out->count);
     for (size_t i = 0; i < out->count; i++)
         sorted.items[sorted.count++] = out->items[order[i]];
