@@ -4,16 +4,22 @@
  *     # TYPE up untyped
  *     up{instance="a:1",job="x"} 1 1700000000000
  *
+ * A histogram with custom buckets is written as the classic one that it was; text has no form for
+ * native ones, they are left out.
+ *
  * Every series carries an instance label, empty if need be, so that honor_labels on the other side
  * keeps it as it is, and the external labels that it does not have itself. Names outside the
  * classic alphabet are underscored unless the caller accepts escaping=allow-utf-8. */
 #include "core.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/number.h"
 #include "base/vec.h"
+#include "model/histogram.h"
 #include "model/sample.h"
 #include "param.h"
 #include "work.h"
@@ -31,6 +37,7 @@ struct federate_work {
 struct federate_row {
     struct labels *labels; /* Borrowed from its selection. */
     struct sample sample;
+    const struct histogram *histogram; /* With custom buckets, in the arena; or NULL. */
 };
 
 struct federate_rows {
@@ -41,9 +48,9 @@ struct federate_rows {
 
 /* --- on the lane --- */
 
-/* The newest sample of one series; count says whether there is one. */
-static bool read_last(struct cursor *cursor, size_t index, struct sample *out, bool *found,
-                      struct err *err)
+/* The newest sample of one series; *found says whether there is one that can be told. */
+static bool read_last(struct cursor *cursor, size_t index, struct federate_row *out, bool *found,
+                      struct arena *arena, struct err *err)
 {
     struct sample_block block;
 
@@ -54,8 +61,12 @@ static bool read_last(struct cursor *cursor, size_t index, struct sample *out, b
             return false;
         if (block.count == 0)
             return true;
-        *out = (struct sample){block.time_ms[block.count - 1], block.value[block.count - 1]};
-        *found = true;
+        size_t last = block.count - 1;
+        const struct histogram *histogram = block.histogram ? block.histogram[last] : NULL;
+        out->sample = (struct sample){block.time_ms[last], block.value[last]};
+        *found = histogram ? histogram_is_custom(histogram) && !histogram_is_stale(histogram)
+                           : !sample_is_stale(out->sample.value);
+        out->histogram = histogram && *found ? histogram_copy(arena, histogram) : NULL;
     }
 }
 
@@ -73,8 +84,8 @@ static bool read_selection(struct federate_work *work, struct selection *selecti
             ok = err_set(err, ERR_CANCELED, "context canceled");
             break;
         }
-        ok = read_last(cursor, i, &row.sample, &found, err);
-        if (ok && found && !sample_is_stale(row.sample.value))
+        ok = read_last(cursor, i, &row, &found, &work->work.arena, err);
+        if (ok && found)
             VEC_PUSH(&rows->items, row);
     }
     cursor_free(cursor);
@@ -185,8 +196,9 @@ static void add_metric_name(struct buf *out, struct str name, bool utf8_names)
         add_underscored(out, name, true);
 }
 
-static void add_row(const struct federate_work *work, const struct federate_row *row,
-                    struct str name, struct buf *out)
+/* One line; the bound is that of a bucket, or NULL. */
+static void add_line(const struct federate_work *work, const struct federate_row *row,
+                     struct str name, const double *bound, double value, struct buf *out)
 {
     bool first = true;
 
@@ -203,15 +215,72 @@ static void add_row(const struct federate_work *work, const struct federate_row 
             add_label(out, &first, label->name, label->value, work->utf8_names);
     }
     add_external(out, &first, row->labels, work->external, work->utf8_names);
+    if (bound) {
+        char text[NUMBER_TEXT_MAX];
+        size_t len = number_format(text, *bound, NUMBER_G);
+        add_label(out, &first, LABEL_LE, str_from(text, len), work->utf8_names);
+    }
     BUF_ADD(out, "} ");
-    buf_add_number(out, row->sample.value, NUMBER_G);
+    buf_add_number(out, value, NUMBER_G);
     BUF_ADD(out, " ");
     buf_add_i64(out, row->sample.time_ms);
     BUF_ADD(out, "\n");
 }
 
-static void write_rows(const struct federate_work *work, struct federate_rows *rows,
-                       struct buf *out)
+static struct str with_suffix(struct federate_work *work, struct str name, const char *suffix)
+{
+    struct str tail = str_of(suffix);
+    char *text = arena_alloc(&work->work.arena, name.len + tail.len);
+
+    memcpy(text, name.ptr, name.len);
+    memcpy(text + name.len, tail.ptr, tail.len);
+    return str_from(text, name.len + tail.len);
+}
+
+/* The counts of bucket `index`; spans are walked in step with the indices. */
+struct bucket_walk {
+    const struct histogram *histogram;
+    uint32_t span, in_span, value;
+    int64_t next; /* Index of the bucket that the walk is at. */
+};
+
+static double bucket_take(struct bucket_walk *walk, int64_t index)
+{
+    const struct histogram *histogram = walk->histogram;
+
+    while (walk->span < histogram->positive_span_count &&
+           walk->in_span == histogram->positive_spans[walk->span].length) {
+        walk->in_span = 0;
+        if (++walk->span < histogram->positive_span_count)
+            walk->next += histogram->positive_spans[walk->span].offset;
+    }
+    if (walk->span == histogram->positive_span_count || walk->next != index)
+        return 0;
+    walk->in_span++;
+    walk->next++;
+    return histogram->positive[walk->value++];
+}
+
+static void add_histogram(struct federate_work *work, const struct federate_row *row,
+                          struct str name, struct buf *out)
+{
+    const struct histogram *histogram = row->histogram;
+    struct str bucket = with_suffix(work, name, "_bucket");
+    struct bucket_walk walk = {.histogram = histogram};
+    double sum = 0, last = INFINITY;
+
+    if (histogram->positive_span_count > 0)
+        walk.next = histogram->positive_spans[0].offset;
+    for (uint32_t i = 0; i < histogram->bound_count; i++) {
+        sum += bucket_take(&walk, i);
+        add_line(work, row, bucket, &histogram->bounds[i], sum, out);
+    }
+    add_line(work, row, bucket, &last, histogram->count, out);
+    add_line(work, row, with_suffix(work, name, "_sum"), NULL, histogram->sum, out);
+    add_line(work, row, with_suffix(work, name, "_count"), NULL, histogram->count, out);
+}
+
+static void write_rows(struct federate_work *work, struct federate_rows *rows, struct buf *out)
 {
     struct str name_before = STR_EMPTY;
     const struct federate_row *before = NULL;
@@ -221,12 +290,15 @@ static void write_rows(const struct federate_work *work, struct federate_rows *r
         struct str name = labels_get(row->labels, LABEL_NAME);
         if (name.len == 0 || (before && labels_eq(before->labels, row->labels)))
             continue;
-        if (!str_eq(name, name_before)) {
+        if (!str_eq(name, name_before) || !before->histogram != !row->histogram) {
             BUF_ADD(out, "# TYPE ");
             add_metric_name(out, name, work->utf8_names);
-            BUF_ADD(out, " untyped\n");
+            buf_addf(out, " %s\n", row->histogram ? "histogram" : "untyped");
         }
-        add_row(work, row, name, out);
+        if (row->histogram)
+            add_histogram(work, row, name, out);
+        else
+            add_line(work, row, name, NULL, row->sample.value, out);
         name_before = name;
         before = row;
     }

@@ -184,6 +184,22 @@ def test_switches__choose_the_kind_of_histogram():
         target.server.stop()
 
 
+def test_federate__writes_custom_buckets_as_classic_ones():
+    """Text has no form for other native histograms: Prometheus leaves them out, too."""
+    target = Target("    scrape_native_histograms: true\n    convert_classic_histograms_to_nhcb: true")
+    target.wait_up()
+    server = target.server
+    wait_for("both", lambda: {"classic_seconds", "native_seconds"} <= names_of(server))
+    text = server.get("/federate", {"match[]": ["classic_seconds", "native_seconds", "any"]}).text
+    lines = [" ".join(line.split(" ")[:-1]) for line in text.splitlines()]
+    labels = 'instance="i",job="fake"'
+    assert lines[:2] == ["# TYPE any", f'any{{{labels},l="v"}} 1e+10'], lines
+    assert lines[2:] == ["# TYPE classic_seconds"] + [f"classic_seconds_{rest}" for rest in (
+        f'bucket{{{labels},le="1"}} 3', f'bucket{{{labels},le="2.5"}} 5', f'bucket{{{labels},le="+Inf"}} 7',
+        f"sum{{{labels}}} 9.25", f"count{{{labels}}} 7")], lines
+    assert "# TYPE classic_seconds histogram\n" in text, text
+
+
 def test_bad_bytes__fail_the_scrape():
     good = page(int(time.time()))
     for body, error in [(good[:-5], "clientpb: insufficient length of buffer"), (b"\xff\xff\xff\xff\xff\x01", "invalid varint"),
