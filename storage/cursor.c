@@ -28,15 +28,6 @@ struct piece {
     } as;
 };
 
-/* A bundle whose frame was looked at: neighbours in a selection are mostly neighbours in bundles. */
-struct opened {
-    const struct bundle_entry *entry;
-    struct bundle bundle;
-    uint32_t next_run; /* After the last that was taken: of the next series, often. */
-};
-#define OPENED_MIN 16 /* Places, by the entry's address: two for each bundle, a power of 2. */
-#define OPENED_MAX 1024
-
 /* A bundle's column of times, decoded: series of a group share them. */
 struct known_times {
     const void *bytes; /* Of the bundle. */
@@ -59,9 +50,9 @@ struct cursor {
     const struct selection *selection;
     struct kv_read **reads; /* One a selected file, begun at first use. */
     struct day_reader **days;
-    struct opened *opened; /* NULL: no open file was read yet. */
-    size_t opened_count, known_times_count;
-    struct known_times *known_times;
+    struct opened_bundles opened;
+    size_t known_times_count;
+    struct known_times *known_times; /* NULL: no open file was read yet. */
     struct bundle_reader bundle_reader;
     VEC(struct piece) pieces;
     size_t next_piece;
@@ -103,7 +94,7 @@ void cursor_free(struct cursor *cursor)
     }
     mem_free((void *)cursor->reads);
     mem_free((void *)cursor->days);
-    mem_free(cursor->opened);
+    mem_free(cursor->opened.places);
     bundle_reader_deinit(&cursor->bundle_reader);
     for (size_t i = 0; i < cursor->known_times_count; i++)
         VEC_FREE(&cursor->known_times[i].times);
@@ -161,16 +152,13 @@ static const struct time_vec *load_column(struct cursor *cursor, const struct bu
 }
 
 /* The bundle's bounds stand for the run's: they are in its head, and slots of a group follow each other. */
-static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened *opened,
+static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened_bundle *opened,
                             uint64_t id)
 {
     const struct bundle_entry *entry = opened->entry;
     const struct bundle *bundle = &opened->bundle;
-    uint32_t at = opened->next_run;
-    if (at == 0 || at >= bundle->run_count || bundle_id_at(bundle, at) != id ||
-        bundle_id_at(bundle, at - 1) == id)
-        at = bundle_find(bundle, id);
-    for (; at < bundle->run_count && bundle_id_at(bundle, at) == id; at++) {
+    for (uint32_t at = opened_find(opened, id);
+         at < bundle->run_count && bundle_id_at(bundle, at) == id; at++) {
         struct bundle_run run = bundle_run_at(bundle, at);
         opened->next_run = at + 1;
         struct piece piece = {.kind = PIECE_BUNDLE,
@@ -183,43 +171,32 @@ static void add_bundle_runs(struct cursor *cursor, uint32_t file, struct opened 
     }
 }
 
-static struct opened *opened_place(const struct cursor *cursor, const struct bundle_entry *entry)
-{
-    uint64_t hash = (uint64_t)(uintptr_t)entry * UINT64_C(0x9e3779b97f4a7c15);
-    return &cursor->opened[hash >> 32 & (cursor->opened_count - 1)];
-}
-
-/* A day of one target is 48 bundles or more, which all its series share: with as many places as bundles they are opened once. */
-static void make_places(struct cursor *cursor)
+static void make_known_times(struct cursor *cursor)
 {
     const struct selection *selection = cursor->selection;
     size_t bundles = 0;
     for (uint32_t f = 0; f < selection->files.count; f++)
         bundles += selection->files.items[f].bundles.count;
-    cursor->opened_count = OPENED_MIN;
     cursor->known_times_count = KNOWN_TIMES_MIN;
-    while (cursor->opened_count < 2 * bundles && cursor->opened_count < OPENED_MAX)
-        cursor->opened_count *= 2;
     while (cursor->known_times_count < 2 * bundles && cursor->known_times_count < KNOWN_TIMES_MAX)
         cursor->known_times_count *= 2;
-    cursor->opened = mem_zalloc(cursor->opened_count * sizeof(cursor->opened[0]));
     cursor->known_times = mem_zalloc(cursor->known_times_count * sizeof(cursor->known_times[0]));
 }
 
 static bool add_open_file(struct cursor *cursor, uint32_t file, uint64_t id, struct err *err)
 {
     const struct selected_file *selected = &cursor->selection->files.items[file];
-    if (!cursor->opened)
-        make_places(cursor);
+    if (!cursor->known_times)
+        make_known_times(cursor);
     for (size_t i = selected_bundle_next(selected, 0, id); i < selected->bundles.count;
          i = selected_bundle_next(selected, i + 1, id)) {
         struct bundle_entry *entry = selected->bundles.items[i];
         struct bundle bundle;
-        struct opened *opened = opened_place(cursor, entry);
+        struct opened_bundle *opened = opened_place(&cursor->opened, cursor->selection, entry);
         if (opened->entry != entry) {
             if (!open_bundle(cursor, file, entry, &bundle, err))
                 return false;
-            *opened = (struct opened){entry, bundle, 0};
+            *opened = (struct opened_bundle){entry, bundle, 0};
         }
         add_bundle_runs(cursor, file, opened, id);
     }

@@ -61,9 +61,8 @@ struct gather {
     struct map by_labels; /* labels hash -> position in selection->series */
     bool
         memory_only; /* No file has an index to be asked: what comes twice is joined when it is sorted. */
-    struct kv_read **reads;                  /* By file; begun at first use. */
-    const struct bundle_entry *opened_entry; /* The bundle that was looked at last. */
-    struct bundle opened;
+    struct kv_read **reads; /* By file; begun at first use. */
+    struct opened_bundles opened;
     struct arena arena;
     uint64_t bytes_max; /* Of the selection: the memory budget's share. */
 };
@@ -137,24 +136,27 @@ static struct selected *gather_entry(struct gather *gather, const struct label *
     return &selection->series.items[selection->series.count - 1];
 }
 
-/* Brings a bundle into gather->opened; false when that is not possible: the cursor will tell. */
-static bool gather_open(struct gather *gather, uint32_t file, const struct bundle_entry *entry)
+/* The bundle, opened; NULL when that is not possible: the cursor will tell. */
+static struct opened_bundle *gather_open(struct gather *gather, uint32_t file,
+                                         const struct bundle_entry *entry)
 {
     const struct selected_file *selected = &gather->selection->files.items[file];
+    struct opened_bundle *opened = opened_place(&gather->opened, gather->selection, entry);
     struct err ignored = {0};
     struct str bytes;
     bool found;
-    if (gather->opened_entry == entry)
-        return true;
-    gather->opened_entry = NULL;
+    if (opened->entry == entry)
+        return opened;
+    opened->entry = NULL;
     if (!gather->reads[file] &&
         !kv_read_begin(selected->file.open->kv, &gather->reads[file], &ignored))
-        return false;
+        return NULL;
     if (!kv_get(gather->reads[file], PARTITION_BUNDLES, entry->key, &found, &bytes, &ignored) ||
-        !found || !bundle_open(&gather->opened, bytes))
-        return false;
-    gather->opened_entry = entry;
-    return true;
+        !found || !bundle_open(&opened->bundle, bytes))
+        return NULL;
+    opened->entry = entry;
+    opened->next_run = 0;
+    return opened;
 }
 
 /* True when an open file has samples of the id in the range, as far as its bundles' directories tell. */
@@ -163,12 +165,14 @@ static bool has_bundle(struct gather *gather, uint32_t file, uint64_t id)
     const struct selected_file *selected = &gather->selection->files.items[file];
     for (size_t i = selected_bundle_next(selected, 0, id); i < selected->bundles.count;
          i = selected_bundle_next(selected, i + 1, id)) {
-        const struct bundle_entry *entry = selected->bundles.items[i];
-        if (!gather_open(gather, file, entry))
+        struct opened_bundle *opened = gather_open(gather, file, selected->bundles.items[i]);
+        if (!opened)
             return true;
-        uint32_t at = bundle_find(&gather->opened, id);
-        if (at < gather->opened.run_count && bundle_id_at(&gather->opened, at) == id)
+        uint32_t at = opened_find(opened, id);
+        if (at < opened->bundle.run_count) {
+            opened->next_run = at + 1;
             return true;
+        }
     }
     return false;
 }
@@ -365,6 +369,7 @@ bool storage_select(struct storage *storage, const struct matcher *matchers, siz
             kv_read_end(gather.reads[f]);
         mem_free((void *)gather.reads);
     }
+    mem_free(gather.opened.places);
     map_deinit(&gather.by_labels);
     arena_deinit(&gather.arena);
     VEC_FREE(&refs);

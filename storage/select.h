@@ -103,4 +103,24 @@ void select_bundles_free(struct selected_file *selected);
  * none. */
 size_t selected_bundle_next(const struct selected_file *selected, size_t from, uint64_t id);
 
+/* A bundle whose frame was looked at: neighbours in a selection are mostly neighbours in bundles. */
+struct opened_bundle {
+    const struct bundle_entry *entry;
+    struct bundle bundle;
+    uint32_t next_run; /* After the last that was taken: of the next series, often. */
+};
+
+/* Two places for each bundle, within bounds, found by the entry's address; of one owner and its read transactions. A day of
+ * a target is 48 bundles or more, which all its series share: they are opened once. */
+struct opened_bundles {
+    struct opened_bundle *places; /* NULL: none was asked for yet. */
+    size_t count;                 /* A power of 2. */
+};
+
+/* The bundle's place, which may be another's. */
+struct opened_bundle *opened_place(struct opened_bundles *opened, const struct selection *selection,
+                                   const struct bundle_entry *entry);
+/* The first run of the id in the opened bundle, or its run_count. */
+uint32_t opened_find(const struct opened_bundle *opened, uint64_t id);
+
 #endif

@@ -73,3 +73,38 @@ size_t selected_bundle_next(const struct selected_file *selected, size_t from, u
     at -= selected->leaves;
     return at < count && selected->bundles.items[at]->id_min <= id ? at : count;
 }
+
+/* --- bundles that were opened --- */
+
+#define OPENED_MIN 16
+#define OPENED_MAX 1024
+
+static void make_places(struct opened_bundles *opened, const struct selection *selection)
+{
+    size_t bundles = 0;
+    for (uint32_t f = 0; f < selection->files.count; f++)
+        bundles += selection->files.items[f].bundles.count;
+    opened->count = OPENED_MIN;
+    while (opened->count < 2 * bundles && opened->count < OPENED_MAX)
+        opened->count *= 2;
+    opened->places = mem_zalloc(opened->count * sizeof(opened->places[0]));
+}
+
+struct opened_bundle *opened_place(struct opened_bundles *opened, const struct selection *selection,
+                                   const struct bundle_entry *entry)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)entry * UINT64_C(0x9e3779b97f4a7c15);
+    if (!opened->places)
+        make_places(opened, selection);
+    return &opened->places[hash >> 32 & (opened->count - 1)];
+}
+
+uint32_t opened_find(const struct opened_bundle *opened, uint64_t id)
+{
+    const struct bundle *bundle = &opened->bundle;
+    uint32_t at = opened->next_run;
+    if (at == 0 || at >= bundle->run_count || bundle_id_at(bundle, at) != id ||
+        bundle_id_at(bundle, at - 1) == id)
+        at = bundle_find(bundle, id);
+    return at < bundle->run_count && bundle_id_at(bundle, at) == id ? at : bundle->run_count;
+}
