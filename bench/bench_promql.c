@@ -175,7 +175,7 @@ int main(int argc, char **argv)
     struct bench_store store;
     struct promql_set set;
     promql_make(&set, many ? "many" : "hundred",
-                (uint32_t)strtoul(series ? series : "10000", NULL, 10), many ? 1480 : 9700);
+                (uint32_t)strtoul(series ? series : "10000", NULL, 10), many ? 1620 : 9700);
     bench_store_open(&store);
     fill(&store, &set);
     for (const struct question *at = many ? MANY : HUNDRED; at->text; at++) {

@@ -4,7 +4,8 @@
  * Prometheus sends it.
  *
  *     load_sender make <set> <start ms> <file>      set: d1, d2 or a kind of mix.h; a day of 15 s from start
- *     load_sender send <file> <port> <rows> [<rows> <ms>]   so many rows of each series a request, with pauses
+ *     load_sender send <file> <port> <rows> [<rows> <ms>]   so many rows of each series a request, with pauses; those
+ *                                                           that lie ahead when their time comes
  *     load_sender stream <port> <series> <start ms> <interval ms> <rows a request> <samples a request> <churn> <spread>
  *
  * `stream` sends as many rows as the number in each line of its input says, and answers each line with samples and
@@ -14,6 +15,7 @@
  */
 #include <stdarg.h>
 
+#include "base/clock.h"
 #include "load_wire.h"
 
 #define POD_SERIES 500
@@ -42,11 +44,39 @@ struct send_pause {
     uint32_t rows, ms;
 };
 
+static void sleep_ms(int64_t ms)
+{
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    if (ms > 0)
+        nanosleep(&left, NULL);
+}
+
+/* Where a request that begins with row `from` ends. What has been is told of before the first row that lies ahead. */
+static uint32_t request_end(struct load_wire *wire, const struct load_set *set, uint32_t from,
+                            uint32_t rows, bool *ahead)
+{
+    uint32_t to = from;
+    int64_t now_ms = clock_wall_ms();
+    while (to < set->head.row_count && to < from + rows && set->times_ms[to] <= now_ms)
+        to++;
+    if (to > from)
+        return to;
+    if (!*ahead) {
+        load_wire_wait(wire);
+        printf("%" PRIu64 " %" PRIu64 "\n", wire->samples, wire->bytes);
+        fflush(stdout);
+    }
+    *ahead = true;
+    sleep_ms(set->times_ms[from] - now_ms);
+    return from + 1;
+}
+
 static void send_set(const char *path, const char *port, uint32_t rows, struct send_pause pause)
 {
     struct load_set set;
     struct load_wire wire;
     struct buf labels;
+    bool ahead = false;
     load_set_open(&set, path);
     load_wire_open(&wire, port);
     buf_init(&labels, LOAD_TEXT_MAX);
@@ -56,8 +86,8 @@ static void send_set(const char *path, const char *port, uint32_t rows, struct s
         load_add_labels(&labels, set.text + set.series[i].offset, set.series[i].len);
         offsets[i + 1] = labels.len;
     }
-    for (uint32_t from = 0; from < set.head.row_count; from += rows) {
-        uint32_t to = from + rows < set.head.row_count ? from + rows : set.head.row_count;
+    for (uint32_t from = 0, to; from < set.head.row_count; from = to) {
+        to = request_end(&wire, &set, from, rows, &ahead);
         for (uint32_t i = 0; i < set.head.series_count; i++) {
             struct str text = {labels.ptr + offsets[i], offsets[i + 1] - offsets[i]};
             send_series(&wire, &set, text, i, from, to);
@@ -65,14 +95,14 @@ static void send_set(const char *path, const char *port, uint32_t rows, struct s
                 load_wire_send(&wire);
         }
         load_wire_send(&wire);
-        if (pause.rows > 0 && to / pause.rows > from / pause.rows) {
-            struct timespec left = {pause.ms / 1000, pause.ms % 1000 * 1000000L};
+        if (!ahead && pause.rows > 0 && to / pause.rows > from / pause.rows) {
             load_wire_wait(&wire);
-            nanosleep(&left, NULL);
+            sleep_ms(pause.ms);
         }
     }
     load_wire_wait(&wire);
-    printf("%" PRIu64 " %" PRIu64 "\n", wire.samples, wire.bytes);
+    if (!ahead)
+        printf("%" PRIu64 " %" PRIu64 "\n", wire.samples, wire.bytes);
 }
 
 struct stream {

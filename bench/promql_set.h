@@ -3,14 +3,15 @@
  *     hundred   a_one b_one h_one, a_hundred b_hundred h_hundred (a histogram has 11 buckets), sparse: ramps at 10 s,
  *               as Prometheus measures its own engine
  *     many      x_total: counters in 10 jobs with resets; latency_bucket: histograms of 10 buckets; node_info: one
- *               series an instance to join with: at 15 s
+ *               series an instance to join with: at 15 s; targets come one after the other in the first 140 rows
  *     counters  x_total alone */
 #ifndef PROMQL_SET_H
 #define PROMQL_SET_H
 
 #include "load_set.h"
 
-#define PROMQL_BOUNDS 11
+#define PROMQL_BOUNDS      11
+#define PROMQL_SPREAD_ROWS 140
 
 struct promql_set {
     struct load_maker maker;
@@ -130,12 +131,25 @@ static inline void promql_add_instance(struct promql_set *set, uint32_t number, 
         values[row] = 1;
 }
 
+/* As targets have come at different times, so that their slots are not all full at the same row. */
+static inline void promql_take_first_rows(const struct promql_set *set, size_t from_series,
+                                          uint32_t rows)
+{
+    uint64_t missing = LOAD_MISSING_BITS;
+    for (size_t i = from_series; i < set->maker.values.count; i++)
+        for (uint32_t row = 0; row < rows && row < set->rows; row++)
+            memcpy(&set->maker.values.items[i][row], &missing, sizeof(missing));
+}
+
 /* Target after target, as they are scraped. */
 static inline void promql_make_many(struct promql_set *set, uint32_t count, bool whole)
 {
     uint64_t random = 11;
-    for (uint32_t i = 0; i < count / 10; i++)
+    for (uint32_t i = 0; i < count / 10; i++) {
+        size_t from_series = set->maker.values.count;
         promql_add_instance(set, i, whole, &random);
+        promql_take_first_rows(set, from_series, i % PROMQL_SPREAD_ROWS);
+    }
 }
 
 static inline void promql_make(struct promql_set *set, const char *name, uint32_t count,

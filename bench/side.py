@@ -228,9 +228,12 @@ def make_set(name, start_ms):
 
 
 def send_set(samples, server, rows=20, pause_rows=0, pause_ms=0):
-    """So many rows of each series a request. With pauses Narthex, whose slots go by the clock, has them as with scrapes."""
-    subprocess.run([SENDER, "send", samples.path, str(server.port), str(rows), str(pause_rows), str(pause_ms)],
-                   check=True, stdout=subprocess.DEVNULL)
+    """So many rows of each series a request. With pauses Narthex, whose slots go by the clock, has them as with scrapes.
+    Rows that lie ahead are sent when their time comes, by the process that is returned."""
+    argv = [SENDER, "send", samples.path, str(server.port), str(rows), str(pause_rows), str(pause_ms)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, preexec_fn=harness.end_with_parent)
+    assert process.stdout.readline(), "the sender ended"
+    return process
 
 
 class Stream:
