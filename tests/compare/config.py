@@ -1,7 +1,8 @@
 """Every configuration of tests/golden/config given to both by a reload: who takes it, in which words, and /status/config after it.
 
 Known to differ: discoveries that are not built here are refused by name (sd_consul.yml); what remote storage fails at when it is
-applied (remote.yml); an anchor that contains itself is called so before its type is (yaml_self_anchor.yml). A Prometheus 3.14
+applied (remote.yml), and a CA file that is
+not there (kind_helm.yml): there all of the reload fails, here what needs the file says so; an anchor that contains itself is called so before its type is (yaml_self_anchor.yml). A Prometheus 3.14
 dies of refresh_interval: null (http_sd_nulls.yml...), and is started anew.
 """
 import difflib
@@ -11,7 +12,7 @@ import beside
 import harness
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "config")
-KNOWN = {"sd_consul.yml", "remote.yml", "yaml_self_anchor.yml"}
+KNOWN = {"sd_consul.yml", "remote.yml", "kind_helm.yml", "yaml_self_anchor.yml"}
 
 
 def outcome(server, text):
