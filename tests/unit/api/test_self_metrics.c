@@ -135,8 +135,8 @@ static void test_serve_status_self_metrics__says_the_same_as_json(void **state)
         "{\"label\":[{\"name\":\"interval\",\"value\":\"1m30s\"}],\"histogram\":{\"sampleCount\":"
         "\"2\",\"sampleSum\":30.25,\"bucket\":["
         "{\"cumulativeCount\":\"0\",\"upperBound\":0.01},",
-        "\"summary\":{\"sampleCount\":\"0\",\"sampleSum\":0,\"quantile\":[{\"quantile\":0.5,"
-        "\"value\":\"NaN\"},",
+        ("\"summary\":{\"sampleCount\":\"0\",\"sampleSum\":0,\"quantile\":[{\"quantile\":0.5,"
+         "\"value\":\"NaN\"},"),
         "{\"name\":\"filename\",\"value\":\"/etc/a\\\\b.json\"}",
     };
     fake.target_count = fake.dropped_from = 1;
