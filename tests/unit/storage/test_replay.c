@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "log_format.h"
+#include "store.h"
 #include "store_fixture.h"
 #include "stream.h"
 
@@ -71,7 +72,8 @@ static void add_moving(struct store_fixture *f)
     series_ref moving = store_series(f, "moving", 1);
     for (int i = 0; i < 10; i++)
         STORE_REQUIRE(store_add(f, moving, T0 + i * 1000, i * 10) == SAMPLE_STORED);
-    store_tick(f, 2 * f->options.slot_ms); /* Sealed: the next target may have it. */
+    seal_cut_all(f->storage); /* The next target may have it. */
+    store_tick(f, 100);
     f->group = other;
     for (int i = 10; i < 20; i++)
         STORE_REQUIRE(store_add(f, moving, T0 + i * 1000, i * 10) == SAMPLE_STORED);
@@ -80,6 +82,17 @@ static void add_moving(struct store_fixture *f)
     for (int i = 0; i < 20; i++)
         STORE_REQUIRE(store_add(f, stays, T0 + i * 1000, i * 3) == SAMPLE_STORED);
     store_tick(f, 100);
+    series_ref late = store_series(f, "late", 1);
+    STORE_REQUIRE(store_add(f, late, T0 + 5000, 1) == SAMPLE_STORED);
+    STORE_REQUIRE(store_add(f, late, T0 + 3000, 1) == SAMPLE_LATE);
+    store_tick(f, 6 * 60 * 1000); /* In the next segment. */
+}
+
+static void check_late(struct store_fixture *f)
+{
+    struct store_samples samples = store_read(f, "late", 1, FOREVER);
+    assert_int_equal(samples.count, 2);
+    store_samples_free(&samples);
 }
 
 static void do_nothing(struct store_fixture *f)
@@ -106,6 +119,7 @@ static void test_log_replay__of_a_series_in_two_targets(void **state)
     struct store_fixture f = {0};
     char path[512];
     begin(&f);
+    f.options.out_of_order_ms = HOUR;
     assert_true(store_killed_after(&f, add_moving));
     store_open(&f);
     check_steps(&f, "moving", 10);
@@ -118,6 +132,7 @@ static void test_log_replay__of_a_series_in_two_targets(void **state)
         store_open(&f);
         check_steps(&f, "moving", 10);
         check_steps(&f, "stays", 3);
+        check_late(&f);
         struct storage_stats stats;
         storage_get_stats(f.storage, &stats);
         assert_int_equal(stats.log_corruptions, 0);
