@@ -20,6 +20,7 @@
 const char *const PARTITION_TABLE_NAMES[PARTITION_TABLES] = {"meta", "series", "bundles", "dir"};
 
 #define DIR_ENTRY_BYTES 48
+#define EMPTY_BYTES_MAX (UINT64_C(1) << 20)
 
 /* --- files --- */
 
@@ -70,33 +71,51 @@ static bool put_u64(struct kv_write *write, unsigned table, uint64_t key, uint64
     return kv_put(write, table, key, str_from(bytes, 8), err);
 }
 
+/* A file without samples. It appears whole, by the rename: what a kill leaves of one does not look damaged. */
+static bool make_file(const struct storage *storage, const struct span *span, const char *path,
+                      const char *temporary, struct err *err)
+{
+    struct kv *kv = NULL;
+    struct kv_write *write = NULL;
+    struct file file;
+    if (!file_unlink(temporary, err) || !kv_open_builder(&kv, temporary, PARTITION_TABLE_NAMES,
+                                                         PARTITION_TABLES, EMPTY_BYTES_MAX, err))
+        return false;
+    bool good = kv_write_begin(kv, &write, err) &&
+                put_u64(write, PARTITION_META, META_VERSION, STORE_VERSION, err) &&
+                put_u64(write, PARTITION_META, META_FROM, (uint64_t)span->from_ms, err) &&
+                put_u64(write, PARTITION_META, META_TO, (uint64_t)span->to_ms, err);
+    if (good)
+        good = kv_commit(write, err);
+    else
+        kv_abort(write);
+    kv_close(kv);
+    file_init(&file);
+    good = good && file_open_append(&file, temporary, err) && file_sync(&file, err);
+    file_close(&file);
+    return good && file_rename(temporary, path, err) && file_sync_dir(storage->dir, err);
+}
+
 static bool partition_make(struct storage *storage, const struct span *span, uint64_t overlay,
                            struct partition **out, struct err *err)
 {
+    char temporary[4096], lock[4096];
+    struct err ignored = {0};
     struct partition *partition = MEM_NEW(struct partition);
-    struct kv_write *write = NULL;
     partition->from_ms = span->from_ms;
     partition->to_ms = span->to_ms;
     partition->is_overlay = overlay > 0;
     partition->path = partition_path(storage, span->from_ms, span->to_ms, overlay);
     partition->segment_next = 1;
-    bool is_new = access(partition->path, F_OK) != 0;
-    if (kv_open(&partition->kv, partition->path, PARTITION_TABLE_NAMES, PARTITION_TABLES, err) &&
-        kv_write_begin(partition->kv, &write, err)) {
-        if (put_u64(write, PARTITION_META, META_VERSION, STORE_VERSION, err) &&
-            put_u64(write, PARTITION_META, META_FROM, (uint64_t)span->from_ms, err) &&
-            put_u64(write, PARTITION_META, META_TO, (uint64_t)span->to_ms, err)) {
-            if (kv_commit(write, err) && file_sync_dir(storage->dir, err)) {
-                *out = partition;
-                return true;
-            }
-        } else {
-            kv_abort(write);
-        }
+    snprintf(temporary, sizeof(temporary), "%s.new.tmp", partition->path);
+    snprintf(lock, sizeof(lock), "%s-lock", partition->path);
+    /* Of a file of this name that could not be removed both may be there. */
+    if (file_unlink(lock, err) && make_file(storage, span, partition->path, temporary, err) &&
+        kv_open(&partition->kv, partition->path, PARTITION_TABLE_NAMES, PARTITION_TABLES, err)) {
+        *out = partition;
+        return true;
     }
-    /* Half a file would be in the way of the next try. */
-    struct err ignored = {0};
-    if ((is_new || err->code == ERR_CORRUPT) && !file_unlink(partition->path, &ignored))
+    if (!file_unlink(temporary, &ignored))
         LOG_W("A partition that could not be made could not be removed", "err", ignored.text);
     partition_free(partition);
     return false;

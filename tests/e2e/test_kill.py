@@ -1,7 +1,7 @@
 """Killed with SIGKILL again and again under load, the server comes back each time with what it promised:
 
   - every sample of a remote write that was answered 204, with its exact value
-  - every scrape whose body was served more than 50 ms before the kill (and SLACK_MS for a busy machine)
+  - every scrape whose body was served more than 50 ms before the kill (and slack_ms() for a busy machine)
   - no value that nobody sent, no damaged file
 
 KILL_SEED repeats a run, KILL_ROUNDS sets the number of kills. Slots are short, so that kills hit seals as well.
@@ -17,13 +17,17 @@ import harness
 SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1 << 32)))
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "14"))
 PROMISE_MS = 50
-SLACK_MS = 100
 INTERVAL_S = 0.1
 TARGETS = 3
 SERIES = 400
 WRITERS = 4
 WRITTEN_SERIES = 20
 SAMPLES_A_WRITE = 3
+
+
+def slack_ms():
+    """A turn for everyone who waits for a processor."""
+    return 100 * max(1.0, os.getloadavg()[0] / os.cpu_count())
 
 
 class Pages:
@@ -129,8 +133,8 @@ def check_written(server, writer, seconds, since=0.0):
 
 
 def check_scraped(server, pages, target, kills, seconds, since=0.0):
-    """The worst loss in ms over all kills: how long before a kill a scrape had been served that is not there; and how
-    many samples there are."""
+    """The worst loss in ms over all kills, each (before the signal, after the end): how long before a kill a scrape had
+    been served that is not there; and how many samples there are."""
     asked = time.time()
     served = pages.served(target)
     found = points(server, f'kill_scraped{{job="target{target}"}}', seconds)
@@ -148,10 +152,11 @@ def check_scraped(server, pages, target, kills, seconds, since=0.0):
     for number, at in served:
         if at < since or number in everywhere:
             continue
-        if any(at - 2 * INTERVAL_S <= t <= at + 0.005 for t in failed):
+        # `at` may come late: the page's process writes it down when a busy machine lets it.
+        if any(at - 2 * INTERVAL_S - slack_ms() / 1000 <= t <= at + 0.005 for t in failed):
             excused += 1
             continue
-        kill = min((k for k in kills if k >= at - 0.005), default=None)
+        kill = min((before for before, after in kills if after >= at - slack_ms() / 1000), default=None)
         if kill is None and at > asked - 1:
             continue  # On its way while we asked; looked at in the next round.
         assert kill is not None, (f"target {target}: scrape {number}, served at {at}, is missing though nothing was "
@@ -190,9 +195,10 @@ scrape_configs:{jobs}
     slowest_start = worst_ms = 0.0
     for round_number in range(ROUNDS):
         time.sleep(chance.uniform(0.2, 3.5))
-        round_begin = kills[-1] if kills else begin
-        kills.append(time.time())
+        round_begin = kills[-1][0] if kills else begin
+        before = time.time()
         server.kill()
+        kills.append((before, time.time()))
         started = time.monotonic()
         server.start()
         slowest_start = max(slowest_start, time.monotonic() - started)
@@ -202,7 +208,7 @@ scrape_configs:{jobs}
         for target in range(TARGETS):
             lost_ms, _ = check_scraped(server, pages, target, kills, seconds, round_begin - 1)
             worst_ms = max(worst_ms, lost_ms)
-            assert lost_ms <= PROMISE_MS + SLACK_MS, f"round {round_number}: {lost_ms:.0f} ms of scrapes lost"
+            assert lost_ms <= PROMISE_MS + slack_ms(), f"round {round_number}: {lost_ms:.0f} ms of scrapes lost"
     for writer in writers:
         writer.stopping = True
     for writer in writers:
@@ -212,7 +218,7 @@ scrape_configs:{jobs}
     assert server.stop(10) == 0
     stopped = time.time()
     server.start()
-    check_everything(server, pages, writers, kills + [stopped], begin)
+    check_everything(server, pages, writers, kills + [(stopped, stopped)], begin)
     check_log(server.log())
     print(f"    slowest start {slowest_start:.2f} s, worst loss of scrapes {worst_ms:.0f} ms before a kill", flush=True)
 
@@ -220,7 +226,8 @@ scrape_configs:{jobs}
 def check_everything(server, pages, writers, kills, begin):
     seconds = int(time.time() - begin) + 30
     written = sum(check_written(server, writer, seconds) for writer in writers)
-    scraped = sum(check_scraped(server, pages, t, kills + [time.time()], seconds)[1] for t in range(TARGETS))
+    now = time.time()
+    scraped = sum(check_scraped(server, pages, t, kills + [(now, now)], seconds)[1] for t in range(TARGETS))
     assert written > 0 and scraped > 0
     print(f"    {written} written and {scraped} scraped samples are there", flush=True)
 

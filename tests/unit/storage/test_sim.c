@@ -523,6 +523,7 @@ static bool run_life(uint64_t seed, int number)
 
 static bool run_seed(uint64_t seed)
 {
+    char folder[128];
     bool good = true;
     random_state = seed;
     calls_left = -1;
@@ -540,6 +541,10 @@ static bool run_seed(uint64_t seed)
     life.fixture.options.partition_ms = 2 * HOUR;
     for (int number = 1; number <= LIVES && good; number++)
         good = run_life(seed, number);
+    snprintf(folder, sizeof(folder), "%s/narthex", life.fixture.dir);
+    good = nothing_looks_damaged(folder, "-") && good;
+    snprintf(folder, sizeof(folder), "%s/narthex/log", life.fixture.dir);
+    good = nothing_looks_damaged(folder, "-") && good;
     store_remove_dir(&life.fixture);
     model_clear();
     return good;

@@ -67,7 +67,7 @@ static void model_add(uint32_t series, struct model_sample sample)
 {
     VEC_PUSH(&model.series[series].samples, sample);
     model.series[series].sorted = false;
-    if (sample.time_ms < T0 + JUMP_MS)
+    if (sample.time_ms < T0 + JUMP_MS / 2)
         model.newest_ms = sample.time_ms > model.newest_ms ? sample.time_ms : model.newest_ms;
     model.next_value = sample.value >= model.next_value ? sample.value + 1 : model.next_value;
 }
@@ -362,7 +362,7 @@ static void fill_batch(struct batch *batch, const series_ref *refs, uint32_t cou
     int64_t step = rows > 100 ? 3000 : 15000;
     if (random_below(20) == 0 && life.off_ms == 0)
         base += (int64_t)random_below(5 * (uint64_t)HOUR);
-    bool old = random_below(6) == 0;
+    bool old = random_below(6) == 0 && life.off_ms <= 0; /* Retention would trust half a day. */
     base += life.off_ms;
     if (old)
         base -= (int64_t)random_below(12 * (uint64_t)HOUR);
@@ -639,6 +639,7 @@ static void choose_options(void)
 
 static bool run_seed(uint64_t seed)
 {
+    char folder[128];
     bool good = true;
     random_state = seed;
     calls_left = -1;
@@ -657,6 +658,10 @@ static bool run_seed(uint64_t seed)
         if (life.loses_head)
             lose_head();
     }
+    snprintf(folder, sizeof(folder), "%s/narthex", life.fixture.dir);
+    good = nothing_looks_damaged(folder, "head.mdb") && good;
+    snprintf(folder, sizeof(folder), "%s/narthex/log", life.fixture.dir);
+    good = nothing_looks_damaged(folder, "head.mdb") && good;
     store_remove_dir(&life.fixture);
     model_clear();
     return good;
