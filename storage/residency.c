@@ -13,6 +13,7 @@
 #include "base/cgroup.h"
 #include "base/mem.h"
 #include "base/page.h"
+#include "base/spare.h"
 #include "store.h"
 
 #define LOOK_MS        5000
@@ -64,6 +65,7 @@ void residency_tick(struct storage *storage, int64_t now_mono_ms)
     if (residency->looked_mono_ms && now_mono_ms - residency->looked_mono_ms < LOOK_MS)
         return;
     residency->looked_mono_ms = now_mono_ms;
+    spare_tick();
     page_trim();
     if (!resident_read(&resident))
         return;

@@ -17,6 +17,7 @@ struct buf {
     size_t capacity;
     size_t len_max;
     bool overflow;
+    bool reuses; /* Once it is large, its memory comes from base/spare.h and goes there: for the caller to set. */
 };
 
 void buf_init(struct buf *buf, size_t len_max);

@@ -35,6 +35,8 @@ void map_deinit(struct map *map);
 /* The value, or MAP_NONE. */
 uint32_t map_find(const struct map *map, uint64_t hash, const void *key, map_equal_fn equal,
                   const void *ctx);
+/* An insertion of this hash comes soon. */
+void map_prefetch(const struct map *map, uint64_t hash);
 /* The caller knows that the key is not there yet. */
 void map_insert(struct map *map, uint64_t hash, uint32_t value);
 /* Removes the entry with this hash and value; false when there is none. */

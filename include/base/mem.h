@@ -13,7 +13,7 @@ void mem_free(void *ptr); /* NULL is fine. */
 void mem_setup(void);
 /* Gives what the heap keeps for later back to the kernel. May take milliseconds per 100 MB. */
 void mem_trim(void);
-size_t mem_in_use(void); /* Bytes of all blocks that are not freed. */
+size_t mem_in_use(void); /* Bytes of all blocks that are not freed (nor spare). */
 void *mem_dup(const void *ptr, size_t bytes);
 
 #define MEM_NEW(type) ((type *)mem_zalloc(sizeof(type)))

@@ -146,6 +146,7 @@ static void work_begin(struct work *work)
         work->deadline_ns = work->arrived_ns + api->options.query_timeout_ms * 1000000;
     arena_init(&work->arena, 0);
     buf_init(&work->out, ANSWER_BYTES_MAX);
+    work->out.reuses = true;
 }
 
 bool work_must_wait(const struct api *api)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 #include "decimal.h"
 #include "shim.h"
 
@@ -22,7 +23,10 @@ void buf_deinit(struct buf *buf)
 {
     if (!buf)
         return;
-    mem_free(buf->ptr);
+    if (buf->reuses)
+        spare_give(buf->ptr, buf->capacity);
+    else
+        mem_free(buf->ptr);
     *buf = (struct buf){.len_max = buf->len_max};
 }
 
@@ -30,6 +34,24 @@ void buf_clear(struct buf *buf)
 {
     buf->len = 0;
     buf->overflow = false;
+}
+
+/* A block that another buf has had is larger than asked for, mostly, and its pages are there. */
+static bool buf_take_spare(struct buf *buf, size_t wanted)
+{
+    size_t capacity;
+    char *spare = spare_take(&capacity);
+    if (capacity < wanted) {
+        if (spare)
+            spare_give(spare, capacity);
+        return false;
+    }
+    if (buf->len > 0)
+        memcpy(spare, buf->ptr, buf->len);
+    mem_free(buf->ptr);
+    buf->ptr = spare;
+    buf->capacity = capacity;
+    return true;
 }
 
 static char *buf_grow(struct buf *buf, size_t len)
@@ -44,6 +66,9 @@ static char *buf_grow(struct buf *buf, size_t len)
         capacity = BUF_CAPACITY_MIN;
     if (capacity < wanted)
         capacity = wanted;
+    if (buf->reuses && capacity >= SPARE_MIN && buf->capacity < SPARE_MIN &&
+        buf_take_spare(buf, wanted))
+        return buf->ptr + buf->len;
     buf->ptr = mem_realloc(buf->ptr, capacity);
     buf->capacity = capacity;
     return buf->ptr + buf->len;

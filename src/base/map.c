@@ -99,6 +99,12 @@ uint32_t map_find(const struct map *map, uint64_t hash, const void *key, map_equ
     return value;
 }
 
+void map_prefetch(const struct map *map, uint64_t hash)
+{
+    if (map->slot_count > 0)
+        __builtin_prefetch(&map->slots[slot_of(table_of(map), tag_of(hash))], 1);
+}
+
 /* `value` as a slot has it. */
 static void slot_put(struct map *map, uint32_t tag, uint32_t value)
 {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/page.h"
+#include "base/spare.h"
 
 static void *checked(void *ptr, size_t bytes)
 {
@@ -61,6 +62,7 @@ void mem_setup(void)
 
 void mem_trim(void)
 {
+    spare_trim();
     (void)malloc_trim(0);
     page_trim();
 }
@@ -68,7 +70,7 @@ void mem_trim(void)
 size_t mem_in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd + page_in_use();
+    return info.uordblks + info.hblkhd - spare_bytes() + page_in_use();
 }
 
 void *mem_dup(const void *ptr, size_t bytes)
