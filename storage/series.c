@@ -83,6 +83,8 @@ static bool id_equal(const void *ctx, const void *key, uint32_t ref)
 
 series_ref series_find_id(struct storage *storage, uint64_t id)
 {
+    if (id > storage->id_highest) /* Most, while they are read back: no long search for what is not there. */
+        return MAP_NONE;
     return map_find(&storage->by_id, hash64_mix(id, 1), &id, id_equal, storage);
 }
 
@@ -190,6 +192,9 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
     struct series *series = place_take(storage, &ref, &is_fresh);
     uint32_t pairs[SERIES_LABELS_MAX];
     size_t bytes = 0;
+    map_prefetch(&storage->by_labels, hash);
+    if (storage->opening)
+        map_prefetch(&storage->by_id, hash64_mix(id, 1));
     for (size_t i = 0; i < count; i++) {
         pairs[i] = index_pair_intern(storage->index, labels[i].name, labels[i].value);
         bytes += labels[i].name.len + labels[i].value.len;
@@ -200,6 +205,7 @@ series_ref series_add(struct storage *storage, uint64_t id, const struct label *
         id = storage->next_id++;
     else if (id >= storage->next_id)
         storage->next_id = id + 1;
+    storage->id_highest = id > storage->id_highest ? id : storage->id_highest;
     series->id = id;
     atomic_store_explicit(&series->newest, NULL, memory_order_relaxed);
     series_set_bits(series, 0);

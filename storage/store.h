@@ -258,6 +258,7 @@ struct storage {
     VEC(uint32_t) groups_free;
     struct map by_key; /* group key -> index */
     uint64_t next_id, next_slot;
+    uint64_t id_highest; /* Of the series that were added since the start. */
     size_t labels_bytes_max; /* Of a series, as large as one ever was. */
     uint64_t batch;          /* Number of the append that runs. */
     struct log log;
