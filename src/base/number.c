@@ -203,35 +203,67 @@ struct digits {
     int point;
 };
 
-/* Exactly eight digits. */
-static inline void eight_digits(char *at, uint32_t value)
+/* Exactly eight digits, the first in the lowest byte, as numbers 0 to 9: halves, quarters and eighths of the number side
+ * by side in one register (Khuong, "How to print integers really fast", 2017). */
+static inline uint64_t eight_digits(uint32_t value)
 {
-    uint32_t upper = value / 10000, lower = value % 10000;
-    memcpy(at, decimal_pairs + 2 * (upper / 100), 2);
-    memcpy(at + 2, decimal_pairs + 2 * (upper % 100), 2);
-    memcpy(at + 4, decimal_pairs + 2 * (lower / 100), 2);
-    memcpy(at + 6, decimal_pairs + 2 * (lower % 100), 2);
+    uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+    uint64_t hundreds = (fours * 10486 >> 20) & UINT64_C(0x0000007f0000007f);
+    uint64_t twos = hundreds | (fours - 100 * hundreds) << 16;
+    uint64_t tens = (twos * 103 >> 10) & UINT64_C(0x000f000f000f000f);
+    return tens | (twos - 10 * tens) << 8;
 }
 
-/* Below 10^17, as all digits that are shortest. The two halves of a long one do not wait for each other. */
+static inline void eight_put(char *at, uint64_t digits)
+{
+    digits |= UINT64_C(0x3030303030303030);
+    memcpy(at, &digits, 8);
+}
+
+/* Not of zero. */
+static inline int first_digit(uint64_t digits)
+{
+    return __builtin_ctzll(digits) / 8;
+}
+
+static inline int last_zeroes(uint64_t digits)
+{
+    return __builtin_clzll(digits) / 8;
+}
+
+/* Below 10^16. Up to seven bytes behind the end are written, too. */
+static char *integer_put(char *at, uint64_t value)
+{
+    if (value >= 100000000) {
+        at = integer_put(at, value / 100000000);
+        eight_put(at, eight_digits((uint32_t)(value % 100000000)));
+        return at + 8;
+    }
+    uint64_t digits = eight_digits((uint32_t)value);
+    int skipped = first_digit(digits | UINT64_C(1) << 56); /* Of zero, the last one stays. */
+    eight_put(at, digits >> 8 * skipped);
+    return at + 8 - skipped;
+}
+
+/* Below 10^17, as all digits that are shortest: one digit, eight, and eight. */
 static void digits_of_integer(struct digits *digits, uint64_t value)
 {
-    char text[2 * DIGITS_MAX] = {0};
-    char *end = text + DIGITS_MAX, *begin;
+    char text[2 * DIGITS_MAX];
+    uint64_t upper = value / 100000000, most = upper / 100000000;
+    uint64_t high = eight_digits((uint32_t)(upper % 100000000));
+    uint64_t low = eight_digits((uint32_t)(value % 100000000));
 
-    if (value >= 100000000) {
-        eight_digits(end - 8, (uint32_t)(value % 100000000));
-        begin = decimal_u64_before(end - 8, value / 100000000);
-    } else {
-        begin = decimal_u64_before(end, value);
-    }
-    digits->point = (int)(end - begin);
-    memcpy(digits->text, begin, DIGITS_MAX);
-    while (end > begin && end[-1] == '0')
-        end--;
-    digits->count = (int)(end - begin);
-    if (digits->count == 0)
-        digits->point = 0;
+    digits->count = digits->point = 0;
+    if (value == 0)
+        return;
+    text[0] = (char)('0' + most);
+    eight_put(text + 1, high);
+    eight_put(text + 9, low);
+    int begin = most ? 0 : high ? 1 + first_digit(high) : 9 + first_digit(low);
+    int end = low ? 17 - last_zeroes(low) : high ? 9 - last_zeroes(high) : 1;
+    memcpy(digits->text, text + begin, DIGITS_MAX);
+    digits->point = 17 - begin;
+    digits->count = end - begin;
 }
 
 /* Values with few decimals. No two decimals of at most 15 digits are the same double, so one of
@@ -360,13 +392,8 @@ size_t number_format(char out[NUMBER_TEXT_MAX], double value, enum number_form f
         value = -value;
     }
     if ((form == NUMBER_API || form == NUMBER_F) && value < (double)EXACT_MAX &&
-        value == (double)(uint64_t)value) {
-        char text[DECIMAL_U64_MAX];
-        char *end = text + sizeof(text);
-        char *begin = decimal_u64_before(end, (uint64_t)value);
-        at = digits_put(at, begin, (int)(end - begin));
-        return (size_t)(at - out);
-    }
+        value == (double)(uint64_t)value)
+        return (size_t)(integer_put(at, (uint64_t)value) - out);
     digits_of(&digits, value);
     at = exponent_wanted(form, &digits, value) ? layout_e(at, &digits) : layout_f(at, &digits);
     ENSURE(at - out <= NUMBER_TEXT_MAX);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,6 +233,33 @@ static void test_number_format__is_shortest_and_nearest(void **state)
     }
 }
 
+static void check_integer(uint64_t value)
+{
+    char text[NUMBER_TEXT_MAX], expected[NUMBER_TEXT_MAX];
+    size_t len = number_format(text, (double)value, NUMBER_API);
+    assert_int_equal(len, snprintf(expected, sizeof(expected), "%" PRIu64, value));
+    assert_memory_equal(text, expected, len);
+    len = number_format(text, (double)value / 1024, NUMBER_API); /* With its decimals, if any. */
+    text[len] = '\0';
+    assert_true(strtod(text, NULL) == (double)value / 1024);
+}
+
+/* Every number of digits, zeroes at both ends of the groups of eight. */
+static void test_number_format__integers_are_those_of_printf(void **state)
+{
+    (void)state;
+    uint64_t random = 7;
+    for (uint64_t power = 1; power < UINT64_C(10000000000000000); power *= 10) {
+        for (uint64_t factor = 1; factor < 10; factor++) {
+            check_integer(factor * power <= UINT64_C(1) << 53 ? factor * power : 0);
+            check_integer(power + factor <= UINT64_C(1) << 53 ? power + factor : 1);
+            check_integer(power - factor <= UINT64_C(1) << 53 ? power - factor : 2);
+        }
+    }
+    for (int i = 0; i < 100000; i++)
+        check_integer(random_next(&random) >> (11 + random % 53));
+}
+
 static void test_buf_add_number_fixed__is_fmt(void **state)
 {
     (void)state;
@@ -284,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_number_format__go_forms),
         cmocka_unit_test(test_number_format__round_trips_and_is_no_longer_than_17_digits),
         cmocka_unit_test(test_number_format__is_shortest_and_nearest),
+        cmocka_unit_test(test_number_format__integers_are_those_of_printf),
         cmocka_unit_test(test_buf_add_number_fixed__is_fmt),
         cmocka_unit_test(test_buf_add_time_ms__keeps_three_digits),
     };
