@@ -13,6 +13,8 @@
 #include "shim.h"
 
 #define BUF_CAPACITY_MIN 64
+/* Larger ones grow by half: the kernel moves their pages, not bytes. */
+#define BUF_HALF_FROM ((size_t)4 << 20)
 
 void buf_init(struct buf *buf, size_t len_max)
 {
@@ -60,8 +62,10 @@ static char *buf_grow(struct buf *buf, size_t len)
         buf->overflow = true;
         return NULL;
     }
-    size_t wanted = buf->len + len;
-    size_t capacity = buf->capacity > buf->len_max / 2 ? buf->len_max : 2 * buf->capacity;
+    size_t wanted = buf->len + len, capacity = buf->capacity;
+    capacity += capacity < BUF_HALF_FROM ? capacity : capacity / 2;
+    if (capacity > buf->len_max)
+        capacity = buf->len_max;
     if (capacity < BUF_CAPACITY_MIN)
         capacity = BUF_CAPACITY_MIN;
     if (capacity < wanted)
