@@ -28,7 +28,7 @@ static bool read_metas(int fd, uint64_t *pages, uint32_t *page_bytes)
         memcpy(&page, head + 16 + 24, 4);
         memcpy(&last_page, head + 16 + 120, 8);
         memcpy(&txn, head + 16 + 128, 8);
-        if (magic != 0xBEEFC0DE || page < 512 || page > 65536 ||
+        if (magic != 0xBEEFC0DE || page < 512 || page > 65536 || (page & (page - 1)) ||
             last_page >= UINT64_MAX / 65536 - 1)
             return false;
         *page_bytes = page;
@@ -58,7 +58,7 @@ bool kv_file_pages(const char *path, uint64_t *pages, uint32_t *page_bytes, uint
     return true;
 }
 
-bool kv_file_check(const char *path, struct err *err)
+bool kv_file_check(const char *path, const char *const *names, unsigned name_count, struct err *err)
 {
     uint64_t pages, file_len;
     uint32_t page_bytes;
@@ -70,7 +70,7 @@ bool kv_file_check(const char *path, struct err *err)
         return err_set(err, ERR_CORRUPT,
                        "open %s: the file is cut short: %" PRIu64 " of %" PRIu64 " bytes", path,
                        file_len, pages * page_bytes);
-    return true;
+    return pages == 0 || kv_check(path, pages, page_bytes, names, name_count, err);
 }
 
 /* Page head: u64 number, u16 unused, u16 flags, then of overflow pages u32 how many. */

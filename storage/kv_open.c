@@ -143,7 +143,7 @@ bool kv_open(struct kv **out, const char *path, const char *const *tables, unsig
              struct err *err)
 {
     int dead;
-    if (!kv_file_check(path, err))
+    if (!kv_file_check(path, tables, table_count, err))
         return false;
     struct kv *kv = kv_new(path, tables, table_count, MAP_BYTES);
     int code = open_env(kv, 0);
@@ -263,7 +263,7 @@ bool kv_renew(struct kv *kv, struct err *err)
     if (kv->env)
         mdb_env_close(kv->env);
     kv->env = NULL;
-    bool good = kv_file_check(kv->path, err);
+    bool good = kv_file_check(kv->path, kv->table_names, kv->table_count, err);
     int code = good ? open_env(kv, 0) : 0;
     if (good && !code) {
         guard_begin(kv);

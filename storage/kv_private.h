@@ -37,7 +37,12 @@ struct kv_write {
 };
 
 /* kv_file.c: a file that is shorter than its meta pages say would end in SIGBUS. One that is not there is good. */
-MUST_CHECK bool kv_file_check(const char *path, struct err *err);
+MUST_CHECK bool kv_file_check(const char *path, const char *const *names, unsigned name_count,
+                              struct err *err);
+
+/* kv_check.c: the trees of the newest commit are whole. */
+MUST_CHECK bool kv_check(const char *path, uint64_t pages, uint32_t page_bytes,
+                         const char *const *names, unsigned name_count, struct err *err);
 
 /* kv_open.c: between enter and leave the env is not made anew under a reader. */
 void kv_users_enter(struct kv *kv);
