@@ -142,6 +142,15 @@ fail:
     return false;
 }
 
+bool disk_index_verify(const struct disk_index *index, struct err *err)
+{
+    for (unsigned i = 0; i < SECTION_HEAD; i++) {
+        if (!section_check(&index->sections[i], 0, index->sections[i].len, err))
+            return false;
+    }
+    return true;
+}
+
 void disk_index_close(struct disk_index *index)
 {
     if (!index)

@@ -43,6 +43,8 @@ MUST_CHECK bool disk_index_writer_finish(struct disk_index_writer *writer, disk_
                                          void *ctx, struct err *err);
 
 struct disk_index;
+/* All checksums at once, which are else looked at when a chunk is first read. */
+MUST_CHECK bool disk_index_verify(const struct disk_index *index, struct err *err);
 MUST_CHECK bool disk_index_open(struct disk_index **out,
                                 const struct str sections[DISK_INDEX_SECTIONS], struct err *err);
 void disk_index_close(struct disk_index *index);

@@ -180,6 +180,13 @@ bool index_segment_open(struct index_segment **out, const char *path, struct err
     return true;
 }
 
+bool index_segment_verify(const struct index_segment *segment, struct err *err)
+{
+    bool good = disk_index_verify(segment->index, err);
+    (void)madvise(segment->map, segment->bytes, MADV_DONTNEED);
+    return good || err_wrap(err, "%s", segment->path);
+}
+
 void index_segment_close(struct index_segment *segment)
 {
     if (!segment)

@@ -30,6 +30,8 @@ MUST_CHECK bool index_segment_write(const char *partition_path, uint64_t number,
                                     size_t count, struct err *err);
 char *index_segment_path(const char *partition_path, uint64_t number); /* The caller frees. */
 MUST_CHECK bool index_segment_open(struct index_segment **out, const char *path, struct err *err);
+/* All of it is as it was written. */
+MUST_CHECK bool index_segment_verify(const struct index_segment *segment, struct err *err);
 void index_segment_close(struct index_segment *segment); /* NULL is fine. */
 uint64_t index_segment_id(const struct index_segment *segment, uint32_t ordinal); /* 0: no such. */
 

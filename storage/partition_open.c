@@ -310,6 +310,10 @@ static bool load_segment(struct storage *storage, const char *path, struct err *
             continue;
         if (!index_segment_open(&segment, path, err))
             return false;
+        if (!index_segment_verify(segment, err)) {
+            index_segment_close(segment);
+            return false;
+        }
         if (number >= partition->segment_next)
             partition->segment_next = number + 1;
         partition_show_segment(storage, partition, segment);

@@ -256,7 +256,7 @@ static bool gather_files(struct gather *gather, const struct matcher *matchers, 
         for (uint32_t i = 0; list && i < list->count; i++) {
             if (!gather_index(gather, f, list->items[i]->index, list->items[i], matchers, count,
                               err))
-                return err_wrap(err, "%s", file->open->path);
+                return err_wrap(err, "%s", list->items[i]->path);
         }
     }
     return true;
