@@ -25,9 +25,9 @@ struct day_stream {
 
 static bool labels_of(const struct day_series *series, struct label *out, size_t *count)
 {
-    struct reader in = reader_over(str_from(series->labels, series->labels_len));
+    struct str row = str_from(series->labels, series->labels_len);
     struct err ignored = {0};
-    return series_labels_decode(&in, out, DAY_LABELS_MAX, count, &ignored) && *count > 0;
+    return series_row_decode(series->id, row, out, DAY_LABELS_MAX, count, &ignored) && *count > 0;
 }
 
 struct loading {

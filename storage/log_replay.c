@@ -25,6 +25,7 @@
 #include "log_format.h"
 #include "log_rows.h"
 #include "log_segment.h"
+#include "seal_target.h"
 #include "store.h"
 
 #define SEGMENT_NUMBER_MAX UINT64_C(999999999999)
@@ -119,8 +120,11 @@ static uint64_t sealed_number(const struct replay *replay, uint64_t group_key)
     if (!replay->head || !kv_get(replay->head, HEAD_SEALED, group_key, &found, &value, &err) ||
         !found)
         return 0;
-    struct reader in = reader_over(value);
-    return read_u64(&in);
+    uint64_t slot;
+    if (sealed_decode(group_key, value, &slot))
+        return slot;
+    LOG_W("A sealed slot's number in head.mdb is damaged: its group's rows are replayed");
+    return 0;
 }
 
 static uint64_t sealed_slot(struct replay *replay, const struct storage_group *group)

@@ -21,6 +21,7 @@ struct load {
     struct partition *partition;
     VEC(struct bundle_entry) entries;
     VEC(series_ref) refs;
+    VEC(uint64_t) bad_rows; /* Ids of series. */
     uint64_t bad_bundles;
 };
 
@@ -42,10 +43,12 @@ static bool load_series(void *ctx, uint64_t id, struct str value, struct err *er
     struct storage *storage = load->storage;
     struct label labels[SERIES_LABELS_MAX];
     size_t count;
-    struct reader in = reader_over(value);
+    struct err why = {0};
     if (id == 0 || id > NUMBER_MAX ||
-        !series_labels_decode(&in, labels, SERIES_LABELS_MAX, &count, err) || count == 0)
-        return err_set(err, ERR_CORRUPT, "series %" PRIu64 " has bad labels", id);
+        !series_row_decode(id, value, labels, SERIES_LABELS_MAX, &count, &why) || count == 0) {
+        VEC_PUSH(&load->bad_rows, id);
+        return true;
+    }
     uint64_t hash = labels_hash(labels, count);
     series_ref ref = series_find_id(storage, id);
     if (ref == MAP_NONE) {
@@ -113,6 +116,27 @@ static bool load_bundles(struct load *load, struct kv_read *read, struct err *er
     VEC_CLEAR(&load->entries);
     load->bad_bundles = 0;
     return kv_each(read, PARTITION_BUNDLES, load_bundle, load, err);
+}
+
+/* Rows that are damaged go: of a series that lives the next seal writes another one. */
+static bool remove_bad_rows(struct load *load, struct err *err)
+{
+    struct kv_write *write;
+    if (load->bad_rows.count == 0)
+        return true;
+    load->storage->labels_lost = true;
+    LOG_W("Partition has series with damaged labels: they are left out", "file",
+          load->partition->path, "series", log_fmt("%zu", load->bad_rows.count));
+    if (!kv_write_begin(load->partition->kv, &write, err))
+        return false;
+    bool good = true;
+    VEC_EACH (id, &load->bad_rows) {
+        good = good && kv_delete(write, PARTITION_SERIES, *id, err);
+    }
+    if (good)
+        return kv_commit(write, err);
+    kv_abort(write);
+    return false;
 }
 
 static void note_registered(struct load *load)
@@ -245,6 +269,7 @@ static bool load_partition(struct storage *storage, const char *path, struct err
     bool covered = day && overlay == 0 && newest_slot <= slot_last && load.bad_bundles == 0;
     good = good && kv_each(read, PARTITION_SERIES, load_series, &load, err);
     kv_read_end(read);
+    good = good && remove_bad_rows(&load, err);
     if (good && covered) {
         retire_covered(&load);
     } else if (good) {
@@ -258,6 +283,7 @@ static bool load_partition(struct storage *storage, const char *path, struct err
     }
     VEC_FREE(&load.entries);
     VEC_FREE(&load.refs);
+    VEC_FREE(&load.bad_rows);
     return good;
 }
 

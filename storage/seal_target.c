@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 
 #define TXN_BYTES_MAX ((size_t)16 << 20)
@@ -201,7 +202,7 @@ bool seal_target_labels(struct seal_targets *targets, struct seal_target *target
     if (known)
         return true;
     buf_init(&row, (size_t)64 << 20);
-    series_labels_encode(labels, series_labels(targets->storage, series, labels), &row);
+    series_row_encode(series->id, labels, series_labels(targets->storage, series, labels), &row);
     bool good = kv_put(target->write, PARTITION_SERIES, series->id, buf_str(&row), err);
     write_of(targets->writes, target->partition)->bytes += LABELS_WEIGHT * row.len;
     buf_deinit(&row);
@@ -242,9 +243,33 @@ bool seal_targets_finish(struct seal_targets *targets, struct err *err)
     return true;
 }
 
+static uint32_t sealed_crc(uint64_t group_key, uint64_t slot)
+{
+    const uint64_t both[2] = {group_key, slot};
+    return hash_crc32c(0, str_from((const char *)both, sizeof(both)));
+}
+
+void sealed_encode(uint64_t group_key, uint64_t slot, char out[SEALED_BYTES])
+{
+    uint32_t crc = sealed_crc(group_key, slot);
+    memcpy(out, &slot, 8);
+    memcpy(out + 8, &crc, 4);
+}
+
+bool sealed_decode(uint64_t group_key, struct str value, uint64_t *slot)
+{
+    struct reader in = reader_over(value);
+    *slot = read_u64(&in);
+    bool has_crc = in.at != in.end;
+    return !in.bad && *slot <= NUMBER_MAX &&
+           (!has_crc || (read_u32(&in) == sealed_crc(group_key, *slot) && in.at == in.end));
+}
+
 static bool put_mark(struct kv_write *write, const struct seal_mark *mark, struct err *err)
 {
-    return kv_put(write, HEAD_SEALED, mark->group_key, str_from((const char *)&mark->slot, 8), err);
+    char value[SEALED_BYTES];
+    sealed_encode(mark->group_key, mark->slot, value);
+    return kv_put(write, HEAD_SEALED, mark->group_key, str_from(value, sizeof(value)), err);
 }
 
 bool seal_mark(struct storage *storage, const struct seal_mark *marks, size_t count,

@@ -69,6 +69,12 @@ void seal_writes_abort(struct seal_writes *writes);
  * stay all the same do no harm: equal samples are merged. No transaction may be open. */
 void seal_targets_take_back(struct seal_targets *targets);
 
+/* A value of head.mdb's `sealed`: u64 slot, u32 CRC of group key and slot; earlier builds wrote none. A wrong number would
+ * have the start skip rows that are in no file. */
+#define SEALED_BYTES 12
+void sealed_encode(uint64_t group_key, uint64_t slot, char out[SEALED_BYTES]);
+bool sealed_decode(uint64_t group_key, struct str value, uint64_t *slot);
+
 /* The slots are in the files: head.mdb says so. A commit that fails may have reached the disk all the same. */
 struct seal_mark {
     uint64_t group_key, slot;
