@@ -31,7 +31,7 @@ struct day_input {
     struct kv
         *kv; /* An open partition or overlay (PARTITION_* tables of store.h): its series table and
                       bundles. NULL: `day`. */
-    const struct index_segment *const *segments; /* Of the open partition: labels of further ids. */
+    struct index_segment *const *segments; /* Of the open partition: labels of further ids. */
     uint32_t segment_count;
     struct day_file *day; /* A file to be rebuilt. */
 };

@@ -16,7 +16,7 @@ enum stream_kind { STREAM_TABLE, STREAM_SEGMENT, STREAM_DAY };
 struct day_stream {
     enum stream_kind kind;
     uint32_t input;
-    const struct index_segment *segment;
+    struct index_segment *segment;
     size_t position, end;
     struct arena arena;
     struct label labels[DAY_LABELS_MAX];
@@ -231,15 +231,21 @@ static bool stream_load(struct day_merge *merge, struct day_stream *stream, bool
         if (stream->kind == STREAM_TABLE) {
             const struct day_series *series =
                 &source->series.items[source->by_labels.items[stream->position]];
-            ENSURE(labels_of(series, stream->labels, &stream->label_count));
-            return true;
+            /* It was good a moment ago, but the disk is read again. */
+            if (labels_of(series, stream->labels, &stream->label_count))
+                return true;
+            stream->position++;
+            continue;
         }
         const struct disk_index *index = stream->kind == STREAM_SEGMENT
                                              ? stream->segment->index
                                              : day_file_index(source->input->day);
         arena_reset(&stream->arena);
-        if (!disk_index_labels(index, (uint32_t)stream->position, &stream->arena, stream->labels,
-                               DAY_LABELS_MAX, &stream->label_count, err))
+        bool good = disk_index_labels(index, (uint32_t)stream->position, &stream->arena,
+                                      stream->labels, DAY_LABELS_MAX, &stream->label_count, err);
+        good = stream->segment ? index_segment_judge(stream->segment, good, err)
+                               : day_file_judge(source->input->day, good, err);
+        if (!good)
             return false;
         if (stream->label_count > 0)
             return true;
@@ -260,7 +266,7 @@ static bool stream_push(struct day_merge *merge, struct day_stream *stream, stru
 }
 
 static bool stream_add(struct day_merge *merge, enum stream_kind kind, uint32_t input,
-                       const struct index_segment *segment, size_t end, struct err *err)
+                       struct index_segment *segment, size_t end, struct err *err)
 {
     struct day_stream *stream = MEM_NEW(struct day_stream);
     stream->kind = kind;
@@ -319,7 +325,8 @@ static void take_twins(struct day_merge *merge, struct day_stream *stream,
         struct day_series *next =
             &source->series.items[source->by_labels.items[stream->position + 1]];
         size_t count;
-        ENSURE(labels_of(next, merge->twin, &count));
+        if (!labels_of(next, merge->twin, &count))
+            continue;
         if (series_order(stream->labels, stream->label_count, merge->twin, count) != 0)
             return;
         next->ordinal = merge->ordinal;
@@ -339,8 +346,8 @@ static void take(struct day_merge *merge, struct day_stream *stream)
     } else {
         uint64_t id = index_segment_id(stream->segment, (uint32_t)position);
         size_t at = find_id(source, id);
-        ENSURE(at < source->series.count && source->series.items[at].id == id);
-        source->series.items[at].ordinal = merge->ordinal;
+        if (at < source->series.count && source->series.items[at].id == id)
+            source->series.items[at].ordinal = merge->ordinal;
     }
 }
 

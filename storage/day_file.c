@@ -147,6 +147,17 @@ const struct day_info *day_file_info(const struct day_file *day)
     return &day->info;
 }
 
+bool day_file_judge(struct day_file *day, bool good, struct err *err)
+{
+    if (good && day_file_is_damaged(day))
+        good = err_set(err, ERR_CORRUPT, "index: a page of it cannot be read");
+    if (good)
+        return true;
+    if (err->code == ERR_CORRUPT)
+        atomic_store_explicit(&day->map.damaged, true, memory_order_relaxed);
+    return err_wrap(err, "%s", day->path);
+}
+
 bool day_file_is_damaged(const struct day_file *day)
 {
     return guard_map_is_damaged(&day->map);

@@ -40,6 +40,8 @@ void day_file_let_go_all(struct day_file *day);
 void day_file_unref(struct day_file *day); /* NULL is fine. Any thread. */
 const char *day_file_path(const struct day_file *day);
 const struct day_info *day_file_info(const struct day_file *day);
+/* After reads of its index that day_file_guard did not run: as index_segment_judge. */
+MUST_CHECK bool day_file_judge(struct day_file *day, bool good, struct err *err);
 bool day_file_is_damaged(const struct day_file *day); /* A read has failed: to be quarantined. */
 /* Where a page of it cannot be read the index sees zeroes and tells of damage; day_file_guard ends the read at once. */
 const struct disk_index *day_file_index(const struct day_file *day);

@@ -443,6 +443,7 @@ bool disk_index_labels(const struct disk_index *index, uint32_t ordinal, struct 
 {
     struct group_walk walk;
     struct column column;
+    uint32_t name_before = 0;
     *count = 0;
     if (ordinal >= index->series_count)
         return index_corrupt(err, "there is no such series");
@@ -457,6 +458,9 @@ bool disk_index_labels(const struct disk_index *index, uint32_t ordinal, struct 
             return index_corrupt(err, "a series has too many labels");
         if (!value_text(index, column.name, rank, arena, &out[*count], err))
             return false;
+        if (out[*count].value.len == 0 || (*count > 0 && column.name <= name_before))
+            return index_corrupt(err, "a label set is none");
+        name_before = column.name;
         (*count)++;
     }
     return !walk.bad || index_corrupt(err, "series are cut short");

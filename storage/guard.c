@@ -25,6 +25,9 @@ static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before_bus, before_segv;
 static uintptr_t page_bytes;
 
+/* A damaged page makes its reader run on past the end by as much as a u16 can say, twice. */
+#define BEHIND_BYTES ((size_t)2 << 16)
+
 static bool map_has(const struct guard_map *map, const char *address)
 {
     return address >= map->begin && address < map->end;
@@ -62,7 +65,7 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     /* Not sent by kill(), and not a write to a map that is only to be read: that is a bug of ours. */
     bool is_access = info->si_code > 0 && (signal_number == SIGBUS || info->si_code == SEGV_MAPERR);
     for (struct guard_frame *frame = frames; is_access && frame; frame = frame->outer) {
-        if (!map_has(frame->map, address))
+        if (address < frame->map->begin || address >= frame->map->end + BEHIND_BYTES)
             continue;
         atomic_store(&frame->map->damaged, true);
         frames = frame->outer;

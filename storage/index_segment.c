@@ -169,6 +169,8 @@ bool index_segment_open(struct index_segment **out, const char *path, struct err
         else
             good = check_parts(segment, &in, sections, err);
     }
+    if (segment->map)
+        guard_map_add(&segment->guard, segment->map, segment->bytes);
     good = good && disk_index_open(&segment->index, sections, err);
     if (good && (size_t)disk_index_count(segment->index) * 8 != segment->ids.len)
         good = err_set(err, ERR_CORRUPT, "%s is not whole", path);
@@ -187,11 +189,28 @@ bool index_segment_verify(const struct index_segment *segment, struct err *err)
     return good || err_wrap(err, "%s", segment->path);
 }
 
+bool index_segment_judge(struct index_segment *segment, bool good, struct err *err)
+{
+    if (good && index_segment_is_damaged(segment))
+        good = err_set(err, ERR_CORRUPT, "index: a page of it cannot be read");
+    if (good)
+        return true;
+    if (err->code == ERR_CORRUPT)
+        atomic_store_explicit(&segment->guard.damaged, true, memory_order_relaxed);
+    return err_wrap(err, "%s", segment->path);
+}
+
+bool index_segment_is_damaged(const struct index_segment *segment)
+{
+    return guard_map_is_damaged(&segment->guard);
+}
+
 void index_segment_close(struct index_segment *segment)
 {
     if (!segment)
         return;
     disk_index_close(segment->index);
+    guard_map_remove(&segment->guard);
     if (segment->map)
         munmap(segment->map, segment->bytes);
     mem_free(segment->path);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "disk_index.h"
+#include "guard.h"
 
 struct index_segment {
     uint64_t number;
@@ -22,6 +23,7 @@ struct index_segment {
     struct str ids; /* u64 a piece, by ordinal. */
     char *path;
     void *map;
+    struct guard_map guard; /* Its mark of damage: to be set aside. */
 };
 
 /* Writes the file beside `partition_path` (its .open.mdb), synced and renamed into place. */
@@ -32,6 +34,9 @@ char *index_segment_path(const char *partition_path, uint64_t number); /* The ca
 MUST_CHECK bool index_segment_open(struct index_segment **out, const char *path, struct err *err);
 /* All of it is as it was written. */
 MUST_CHECK bool index_segment_verify(const struct index_segment *segment, struct err *err);
+/* After reads of its index: an error that is its fault is noted, and one is made of pages that were not there. Any thread. */
+MUST_CHECK bool index_segment_judge(struct index_segment *segment, bool good, struct err *err);
+bool index_segment_is_damaged(const struct index_segment *segment);
 void index_segment_close(struct index_segment *segment); /* NULL is fine. */
 uint64_t index_segment_id(const struct index_segment *segment, uint32_t ordinal); /* 0: no such. */
 

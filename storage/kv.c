@@ -83,6 +83,14 @@ void kv_read_end(struct kv_read *read)
     mem_free(read);
 }
 
+/* An entry of a damaged page may say that its value lies anywhere. */
+static bool is_in_map(const struct kv *kv, const MDB_val *value)
+{
+    const char *at = value->mv_data;
+    return !kv->begin ||
+           (at >= kv->begin && at <= kv->end && value->mv_size <= (size_t)(kv->end - at));
+}
+
 /* One look-up, guarded: a damaged tree page may send LMDB anywhere in its map. */
 struct guarded_get {
     struct kv_read *read;
@@ -105,7 +113,8 @@ bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, str
     key_encode(key, bytes);
     get.key = key_value(bytes);
     *found = false;
-    if (!guard_run(&read->kv->guard, run_get, &get))
+    if (!guard_run(&read->kv->guard, run_get, &get) ||
+        (get.code == 0 && !is_in_map(read->kv, &get.data)))
         return kv_fault_err(err, read->kv);
     *found = get.code == 0;
     if (get.code && get.code != MDB_NOTFOUND)
@@ -140,6 +149,8 @@ bool kv_floor(struct kv_read *read, unsigned table, uint64_t key, bool *found, u
         code = mdb_cursor_get(cursor, &key_val, &data, MDB_LAST);
     else if (code == 0 && key_decode(&key_val) != key)
         code = mdb_cursor_get(cursor, &key_val, &data, MDB_PREV);
+    if (code == 0 && (!is_in_map(read->kv, &key_val) || !is_in_map(read->kv, &data)))
+        return kv_fault_err(err, read->kv);
     *found = code == 0;
     if (*found) {
         *found_key = key_decode(&key_val);
@@ -174,6 +185,8 @@ bool kv_each(struct kv_read *read, unsigned table, kv_each_fn fn, void *ctx, str
     read->walk = NULL;
     while (good) {
         fault = !guard_run(&read->kv->guard, run_step, &step);
+        fault = fault || (step.code == 0 &&
+                          (!is_in_map(read->kv, &step.key) || !is_in_map(read->kv, &step.data)));
         if (fault || step.code)
             break;
         step.first = false;

@@ -135,6 +135,8 @@ static void guard_begin(struct kv *kv)
     const void *base = map_base(kv->path);
     (void)mdb_env_set_userctx(kv->env, kv);
     (void)mdb_env_set_assert(kv->env, on_assert);
+    kv->begin = base;
+    kv->end = base ? kv->begin + kv->map_bytes : NULL;
     if (base)
         guard_map_add(&kv->guard, base, kv->map_bytes);
 }
@@ -260,6 +262,7 @@ bool kv_renew(struct kv *kv, struct err *err)
                        kv->path);
     kv_close(atomic_exchange(&kv->spare, NULL));
     guard_map_remove(&kv->guard);
+    kv->begin = kv->end = NULL;
     if (kv->env)
         mdb_env_close(kv->env);
     kv->env = NULL;

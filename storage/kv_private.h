@@ -18,6 +18,7 @@ struct kv {
     uint64_t map_bytes;
     bool is_builder;
     struct guard_map guard; /* Of what kv_open has mapped. */
+    const char *begin, *end; /* Of the map, where that is known. */
     _Atomic(struct kv *)
         spare; /* To read from once LMDB has given the first env up; made on the lane. */
     _Atomic int32_t

@@ -45,6 +45,8 @@ bool kv_map(struct kv *kv, const void **base, uint64_t *len, struct err *err)
         memcpy(&number, page, 8);
         *base = page - number * stat_now.ms_psize;
         *len = kv->map_bytes;
+        kv->begin = *base;
+        kv->end = kv->begin + kv->map_bytes;
     }
     if (cursor)
         mdb_cursor_close(cursor);

@@ -152,11 +152,12 @@ static bool ask_index(struct question *question, const struct disk_index *index,
 static bool ask_file(struct question *question, const struct store_file *file, struct err *err)
 {
     if (file->day)
-        return ask_index(question, day_file_index(file->day), err);
+        return day_file_judge(file->day, ask_index(question, day_file_index(file->day), err), err);
     const struct segment_list *list =
         atomic_load_explicit(&file->open->spilled, memory_order_acquire);
     for (uint32_t i = 0; list && i < list->count; i++) {
-        if (!ask_index(question, list->items[i]->index, err))
+        if (!index_segment_judge(list->items[i], ask_index(question, list->items[i]->index, err),
+                                 err))
             return false;
     }
     return true;

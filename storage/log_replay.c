@@ -158,7 +158,7 @@ static bool check_head(struct str bytes, uint64_t number, struct err *err)
     struct reader in = reader_over(bytes);
     struct str magic = read_bytes(&in, 4);
     uint32_t version = read_u32(&in);
-    if (read_u64(&in) != number || !str_eq(magic, STR(LOG_MAGIC)) || version > 0xffff)
+    if (read_u64(&in) != number || !str_eq(magic, STR(LOG_MAGIC)) || version > STORE_VERSION_MAX)
         return err_set(err, ERR_CORRUPT, "its head is damaged");
     if (version != STORE_VERSION)
         return err_set(err, ERR_UNAVAILABLE,

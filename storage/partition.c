@@ -343,6 +343,27 @@ void partition_show_segment(struct storage *storage, struct partition *partition
         epoch_retire(&storage->epoch, mem_free, old);
 }
 
+static void segment_close(void *ptr)
+{
+    index_segment_close(ptr);
+}
+
+void partition_hide_segment(struct storage *storage, struct partition *partition,
+                            struct index_segment *segment)
+{
+    struct segment_list *old = atomic_load_explicit(&partition->spilled, memory_order_relaxed);
+    struct segment_list *list = mem_alloc(sizeof(*list) + old->count * sizeof(list->items[0]));
+    list->count = 0;
+    for (uint32_t i = 0; i < old->count; i++) {
+        if (old->items[i] != segment)
+            list->items[list->count++] = old->items[i];
+    }
+    ENSURE(list->count + 1 == old->count);
+    atomic_store_explicit(&partition->spilled, list, memory_order_release);
+    epoch_retire(&storage->epoch, mem_free, old);
+    epoch_retire(&storage->epoch, segment_close, segment);
+}
+
 void partition_close_all(struct storage *storage)
 {
     struct file_list *list = file_list_now(storage);

@@ -211,7 +211,7 @@ static bool load_head(struct load *load, const char *path, uint64_t overlay, str
         return false;
     load->partition->from_ms = (int64_t)from;
     load->partition->to_ms = (int64_t)to;
-    if (version != STORE_VERSION && version <= 0xffff)
+    if (version != STORE_VERSION && version <= STORE_VERSION_MAX)
         return err_set(err, ERR_UNAVAILABLE,
                        "%s has format version %" PRIu64 "; this program reads version %d", path,
                        version, STORE_VERSION);
@@ -411,6 +411,8 @@ static bool read_head(struct storage *storage, const char *path, bool *known, st
         (void)!get_u64(read, HEAD_META, META_NEXT_SLOT, &slot, &none);
     }
     kv_read_end(read);
+    if (*known && version > STORE_VERSION_MAX)
+        return err_set(why, ERR_CORRUPT, "%s tells a wild version of itself", path);
     if (*known && version != STORE_VERSION)
         return err_set(err, ERR_UNAVAILABLE,
                        "%s has format version %" PRIu64 "; this program reads version %d", path,

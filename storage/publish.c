@@ -180,7 +180,7 @@ static void freeze_done(struct job *base)
     }
     uint32_t at = 0;
     VEC_EACH (input, &publish->day_inputs) {
-        input->segments = (const struct index_segment *const *)publish->segments.items + at;
+        input->segments = publish->segments.items + at;
         at += input->segment_count;
     }
     publish->deletes = tombstone_list_over(storage, publish->from_ms, publish->to_ms);

@@ -223,19 +223,42 @@ static void retire_by_size(struct storage *storage)
     VEC_FREE(&old);
 }
 
+static void set_aside(struct storage *storage, const char *path)
+{
+    struct err why = {0}, err = {0};
+    err_set(&why, ERR_CORRUPT, "it could not be read");
+    if (!file_set_aside(path, &why, &err))
+        LOG_E("Damaged file could not be set aside", "err", err.text);
+    storage->stats.quarantined++;
+}
+
+/* Its series are not found by their labels until the partition is built, and then they are not in the day. */
+static bool quarantine_segment(struct storage *storage, struct partition *partition)
+{
+    const struct segment_list *list = atomic_load(&partition->spilled);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        if (!index_segment_is_damaged(list->items[i]))
+            continue;
+        set_aside(storage, list->items[i]->path);
+        partition_hide_segment(storage, partition, list->items[i]);
+        return true;
+    }
+    return false;
+}
+
 /* A day that could not be read goes out of sight and is kept aside for a person to look at; the rest serves. */
 void retention_quarantine(struct storage *storage)
 {
     const struct file_list *list = file_list_now(storage);
     for (uint32_t i = 0; list && i < list->count; i++) {
         struct store_file file = list->items[i];
-        struct err why = {0}, err = {0};
-        if (!file.day || !day_file_is_damaged(file.day) || publish_uses(storage, &file))
+        if (publish_uses(storage, &file))
             continue;
-        err_set(&why, ERR_CORRUPT, "it could not be read");
-        if (!file_set_aside(day_file_path(file.day), &why, &err))
-            LOG_E("Damaged file could not be set aside", "err", err.text);
-        storage->stats.quarantined++;
+        if (file.open && !storage->spill && quarantine_segment(storage, file.open))
+            return;
+        if (!file.day || !day_file_is_damaged(file.day))
+            continue;
+        set_aside(storage, day_file_path(file.day));
         day_file_ref(file.day);
         retention_retire(storage, &file, 1, NULL);
         day_file_unref(file.day);

@@ -113,12 +113,16 @@ static bool too_large(const struct gather *gather, struct err *err)
                    (unsigned long long)gather->bytes_max);
 }
 
-/* The entry of a label set; made when new. */
+/* The entry of a label set; made when new. NULL when its hash is not the one that is wanted. */
 static struct selected *gather_entry(struct gather *gather, const struct label *labels,
-                                     size_t count)
+                                     size_t count, const uint64_t *wanted_hash)
 {
     struct selection *selection = gather->selection;
     struct selected selected = {.labels = labels_new(labels, count), .source_first = SOURCE_NONE};
+    if (wanted_hash && selected.labels->hash != *wanted_hash) {
+        labels_unref(selected.labels);
+        return NULL;
+    }
     if (!gather->memory_only) {
         struct label_set key = {labels, count};
         uint64_t hash = selected.labels->hash;
@@ -194,7 +198,7 @@ static void gather_memory(struct gather *gather, const struct ref_vec *refs,
         if (!shown)
             continue;
         uint32_t count = series_labels(storage, series, labels);
-        struct selected *selected = gather_entry(gather, labels, count);
+        struct selected *selected = gather_entry(gather, labels, count, NULL);
         selected->is_mixed = selected->source_first != SOURCE_NONE || late.run_count > 0;
         selected->pairs = series_pairs(storage, series).pairs;
         if (sources[i].run_count > 0)
@@ -226,8 +230,11 @@ static bool gather_index(struct gather *gather, uint32_t file, const struct disk
         arena_reset(&gather->arena);
         good = disk_index_labels(index, ordinal, &gather->arena, labels, SERIES_LABELS_MAX, &count,
                                  err);
-        if (good) {
-            struct selected *selected = gather_entry(gather, labels, count);
+        uint64_t hash = good ? disk_index_hash(index, ordinal) : 0;
+        struct selected *selected = good ? gather_entry(gather, labels, count, &hash) : NULL;
+        if (good && !selected)
+            good = err_set(err, ERR_CORRUPT, "index: a label set is another one");
+        if (selected) {
             selected->is_mixed = true;
             add_source(gather->selection, selected, source);
         }
@@ -247,16 +254,19 @@ static bool gather_files(struct gather *gather, const struct matcher *matchers, 
             const struct day_info *info = day_file_info(file->day);
             if (info->time_min_ms > selection->to_ms || info->time_max_ms < selection->from_ms)
                 continue;
-            if (!gather_index(gather, f, day_file_index(file->day), NULL, matchers, count, err))
-                return err_wrap(err, "%s", day_file_path(file->day));
+            bool good =
+                gather_index(gather, f, day_file_index(file->day), NULL, matchers, count, err);
+            if (!day_file_judge(file->day, good, err))
+                return false;
             continue;
         }
         const struct segment_list *list =
             atomic_load_explicit(&file->open->spilled, memory_order_acquire);
         for (uint32_t i = 0; list && i < list->count; i++) {
-            if (!gather_index(gather, f, list->items[i]->index, list->items[i], matchers, count,
-                              err))
-                return err_wrap(err, "%s", list->items[i]->path);
+            struct index_segment *segment = list->items[i];
+            bool good = gather_index(gather, f, segment->index, segment, matchers, count, err);
+            if (!index_segment_judge(segment, good, err))
+                return false;
         }
     }
     return true;

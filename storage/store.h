@@ -40,6 +40,7 @@
 #include "tombstone.h"
 
 #define STORE_VERSION 1 /* Of every file. */
+#define STORE_VERSION_MAX 15 /* A number beyond is a damaged one: the start goes on without the file. */
 #define LOG_PENDING_MAX                                                                            \
     ((size_t)64 << 30) /* The labels of all series may have to go in at once: memory has them. */
 
@@ -501,6 +502,9 @@ bool bundle_entry_of(struct str bytes, struct bundle_entry *out);
 void bundle_dir_encode(const struct bundle_entry *entries, size_t count, struct buf *out);
 MUST_CHECK bool bundle_dir_decode(struct str bytes, struct bundle_entry *out, size_t *count);
 void partition_close_all(struct storage *storage);
+/* Off the list; closed after its last reader. */
+void partition_hide_segment(struct storage *storage, struct partition *partition,
+                            struct index_segment *segment);
 void partition_show_segment(struct storage *storage, struct partition *partition,
                             struct index_segment *segment);
 

@@ -4,6 +4,7 @@
 #ifndef TESTS_DAMAGE_WORLD_H
 #define TESTS_DAMAGE_WORLD_H
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -298,6 +299,18 @@ static inline void world_write_file(const char *dir, const char *name, const cha
     FILE *file = fopen(path, "wb");
     STORE_REQUIRE(file && (len == 0 || fwrite(bytes, 1, len, file) == len));
     STORE_REQUIRE(fclose(file) == 0);
+}
+
+/* The same inode: whoever has it mapped sees it. */
+static inline void world_overwrite_file(const char *dir, const char *name, const char *bytes,
+                                        size_t len)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/" WORLD_FOLDER "/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    STORE_REQUIRE(fd >= 0 && pwrite(fd, bytes, len, 0) == (ssize_t)len &&
+                  ftruncate(fd, (off_t)len) == 0);
+    close(fd);
 }
 
 static inline void world_make_dir(struct store_fixture *f)
