@@ -214,9 +214,11 @@ struct config_kubeconfig {
     struct str server, server_name, proxy_url;
     bool insecure_skip_verify;
     struct str ca_file, cert_file, key_file;
-    struct str ca_pem, cert_pem, key_pem; /* From the -data fields, which win over the files. */
+    struct str ca_pem, cert_pem, key_pem; /* From the -data fields. */
     struct str token, token_file;         /* The file wins. */
     struct str user, password;
+    const struct str *headers;            /* As whom to ask: "Impersonate-User: x" ... */
+    size_t header_count;
 };
 MUST_CHECK bool config_kubeconfig_parse(struct config_kubeconfig *out, struct str text,
                                         struct str path, struct arena *arena, struct err *err);

@@ -94,6 +94,7 @@ static bool in_cluster(struct http_fetch_options *out, struct arena *arena, stru
                        "KUBERNETES_SERVICE_PORT must be defined");
     *base = strchr(host, ':') ? arena_strf(arena, "https://[%s]:%s", host, port)
                               : arena_strf(arena, "https://%s:%s", host, port);
+    out->proxy_from_environment = true;
     return secret_read(account_file(arena, "token"), arena, &out->bearer_token, err) &&
            file_read(account_file(arena, "ca.crt"), arena, &out->ca_pem, err);
 }
@@ -121,6 +122,9 @@ static bool from_kubeconfig(struct http_fetch_options *out, struct str path, str
     out->user = file.user;
     out->password = file.password;
     out->bearer_token = file.token;
+    out->private_headers = file.headers;
+    out->private_header_count = file.header_count;
+    out->proxy_from_environment = file.proxy_url.len == 0;
     return file.token_file.len == 0 || secret_read(file.token_file, arena, &out->bearer_token, err);
 }
 

@@ -358,6 +358,8 @@ def kubeconfig(cluster, user, data=False):
                 f"    client-key-data: {embedded(cluster.certificates.client_key)}",
         "token": f"token: {TOKEN}",
         "file": "tokenFile: token",
+        "as": f"token: {TOKEN}\n    as: system:serviceaccount:ode:reader\n    as-uid: u-1\n    as-groups: [one, two]\n"
+              "    as-user-extra:\n      example.com/why: [a, b]",
     }
     text = f"""apiVersion: v1
 kind: Config
@@ -381,11 +383,18 @@ users:
 def test_kubeconfig__certificates_and_tokens():
     cluster = Cluster()
     cluster.kube.put("nodes", node("node-a"))
-    ways = [("certificate", False), ("data", True), ("token", True), ("file", False)]
+    ways = [("certificate", False), ("data", True), ("token", True), ("file", False),
+            ("as", False)]
     jobs = [job(f"{user}", "node", f"    kubeconfig_file: {kubeconfig(cluster, user, data)}\n") for user, data in ways]
     server = Server(config_of(*jobs))
     for user, _ in ways:
         wait_for(user, lambda u=user: addresses(server, u) == ["192.0.2.1:10250"])
+    as_other = [headers for _, _, headers in cluster.kube.requests if "Impersonate-User" in headers]
+    for headers in as_other:
+        assert headers["Impersonate-User"] == "system:serviceaccount:ode:reader" and headers["Impersonate-Uid"] == "u-1"
+        assert headers["Impersonate-Group"] == "one", "the first of them"
+        assert headers["Impersonate-Extra-example.com%2Fwhy"] == "a"
+    assert 0 < len(as_other) < len(cluster.kube.requests)
     stranger = Certificates(cluster.folder, "stranger")
     server.set_config(config_of(job("bad", "node", cluster.access().replace(cluster.certificates.ca, stranger.ca))))
     assert server.post("/-/reload").status == 200

@@ -277,6 +277,50 @@ static void test_request__by_kubeconfig(void **state)
     folder_close(&folder);
 }
 
+/* As whom to ask goes along in headers; keys of further facts are escaped as client-go does. */
+static void test_request__as_somebody_else(void **state)
+{
+    static const char *const wanted[] = {
+        "Impersonate-User: system:serviceaccount:a:b",
+        "Impersonate-Uid: 42",
+        "Impersonate-Group: system:authenticated",
+        "Impersonate-Group: dev",
+        "Impersonate-Extra-reason: a b",
+        "Impersonate-Extra-a.b%2Fc%25d%C3%A4: x",
+        "Impersonate-Extra-a.b%2Fc%25d%C3%A4: y",
+    };
+    struct config_kubernetes_sd block = {0};
+    struct http_fetch_options options;
+    struct folder folder;
+    char path[256];
+    struct err err;
+
+    (void)state;
+    folder_open(&folder);
+    (void)snprintf(path, sizeof(path), "%s/config", folder.path);
+    block.kubeconfig_file = str_of(path);
+    folder_write(&folder, "config",
+                 KUBECONFIG("server: 'h:6443', insecure-skip-tls-verify: true, "
+                            "proxy-url: 'socks5://p:1'",
+                            "as: 'system:serviceaccount:a:b', as-uid: 42, "
+                            "as-groups: ['system:authenticated', dev], "
+                            "as-user-extra: {reason: [a b], 'a.b/c%dä': [x, y], none: []}"));
+    if (!request(&folder, &block, &options, &err))
+        fail_msg("%s", err.text);
+    assert_text(options.url, "https://h:6443/api/v1/pods?x");
+    assert_text(options.proxy_url, "socks5://p:1");
+    assert_false(options.proxy_from_environment);
+    assert_int_equal(options.private_header_count, COUNT_OF(wanted));
+    for (size_t i = 0; i < COUNT_OF(wanted); i++)
+        assert_text(options.private_headers[i], wanted[i]);
+    folder_write(&folder, "config", KUBECONFIG("server: 'h:6443'", "token: t"));
+    assert_true(request(&folder, &block, &options, &err));
+    assert_text(options.url, "http://h:6443/api/v1/pods?x");
+    assert_true(options.proxy_from_environment);
+    assert_int_equal(options.private_header_count, 0);
+    folder_close(&folder);
+}
+
 static void check_kubeconfig(const char *text, const char *wanted)
 {
     struct config_kubeconfig file;
@@ -314,8 +358,32 @@ static void test_kubeconfig__names_its_faults(void **state)
     check_kubeconfig(KUBECONFIG("server: h", "auth-provider: {name: gcp}"),
                      "user has auth-provider credentials, which need a program to run: not "
                      "supported; use a token, a tokenFile or a client certificate");
-    check_kubeconfig(KUBECONFIG("server: h", "client-key: k"),
-                     "user has a client key without its certificate");
+    check_kubeconfig(KUBECONFIG("server: h", "client-certificate: k"),
+                     "user has a client certificate without its key");
+    check_kubeconfig(KUBECONFIG("server: h", "client-key: k"), "");
+    check_kubeconfig(KUBECONFIG("server: h", "client-key: k, client-certificate: c, "
+                                             "client-certificate-data: Q0VSVA=="),
+                     "client-certificate-data and client-certificate are both specified");
+    check_kubeconfig(KUBECONFIG("server: h, certificate-authority: f, "
+                                "certificate-authority-data: UEVN",
+                                ""),
+                     "certificate-authority-data and certificate-authority are both specified");
+    check_kubeconfig(KUBECONFIG("server: h", "token: t, username: u"),
+                     "more than one authentication method found; found [token basicAuth], only one "
+                     "is allowed");
+    check_kubeconfig(KUBECONFIG("server: h, proxy-url: 'ftp://p'", ""),
+                     "invalid 'proxy-url' \"ftp://p\": unsupported scheme, must be http, https, or "
+                     "socks5");
+    check_kubeconfig(KUBECONFIG("server: 'https://h:x'", ""),
+                     "parse \"https://h:x\": invalid port \":x\" after host");
+    check_kubeconfig(KUBECONFIG("server: h", "as-groups: [g]"),
+                     "requesting uid, groups or user-extra without impersonating a user");
+    check_kubeconfig(KUBECONFIG("server: h", "as-uid: '', as-groups: []"), "");
+    check_kubeconfig(KUBECONFIG("server: h", "as: u, as-groups: g"),
+                     "line 4: the values are not a list");
+    check_kubeconfig(KUBECONFIG("server: h", "as: [u]"), "line 4: the value is not a text");
+    check_kubeconfig(KUBECONFIG("server: h", "as: \"u\\nX: y\""),
+                     "net/http: invalid header field value for \"Impersonate-User\"");
     check_kubeconfig(KUBECONFIG("server: h, insecure-skip-tls-verify: true", "username: x"), "");
 }
 
@@ -347,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_request__in_the_cluster),
         cmocka_unit_test(test_request__to_a_given_server),
         cmocka_unit_test(test_request__by_kubeconfig),
+        cmocka_unit_test(test_request__as_somebody_else),
         cmocka_unit_test(test_kubeconfig__names_its_faults),
         cmocka_unit_test(test_path__is_escaped),
     };
