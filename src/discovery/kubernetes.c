@@ -382,8 +382,8 @@ struct kube_sd *kube_sd_open(const struct provider_env *env, struct config *owne
     struct kube_sd *sd = MEM_NEW(struct kube_sd);
 
     ENSURE(kube_kind_find(config->role, &sd->kind));
-    bool pods = sd->kind == KUBE_POD;
-    bool on_nodes = pods || sd->kind == KUBE_ENDPOINTS || sd->kind == KUBE_ENDPOINTSLICE;
+    bool pods =
+        sd->kind == KUBE_POD || sd->kind == KUBE_ENDPOINTS || sd->kind == KUBE_ENDPOINTSLICE;
     sd->env = env;
     sd->owner = owner;
     sd->config = config;
@@ -391,12 +391,11 @@ struct kube_sd *kube_sd_open(const struct provider_env *env, struct config *owne
     sd->ctx = ctx;
     sd->lookup = (struct kube_lookup){
         .find = on_lookup,
-        .node = on_nodes && config->attach_node,
+        .node = pods && config->attach_node,
         .namespace = sd->kind != KUBE_NODE && config->attach_namespace,
         .deployment = pods && config->attach_deployment,
         .job = pods && config->attach_job,
         .cronjob = pods && config->attach_cronjob,
-        .node_required = pods && config->attach_node && selector_of(config, KUBE_NODE) != NULL,
     };
     map_init(&sd->map);
     sd->timer = timer_new(env->loop, on_timer, sd);

@@ -201,7 +201,6 @@ struct kube_lookup {
     const struct kube_object *(*find)(struct kube_lookup *lookup, enum kube_kind kind,
                                       struct str key);
     bool node, namespace, deployment, job, cronjob; /* attach_metadata */
-    bool node_required; /* Pods whose node is not found give no targets. */
 };
 
 /* begin -> step while true -> end, or cancel. The object is not needed after begin. */

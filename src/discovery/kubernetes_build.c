@@ -171,6 +171,33 @@ static struct str pod_ready(struct kube_build *build, const struct json *pod)
     return STR("unknown");
 }
 
+/* The owner of the pod's owner, when it is of this kind. */
+static struct str owner_of_owner(struct kube_build *build, enum kube_kind kind,
+                                 struct str namespace, struct str name, struct str wanted)
+{
+    const struct json *owner =
+        kube_controller_of(kube_build_find(build, kind, kube_key_in(build, namespace, name)));
+
+    return str_eq(kube_text(owner, "kind"), wanted) ? kube_text(owner, "name") : STR_EMPTY;
+}
+
+static void attach_owners(struct kube_build *build, struct labels_builder *out,
+                          const struct json *pod, const struct json *owner)
+{
+    const struct kube_lookup *lookup = build->lookup;
+    struct str namespace = json_str(kube_at(pod, "metadata", "namespace"));
+    struct str kind = kube_text(owner, "kind"), name = kube_text(owner, "name");
+
+    if (lookup->deployment && str_eq(kind, STR("ReplicaSet")))
+        kube_set(out, META "pod_deployment_name",
+                 owner_of_owner(build, KUBE_REPLICASET, namespace, name, STR("Deployment")));
+    if (lookup->job && str_eq(kind, STR("Job")))
+        kube_set(out, META "pod_job_name", name);
+    if (lookup->cronjob && str_eq(kind, STR("Job")))
+        kube_set(out, META "pod_cronjob_name",
+                 owner_of_owner(build, KUBE_JOB, namespace, name, STR("CronJob")));
+}
+
 void kube_set_pod(struct kube_build *build, struct labels_builder *out, const struct json *pod)
 {
     const struct json *status = json_get(pod, "status"), *owner = kube_controller_of(pod);
@@ -186,6 +213,7 @@ void kube_set_pod(struct kube_build *build, struct labels_builder *out, const st
         return;
     kube_set(out, META "pod_controller_kind", kube_text(owner, "kind"));
     kube_set(out, META "pod_controller_name", kube_text(owner, "name"));
+    attach_owners(build, out, pod, owner);
 }
 
 /* The containers of a pod and then its init containers. NULL after the last. */

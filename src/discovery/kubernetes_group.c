@@ -38,11 +38,11 @@ static void build_node(struct kube_build *build, const struct json *node)
     kube_set_object(build, &build->common, node, "node");
     kube_set(&build->common, META "node_provider_id",
              json_str(kube_at(node, "spec", "providerID")));
-    for (size_t i = 0; i < json_count(conditions); i++)
-        labels_builder_set(
-            &build->common,
-            kube_meta_name(build, "node", "_condition_", kube_text(json_at(conditions, i), "type")),
-            kube_lower(build, kube_text(json_at(conditions, i), "status")));
+    for (size_t i = 0; i < json_count(conditions); i++) {
+        struct str type = kube_lower(build, kube_text(json_at(conditions, i), "type"));
+        labels_builder_set(&build->common, kube_meta_name(build, "node", "_condition_", type),
+                           kube_lower(build, kube_text(json_at(conditions, i), "status")));
+    }
     kube_set(&build->target, "__address__",
              kube_host_port(build, address, kube_number_text(build, port)));
     kube_set(&build->target, "instance", build->name);
@@ -55,32 +55,6 @@ static void build_node(struct kube_build *build, const struct json *node)
 }
 
 /* --- pod --- */
-
-/* The owner of the pod's owner, when it is of this kind. */
-static struct str owner_of_owner(struct kube_build *build, enum kube_kind kind, struct str name,
-                                 struct str wanted)
-{
-    const struct json *owner = kube_controller_of(
-        kube_build_find(build, kind, kube_key_in(build, build->namespace, name)));
-
-    return str_eq(kube_text(owner, "kind"), wanted) ? kube_text(owner, "name") : STR_EMPTY;
-}
-
-static void attach_owners(struct kube_build *build, const struct json *pod)
-{
-    const struct kube_lookup *lookup = build->lookup;
-    const struct json *owner = kube_controller_of(pod);
-    struct str kind = kube_text(owner, "kind"), name = kube_text(owner, "name");
-
-    if (lookup->deployment && str_eq(kind, STR("ReplicaSet")))
-        kube_set(&build->common, META "pod_deployment_name",
-                 owner_of_owner(build, KUBE_REPLICASET, name, STR("Deployment")));
-    if (lookup->job && str_eq(kind, STR("Job")))
-        kube_set(&build->common, META "pod_job_name", name);
-    if (lookup->cronjob && str_eq(kind, STR("Job")))
-        kube_set(&build->common, META "pod_cronjob_name",
-                 owner_of_owner(build, KUBE_JOB, name, STR("CronJob")));
-}
 
 static void add_container_targets(struct kube_build *build, const struct json *pod,
                                   const struct json *container, bool init)
@@ -110,11 +84,10 @@ static void build_pod(struct kube_build *build, const struct json *pod)
 
     if (json_str(kube_at(pod, "status", "podIP")).len == 0)
         return; /* Not started yet, or evicted. */
-    if (build->lookup->node_required && !kube_build_find(build, KUBE_NODE, node))
-        return;
+    if (build->lookup->node && !kube_build_find(build, KUBE_NODE, node))
+        return; /* A selector of nodes is one of pods, too. */
     kube_set_pod(build, &build->common, pod);
     kube_set(&build->common, META "namespace", build->namespace);
-    attach_owners(build, pod);
     kube_attach_node(build, &build->common, node);
     kube_attach_namespace(build);
     for (size_t i = 0; (container = kube_container_at(pod, i, &init)) != NULL; i++)

@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "kubernetes.h"
 #include "groups.h"
+#include "kubernetes.h"
 
 static struct kube_object *object_of(enum kube_kind kind, const char *text)
 {
@@ -168,7 +168,7 @@ static void test_node__gives_its_kubelet(void **state)
     (void)state;
     cluster_add(&cluster, KUBE_NODE, node_text);
     check_group(&cluster, "node/n1\nnode_annotation_a_b=1\nnode_annotationpresent_a_b=true\n"
-                          "node_condition_DiskPressure=unknown\nnode_condition_Ready=true\n"
+                          "node_condition_diskpressure=unknown\nnode_condition_ready=true\n"
                           "node_label_kubernetes_io_os=linux\n"
                           "node_labelpresent_kubernetes_io_os=true\nnode_name=n1\n"
                           "node_provider_id=aws:///x\n-\n__address__=10.0.0.1:10250\n"
@@ -252,10 +252,10 @@ static void test_pod__gets_labels_of_others(void **state)
                 "pod_container_name=c\n");
 }
 
-/* Not started, or on a node that the selector leaves out. */
+/* Not started, or on a node that is not known: a selector of nodes leaves it out. */
 static void test_pod__may_give_nothing(void **state)
 {
-    struct cluster none = {0}, left_out = {.lookup = {.node = true, .node_required = true}};
+    struct cluster none = {0}, left_out = {.lookup = {.node = true}};
 
     (void)state;
     cluster_add(&none, KUBE_POD,
@@ -334,6 +334,29 @@ static void test_endpoints__are_addresses_by_ports(void **state)
         "pod_container_port_number=80\npod_container_port_protocol=SCTP\n" POD_COMMON POD_REST
         "-\n__address__=[fd00::1]:80\nendpoint_hostname=h\nendpoint_port_name=e\n"
         "endpoint_port_protocol=SCTP\nendpoint_ready=false\n" OTHER_PORT);
+}
+
+/* The pods behind endpoints know their owners as those of the pod role do. */
+static void test_endpoints__know_the_owners_of_pods(void **state)
+{
+    struct cluster cluster = {.lookup = {.deployment = true, .job = true, .cronjob = true}};
+
+    (void)state;
+    cluster_add(&cluster, KUBE_REPLICASET,
+                "{\"metadata\":{\"name\":\"r\",\"namespace\":\"ns\",\"ownerReferences\":[{\"kind\":"
+                "\"Deployment\",\"name\":\"d\",\"controller\":true}]}}");
+    cluster_add(&cluster, KUBE_POD,
+                "{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"ownerReferences\":[{\"kind\":"
+                "\"ReplicaSet\",\"name\":\"r\",\"controller\":true}]},\"status\":{}}");
+    cluster_add(&cluster, KUBE_ENDPOINTS,
+                "{\"metadata\":{\"name\":\"s\",\"namespace\":\"ns\"},\"subsets\":[{\"addresses\":[{"
+                "\"ip\":\"10.1.1.1\",\"targetRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":"
+                "\"ns\"}}],\"ports\":[{\"port\":80}]}]}");
+    check_group(&cluster,
+                "endpoints/ns/s\nendpoints_name=s\nnamespace=ns\n-\n__address__=10.1.1.1:80\n"
+                "endpoint_address_target_kind=Pod\nendpoint_address_target_name=p\n"
+                "endpoint_ready=true\npod_controller_kind=ReplicaSet\npod_controller_name=r\n"
+                "pod_deployment_name=d\npod_name=p\npod_ready=unknown\n");
 }
 
 static const char *const slice_text =
@@ -528,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_pod__may_give_nothing),
         cmocka_unit_test(test_service__gives_its_ports),
         cmocka_unit_test(test_endpoints__are_addresses_by_ports),
+        cmocka_unit_test(test_endpoints__know_the_owners_of_pods),
         cmocka_unit_test(test_endpointslice__are_addresses_by_ports),
         cmocka_unit_test(test_endpointslice__of_the_second_family_gives_nothing),
         cmocka_unit_test(test_ingress__gives_its_paths),
