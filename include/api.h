@@ -30,6 +30,7 @@ struct api_options {
     struct uv_loop_s *loop;
     struct storage *storage;     /* NULL until it is open (api_attach_storage): then 503 but for what works early. */
     struct scraper *scraper;
+    struct http_client *client;  /* Whose connections are told. NULL: nobody's. */
     struct discovery *discovery;
     struct write_receiver *write_receiver; /* NULL: not enabled. */
     struct lane *query_lane;

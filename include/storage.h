@@ -302,6 +302,7 @@ struct storage_stats {
     double build_seconds;
     uint64_t samples_appended;
     uint64_t outcome_count[SAMPLE_OUTCOME_COUNT];
+    uint64_t histogram_count[SAMPLE_OUTCOME_COUNT]; /* Native histograms among them. */
     uint64_t label_pairs, chunks;
     int64_t time_min_ms, time_max_ms; /* INT64_MAX / INT64_MIN when empty. */
     uint64_t log_bytes, log_segments, log_segment_current, log_bytes_written;

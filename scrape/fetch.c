@@ -600,6 +600,7 @@ void fetch_start(struct target *target, int64_t now_wall_ms)
         return;
     }
     options.url = str_of(target->url);
+    options.dialer = target->pool->dialer;
     options.on_head = on_head;
     options.on_bytes = on_bytes;
     options.on_done = on_done;

@@ -14,6 +14,7 @@ struct pool *pool_new(struct scraper *scraper, struct config *config,
     pool->config = config_ref(config);
     pool->options = options;
     pool->name = str_dup(options->job_name);
+    pool->dialer = http_dialer(scraper->client, options->job_name);
     pool->rules_round = ++scraper->rules_rounds;
     pool->request_lines = request_lines(options, str_of(scraper->user_agent));
     return pool;

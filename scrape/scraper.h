@@ -114,6 +114,7 @@ struct pool {
     uint64_t syncs, sync_failures;
     struct summary sync_length; /* Seconds. */
     char *request_lines;
+    struct http_dialer *dialer; /* Of the job. */
     char *forced_error; /* target_limit: every scrape fails with it. */
 };
 

@@ -457,6 +457,7 @@ static bool discovery_begin(struct server *server, struct err *err)
 {
     if (!http_client_open(&server->client, &server->loop, err))
         return false;
+    (void)http_dialer(server->client, STR("default")); /* As Prometheus names what has no job. */
     struct discovery_options options = {
         .loop = &server->loop,
         .client = server->client,
@@ -477,6 +478,7 @@ static bool api_begin(struct server *server, struct err *err)
     const struct options *options = server->options;
     struct api_options api = {
         .loop = &server->loop,
+        .client = server->client,
         .discovery = server->discovery,
         .query_lane = server->query_lane,
         .side_lane = server->side_lane,

@@ -191,6 +191,13 @@ static bool refs_repeat(struct storage *storage, const struct batch *batch)
     return marked < batch->samples.count;
 }
 
+static void count_outcome(struct storage *storage, const struct batch_sample *sample)
+{
+    storage->stats.outcome_count[sample->outcome]++;
+    if (sample->kind == SAMPLE_HISTOGRAM)
+        storage->stats.histogram_count[sample->outcome]++;
+}
+
 /* Outcomes as they will be, in the order of the batch; nothing is stored yet. False at the first bad one when all
  * must be good. */
 static bool check_all(struct storage *storage, struct batch *batch, bool all_or_nothing,
@@ -209,7 +216,7 @@ static bool check_all(struct storage *storage, struct batch *batch, bool all_or_
                 continue;
             result->bad_index = i;
             result->outcome_count[sample->outcome]++;
-            storage->stats.outcome_count[sample->outcome]++;
+            count_outcome(storage, sample);
             outcome_text(sample, sample_from_bits(last.bits), bounds, err);
             return false;
         }
@@ -501,7 +508,7 @@ static void count_outcomes(struct storage *storage, const struct batch *batch,
     for (size_t i = 0; i < batch->samples.count; i++) {
         uint8_t outcome = batch->samples.items[i].outcome;
         result->outcome_count[outcome]++;
-        storage->stats.outcome_count[outcome]++;
+        count_outcome(storage, &batch->samples.items[i]);
         if (!outcome_is_good(outcome) && !refused) {
             refused = true;
             result->bad_index = i;

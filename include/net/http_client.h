@@ -42,6 +42,24 @@ typedef void (*http_done_fn)(void *ctx, const struct err *err);
 
 enum http_tls_version { HTTP_TLS_DEFAULT, HTTP_TLS10, HTTP_TLS11, HTTP_TLS12, HTTP_TLS13 };
 
+/* Connections that were opened for somebody, and what became of them. */
+enum http_dial_failure {
+    HTTP_DIAL_REFUSED,
+    HTTP_DIAL_RESOLUTION,
+    HTTP_DIAL_TIMEOUT,
+    HTTP_DIAL_UNKNOWN,
+    HTTP_DIAL_FAILURE_COUNT
+};
+struct http_dialer {
+    struct str name;
+    uint64_t attempted, established, closed;
+    uint64_t failed[HTTP_DIAL_FAILURE_COUNT]; /* Refused ones are unknown, too, as in Prometheus. */
+};
+/* By name; made when it is new. Stays as long as the client. */
+struct http_dialer *http_dialer(struct http_client *client, struct str name);
+/* In the order of their making. NULL: no more. */
+const struct http_dialer *http_dialer_at(const struct http_client *client, size_t index);
+
 struct http_oauth2;
 
 /* All is copied. Files are looked at when they are used: what has changed in them holds from the
@@ -70,6 +88,7 @@ struct http_fetch_options {
     bool proxy_from_environment;       /* HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
     const struct str *proxy_headers;   /* "Name: value", of CONNECT requests. */
     size_t proxy_header_count;
+    struct http_dialer *dialer;        /* Whose connections these are. NULL: not counted. */
     http_head_fn on_head;              /* May be NULL. */
     http_bytes_fn on_bytes;            /* May be NULL. */
     http_done_fn on_done;

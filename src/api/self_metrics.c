@@ -266,6 +266,7 @@ void self_metrics_write(struct buf *out, const struct api *api)
     add_engine(out, api);
     self_metrics_scrape(out, api, &f.scrape);
     self_metrics_discovery(out, api, &f.discovery);
+    self_metrics_dialers(out, api->options.client);
     add_log_fsync(out, &f.storage);
     add_builds(out, &f.storage);
     add_guilty(out, &f.storage.guilty);

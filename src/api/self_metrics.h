@@ -8,6 +8,7 @@
 void self_metrics_write(struct buf *out, const struct api *api);
 
 void self_metrics_scrape(struct buf *out, const struct api *api, const struct scraper_stats *stats);
+void self_metrics_dialers(struct buf *out, const struct http_client *client);
 void self_metrics_discovery(struct buf *out, const struct api *api,
                             const struct discovery_stats *stats);
 

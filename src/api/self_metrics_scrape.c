@@ -1,6 +1,7 @@
 /* self_metrics_scrape: families of /metrics with one series for each job, interval or file: what scraping and discovery tell. */
 #include "core.h"
 #include "metric_text.h"
+#include "net/http_client.h"
 #include "self_metrics.h"
 
 /* A view that is written once for each family: series of one family stand together. */
@@ -129,6 +130,57 @@ void self_metrics_scrape(struct buf *out, const struct api *api, const struct sc
     metric_value(out, stats->scrape_seconds);
     buf_addf(out, "%s_count", duration);
     metric_value(out, (double)stats->scrapes);
+}
+
+/* --- connections --- */
+
+enum dial_what { DIAL_ATTEMPTED, DIAL_CLOSED, DIAL_ESTABLISHED, DIAL_WHAT_COUNT };
+
+static void add_failed_dials(struct buf *out, const struct http_client *client)
+{
+    static const char *const reasons[] = {[HTTP_DIAL_REFUSED] = "refused",
+                                          [HTTP_DIAL_RESOLUTION] = "resolution",
+                                          [HTTP_DIAL_TIMEOUT] = "timeout",
+                                          [HTTP_DIAL_UNKNOWN] = "unknown"};
+    static const char name[] = "net_conntrack_dialer_conn_failed_total";
+    const struct http_dialer *dialer;
+
+    metric_family(out, name, "counter",
+                  "Total number of connections failed to dial by the dialer a given name.");
+    for (size_t i = 0; (dialer = http_dialer_at(client, i)) != NULL; i++)
+        for (size_t k = 0; k < COUNT_OF(reasons); k++) {
+            buf_addf(out, "%s{dialer_name=", name);
+            metric_label_value(out, dialer->name);
+            buf_addf(out, ",reason=\"%s\"}", reasons[k]);
+            metric_value(out, (double)dialer->failed[k]);
+        }
+}
+
+void self_metrics_dialers(struct buf *out, const struct http_client *client)
+{
+    static const struct {
+        const char *name, *help;
+    } families[DIAL_WHAT_COUNT] = {
+        {"net_conntrack_dialer_conn_attempted_total",
+         "Total number of connections attempted by the given dialer a given name."},
+        {"net_conntrack_dialer_conn_closed_total",
+         "Total number of connections closed which originated from the dialer of a given name."},
+        {"net_conntrack_dialer_conn_established_total",
+         "Total number of connections successfully established by the given dialer a given name."},
+    };
+    const struct http_dialer *dialer;
+
+    if (!client)
+        return;
+    for (int what = 0; what < DIAL_WHAT_COUNT; what++) {
+        metric_family(out, families[what].name, "counter", families[what].help);
+        for (size_t i = 0; (dialer = http_dialer_at(client, i)) != NULL; i++)
+            metric_add(out, families[what].name, "dialer_name", dialer->name,
+                       (double)(what == DIAL_ATTEMPTED     ? dialer->attempted
+                                : what == DIAL_ESTABLISHED ? dialer->established
+                                                           : dialer->closed));
+    }
+    add_failed_dials(out, client);
 }
 
 /* --- discovery --- */

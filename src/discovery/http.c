@@ -222,6 +222,7 @@ static void on_refresh(void *ctx)
         return;
     }
     sd->running = request;
+    options.dialer = http_dialer(sd->env->client, STR("http"));
     request->fetch = http_fetch(sd->env->client, &options);
 }
 

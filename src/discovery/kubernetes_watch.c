@@ -466,6 +466,8 @@ static void request_start(struct kube_watch *watch)
     options.on_bytes = on_bytes;
     options.on_done = on_done;
     options.ctx = request;
+    if (watch->api.block->api_server.len > 0) /* Only these, as there. */
+        options.dialer = http_dialer(watch->hub->env->client, STR("kubernetes_sd"));
     watch->request = request;
     request->fetch = http_fetch(watch->hub->env->client, &options);
 }

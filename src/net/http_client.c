@@ -79,8 +79,10 @@ static void fetch_free(struct http_fetch *fetch)
 static void fetch_finish(struct http_fetch *fetch)
 {
     ENSURE(!fetch->done_called);
-    if (fetch->added)
+    if (fetch->added) {
+        fetch_note_dial(fetch, CURLE_ABORTED_BY_CALLBACK);
         ENSURE(curl_multi_remove_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
+    }
     fetch->added = false;
     list_remove(&fetch->node);
     list_remove(&fetch->due_node);
@@ -136,6 +138,7 @@ static void client_reap(struct http_client *client)
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&fetch);
         ENSURE(fetch != NULL);
+        fetch_note_dial(fetch, code);
         fetch_end(fetch, code);
     }
 }
@@ -207,6 +210,7 @@ static void fetch_start(struct http_fetch *fetch)
     }
     ENSURE(curl_multi_add_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
     fetch->added = true;
+    fetch->dialed = fetch->dial_counted = false;
 }
 
 static void fetch_resume_curl(struct http_fetch *fetch)
@@ -266,6 +270,7 @@ static void fetch_use_curl(struct http_fetch *fetch, const struct http_fetch_opt
 {
     fetch->easy = easy_take(fetch->client);
     fetch_set_callbacks(fetch);
+    fetch_watch_dial(fetch);
     fetch_set_options(fetch, options);
     if (options->oauth2)
         fetch->token = token_ref(&fetch->client->tokens, fetch->client, options->oauth2);
@@ -361,6 +366,7 @@ bool http_client_open(struct http_client **out, struct uv_loop_s *loop, struct e
     list_init(&client->due);
     list_init(&client->sockets);
     list_init(&client->tokens);
+    map_init(&client->dialer_map);
     client->handles_open = 2;
     ENSURE(uv_timer_init(loop, &client->curl_timer) == 0);
     ENSURE(uv_idle_init(loop, &client->deferred) == 0);
@@ -461,6 +467,7 @@ struct http_fetch *http_fetch(struct http_client *client, const struct http_fetc
     fetch->on_bytes = options->on_bytes;
     fetch->on_done = options->on_done;
     fetch->ctx = options->ctx;
+    fetch->dialer = options->dialer;
     fetch->waiter.told = fetch_on_token;
     buf_init(&fetch->content_type, HEAD_TEXT_MAX);
     buf_init(&fetch->content_encoding, HEAD_TEXT_MAX);

@@ -25,8 +25,10 @@ static void on_curl_timer(uv_timer_t *timer)
 void http_client_on_handle_closed(struct http_client *client)
 {
     ENSURE(client->handles_open > 0);
-    if (--client->handles_open == 0)
-        mem_free(client);
+    if (--client->handles_open > 0)
+        return;
+    http_dialers_free(client);
+    mem_free(client);
 }
 
 static void on_socket_closed(uv_handle_t *handle)

@@ -4,6 +4,9 @@
 
 #include <uv.h>
 
+#include "base/map.h"
+#include "base/vec.h"
+#include "http_client_dialer.h"
 #include "http_fetch.h"
 
 /* Handles kept for the next fetches: making one costs tens of microseconds. */
@@ -28,6 +31,9 @@ struct http_client {
     struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
     struct list sockets; /* Those that curl has not let go of. */
     struct list tokens;  /* OAuth2. */
+    VEC(struct http_dialer *) dialers;        /* Owned. */
+    struct map dialer_map;                    /* Name to index. */
+    VEC(struct http_dialer *) socket_dialers; /* By descriptor of curl's connections. NULL: none. */
     CURL *idle[IDLE_EASY_MAX];
     unsigned idle_count;
     unsigned depth; /* Entry points on the stack. */

@@ -40,6 +40,7 @@ struct direct {
     struct direct_pool *pool;
     void *ctx;
     struct direct_connection *connection;
+    struct http_dialer *dialer; /* NULL: connections are not counted. */
     struct direct_request request;
     struct http_answer answer;
     int64_t timeout_ms, deadline_ms; /* 0: none. */
@@ -56,6 +57,13 @@ struct direct {
     char failure_text[BAD_LINE_SHOWN * 4 + 128];
     char address[2 * NET_ADDRESS_TEXT_MAX + 2]; /* First one dialled, or both ends. */
 };
+
+/* The dial has failed. */
+static void dial_failed(struct direct *direct, enum http_dial_failure failure)
+{
+    dialer_fail(direct->connection->dialer, failure);
+    direct->connection->dialer = NULL;
+}
 
 static void direct_end(struct direct *direct, enum direct_end end);
 static void direct_dial(struct direct *direct);
@@ -105,6 +113,21 @@ static void direct_end(struct direct *direct, enum direct_end end)
     if (end == DIRECT_ASK_CURL && direct->odd)
         direct_pool_note_odd(pool, direct->request.url);
     pool->events.on_end(direct->ctx, end);
+}
+
+/* The same attempt, at its name's next address. */
+static void direct_dial_next(struct direct *direct)
+{
+    direct->address_index++;
+    direct->connection->dialer = NULL;
+    direct_drop_connection(direct);
+    direct_dial(direct);
+}
+
+static void direct_fail_lookup(struct direct *direct)
+{
+    dial_failed(direct, HTTP_DIAL_RESOLUTION);
+    direct_fail(direct, FETCH_RESOLVE, 0);
 }
 
 /* A used connection that was closed meanwhile. False: that is not what has happened. */
@@ -365,11 +388,11 @@ static void direct_time_out(struct direct *direct)
 
     if (connecting && direct->address_index + 1 < direct->address_count &&
         time_left_ms(direct) > 0) {
-        direct->address_index++;
-        direct_drop_connection(direct);
-        direct_dial(direct);
+        direct_dial_next(direct);
         return;
     }
+    if (connecting)
+        dial_failed(direct, HTTP_DIAL_TIMEOUT);
     bool own_limit = direct->timeout_ms <= 0 || direct->timeout_ms > CONNECT_TIMEOUT_MS;
     direct_fail(direct, connecting && own_limit ? FETCH_CONNECT_TIMEOUT : FETCH_TIMEOUT, 0);
 }
@@ -411,13 +434,14 @@ static void on_connected(uv_connect_t *dial, int status)
         pool->events.enter(pool->events.pool_ctx);
         if (status == 0) {
             connection->connected = true;
+            if (connection->dialer)
+                connection->dialer->established++;
             if (!direct_send(direct, &code))
                 direct_break(direct, FETCH_SEND, code);
         } else if (direct->address_index + 1 < direct->address_count) {
-            direct->address_index++;
-            direct_drop_connection(direct);
-            direct_dial(direct);
+            direct_dial_next(direct);
         } else {
+            dial_failed(direct, status == UV_ECONNREFUSED ? HTTP_DIAL_REFUSED : HTTP_DIAL_UNKNOWN);
             direct_fail(direct, FETCH_CONNECT, -status);
         }
         pool->events.leave(pool->events.pool_ctx);
@@ -464,7 +488,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         if (direct->address_count > 0)
             direct_connect(direct, (const struct sockaddr *)&direct->addresses[0]);
         else
-            direct_fail(direct, FETCH_RESOLVE, 0);
+            direct_fail_lookup(direct);
         pool->events.leave(pool->events.pool_ctx);
     }
     uv_freeaddrinfo(info);
@@ -487,7 +511,7 @@ static void direct_resolve(struct direct *direct)
         return;
     }
     mem_free(lookup);
-    direct_fail(direct, FETCH_RESOLVE, 0);
+    direct_fail_lookup(direct);
 }
 
 static bool address_parse(struct sockaddr_storage *out, const struct direct_request *request)
@@ -509,6 +533,9 @@ static void direct_dial(struct direct *direct)
     direct->connection =
         connection_new(direct->pool, request->authority, hash64(request->authority));
     direct->connection->direct = direct;
+    direct->connection->dialer = direct->dialer;
+    if (direct->dialer && direct->address_index == 0)
+        direct->dialer->attempted++;
     direct->address[0] = '\0';
     if (direct->address_count > 0)
         address = direct->addresses[direct->address_index];
@@ -537,6 +564,7 @@ struct direct *direct_new(struct direct_pool *pool, const struct http_fetch_opti
     direct->failure_text[0] = direct->address[0] = '\0';
     direct->pool = pool;
     direct->ctx = ctx;
+    direct->dialer = options->dialer;
     direct->request = request;
     direct->timeout_ms = options->timeout_ms;
     if (options->timeout_ms > 0)
@@ -628,6 +656,7 @@ struct str *direct_options(const struct direct *direct, struct http_fetch_option
         .follow_redirects = direct->follow_redirects,
         .http1_only = direct->http1_only,
         .insecure_skip_verify = direct->insecure_skip_verify,
+        .dialer = direct->dialer,
     };
     return lines;
 }

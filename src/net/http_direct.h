@@ -61,6 +61,10 @@ struct str *direct_options(const struct direct *direct, struct http_fetch_option
 /* After DIRECT_FAILED. Borrowed. */
 void direct_failure(const struct direct *direct, struct fetch_failure_facts *out);
 
+/* --- http_client_dialer.c --- */
+
+void dialer_fail(struct http_dialer *dialer, enum http_dial_failure failure); /* NULL is fine. */
+
 /* --- http_direct_request.c --- */
 
 /* What direct_new has made of the options; texts are places in `text`. */

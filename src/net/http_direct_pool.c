@@ -83,6 +83,10 @@ void connection_close(struct direct_connection *connection)
     if (connection->closing)
         return;
     connection->closing = true;
+    if (connection->dialer && connection->connected)
+        connection->dialer->closed++;
+    else
+        dialer_fail(connection->dialer, HTTP_DIAL_UNKNOWN);
     connection->direct = NULL;
     connection_leave_idle(connection);
     list_remove(&connection->node);

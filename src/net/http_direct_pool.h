@@ -23,6 +23,7 @@ struct direct_connection {
     struct list_node idle_node; /* pool->idle, oldest first */
     struct direct_pool *pool;
     struct direct *direct; /* NULL: idle or closing. */
+    struct http_dialer *dialer; /* Counts its end. NULL: nobody does, or it is counted. */
     uv_tcp_t tcp;
     uv_timer_t timer; /* The request's deadline. */
     uv_connect_t dial;

@@ -36,6 +36,8 @@ struct http_fetch {
     /* Owned texts; NULL: none. `url` is that of the hop, `shown_url` that of errors. */
     char *url, *shown_url, *method, *user, *password, *server_name, *proxy_url, *no_proxy;
     char *ca_file, *cert_file, *key_file;
+    struct http_dialer *dialer; /* NULL: connections are not counted. */
+    bool dialed, dial_counted;  /* Of the hop. */
     char *first_host; /* Credentials are for this one and what is below. */
     bool host_given;  /* The owner has a Host field of its own. */
     bool proxy_from_environment, through_proxy;

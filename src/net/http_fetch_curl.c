@@ -106,6 +106,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 {
     struct http_fetch *fetch = ctx;
     (void)purpose;
+    fetch->dialed = true;
     if (fetch->address[0] == '\0')
         net_address_text(&address->addr, fetch->address);
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);

@@ -2,6 +2,7 @@
 import fnmatch
 import os
 import re
+import socket
 
 import harness
 from harness import Server, wait_for
@@ -86,6 +87,54 @@ def test_metrics__of_the_mixin_can_be_asked():
                        "sum(prometheus_sd_discovered_targets)", "rate(prometheus_tsdb_head_samples_appended_total[5m])"):
         wait_for(expression, lambda: server.instant(expression), 60)
     assert server.stop(10) == 0
+
+
+def test_metrics__count_connections_of_jobs():
+    """What becomes of connections, by job: with and without TLS, which go different ways."""
+    exporter, closed = harness.Exporter({"/metrics": "up_to_date 1\n"}), harness.free_port()
+    hole = socket.socket()
+    hole.bind(("127.0.0.1", 0))
+    hole.listen(0)
+    knocks = [socket.socket() for _ in range(4)]  # The queue is full: later ones are not answered.
+    for knock in knocks:
+        knock.setblocking(False)
+        knock.connect_ex(hole.getsockname())
+    places = {"good": exporter.port, "refused": closed, "hole": hole.getsockname()[1]}
+    targets = [(job, "http", f"127.0.0.1:{port}") for job, port in places.items()]
+    targets += [(job + "_tls", "https", f"127.0.0.1:{port}") for job, port in places.items()]
+    targets += [("nohost", "http", "no.such.host.invalid:1"), ("nohost_tls", "https", "no.such.host.invalid:1")]
+    server = Server("global: {scrape_interval: 1s, scrape_timeout: 500ms}\nscrape_configs:\n" + "".join(
+        f"- job_name: {job}\n  scheme: {scheme}\n  static_configs: [{{targets: ['{address}']}}]\n"
+        for job, scheme, address in targets))
+
+    def figures(job):
+        found = re.findall(r'net_conntrack_dialer_conn_([a-z]+)_total\{dialer_name="' + job + r'"(?:,reason="([a-z]+)")?\} (\S+)',
+                           server.get("/metrics").text)
+        return {reason or what: float(value) for what, reason, value in found}
+
+    def settled(job):
+        now = figures(job)
+        return now["attempted"] >= 3 and now
+
+    zeros = dict.fromkeys(("attempted", "closed", "established", "refused", "resolution", "timeout", "unknown"), 0)
+    assert figures("default") == zeros
+    wait_for("a scrape", lambda: figures("good")["established"] == 1)
+    for job in ("", "_tls"):
+        now = wait_for("refused" + job, lambda j=job: settled("refused" + j))
+        assert now["refused"] == now["unknown"] and 0 <= now["attempted"] - now["refused"] <= 1, now
+        assert now["established"] == now["closed"] == now["timeout"] == 0, now
+        now = wait_for("nohost" + job, lambda j=job: settled("nohost" + j))
+        assert 0 <= now["attempted"] - now["resolution"] <= 1 and now["unknown"] == now["established"] == 0, now
+        now = wait_for("hole" + job, lambda j=job: settled("hole" + j))
+        assert 0 <= now["attempted"] - now["timeout"] <= 1 and now["established"] == 0, now
+    now = wait_for("no TLS there", lambda: settled("good_tls"))
+    assert now["established"] == now["closed"] and 0 <= now["attempted"] - now["closed"] <= 1 and now["unknown"] == 0, now
+    assert figures("good") == dict(zeros, attempted=1, established=1), "kept"
+    server.set_config("scrape_configs: []\n")
+    assert server.post("/-/reload").status == 200 and figures("good")["attempted"] == 1, "counters do not go"
+    for knock in knocks:
+        knock.close()
+    hole.close()
 
 
 if __name__ == "__main__":
