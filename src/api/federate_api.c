@@ -1,15 +1,10 @@
-/* federate_api: /federate: the last sample of each selected series within the lookback, as text
- * that another Prometheus scrapes.
- *
- *     # TYPE up untyped
- *     up{instance="a:1",job="x"} 1 1700000000000
- *
- * A histogram with custom buckets is written as the classic one that it was; text has no form for
- * native ones, they are left out.
+/* federate_api: /federate: the last sample of each selected series within the lookback, as text or
+ * protobuf that another Prometheus scrapes. Text has no form for native histograms: they are left
+ * out unless they have custom buckets.
  *
  * Every series carries an instance label, empty if need be, so that honor_labels on the other side
  * keeps it as it is, and the external labels that it does not have itself. Names outside the
- * classic alphabet are underscored unless the caller accepts escaping=allow-utf-8. */
+ * classic alphabet become what the caller accepts. */
 #include "core.h"
 
 #include <math.h>
@@ -19,25 +14,17 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "base/vec.h"
+#include "federate.h"
 #include "model/histogram.h"
 #include "model/sample.h"
 #include "param.h"
 #include "work.h"
 
-#define CONTENT_UTF8       "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8"
-#define CONTENT_UNDERSCORE "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
-
 struct federate_work {
     struct work work;
     struct labels *external; /* A reference. */
     int64_t from_ms, to_ms;
-    bool utf8_names;
-};
-
-struct federate_row {
-    struct labels *labels; /* Borrowed from its selection. */
-    struct sample sample;
-    const struct histogram *histogram; /* With custom buckets, in the arena; or NULL. */
+    struct exposition exposition;
 };
 
 struct federate_rows {
@@ -49,8 +36,8 @@ struct federate_rows {
 /* --- on the lane --- */
 
 /* The newest sample of one series; *found says whether there is one that can be told. */
-static bool read_last(struct cursor *cursor, size_t index, struct federate_row *out, bool *found,
-                      struct arena *arena, struct err *err)
+static bool read_last(struct cursor *cursor, size_t index, bool natives, struct federate_row *out,
+                      bool *found, struct arena *arena, struct err *err)
 {
     struct sample_block block;
 
@@ -64,8 +51,9 @@ static bool read_last(struct cursor *cursor, size_t index, struct federate_row *
         size_t last = block.count - 1;
         const struct histogram *histogram = block.histogram ? block.histogram[last] : NULL;
         out->sample = (struct sample){block.time_ms[last], block.value[last]};
-        *found = histogram ? histogram_is_custom(histogram) && !histogram_is_stale(histogram)
-                           : !sample_is_stale(out->sample.value);
+        *found = histogram
+                     ? (natives || histogram_is_custom(histogram)) && !histogram_is_stale(histogram)
+                     : !sample_is_stale(out->sample.value);
         out->histogram = histogram && *found ? histogram_copy(arena, histogram) : NULL;
     }
 }
@@ -75,7 +63,7 @@ static bool read_selection(struct federate_work *work, struct selection *selecti
 {
     struct cursor *cursor = cursor_new(selection);
     size_t count = selection_count(selection);
-    bool ok = true;
+    bool ok = true, natives = work->exposition.format == EXPOSITION_PROTOBUF;
 
     for (size_t i = 0; ok && i < count; i++) {
         struct federate_row row = {.labels = selection_labels(selection, i)};
@@ -84,7 +72,7 @@ static bool read_selection(struct federate_work *work, struct selection *selecti
             ok = err_set(err, ERR_CANCELED, "context canceled");
             break;
         }
-        ok = read_last(cursor, i, &row, &found, &work->work.arena, err);
+        ok = read_last(cursor, i, natives, &row, &found, &work->work.arena, err);
         if (ok && found)
             VEC_PUSH(&rows->items, row);
     }
@@ -117,124 +105,28 @@ static int row_compare(const void *a, const void *b)
     return order ? order : labels_cmp(left->labels, right->labels);
 }
 
-static void add_escaped(struct buf *out, struct str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '\\' || c == '"')
-            buf_add_char(out, '\\');
-        if (c == '\n')
-            BUF_ADD(out, "\\n");
-        else
-            buf_add_char(out, c);
-    }
-}
+/* --- rows, for their writers --- */
 
-static void add_quoted(struct buf *out, struct str text)
+void federate_each_label(const struct federate_row *row, const struct labels *external,
+                         federate_label_fn fn, void *ctx)
 {
-    BUF_ADD(out, "\"");
-    add_escaped(out, text);
-    BUF_ADD(out, "\"");
-}
-
-/* Each rune that may not be in a classic name becomes one underscore. */
-static void add_underscored(struct buf *out, struct str name, bool colons)
-{
-    for (size_t at = 0; at < name.len;) {
-        bool first = at == 0;
-        uint32_t rune = str_next_rune(name, &at);
-        bool letter = (rune >= 'a' && rune <= 'z') || (rune >= 'A' && rune <= 'Z') || rune == '_' ||
-                      (rune == ':' && colons);
-        bool digit = rune >= '0' && rune <= '9' && !first;
-        buf_add_char(out, letter || digit ? (char)rune : '_');
-    }
-}
-
-static void add_label_name(struct buf *out, struct str name, bool utf8_names)
-{
-    if (label_name_is_legacy(name))
-        buf_add_str(out, name);
-    else if (utf8_names)
-        add_quoted(out, name);
-    else
-        add_underscored(out, name, false);
-}
-
-static void add_label(struct buf *out, bool *first, struct str name, struct str value,
-                      bool utf8_names)
-{
-    buf_add_char(out, *first ? '{' : ',');
-    *first = false;
-    add_label_name(out, name, utf8_names);
-    BUF_ADD(out, "=");
-    add_quoted(out, value);
-}
-
-static void add_external(struct buf *out, bool *first, const struct labels *labels,
-                         const struct labels *external, bool utf8_names)
-{
+    const struct labels *labels = row->labels;
     bool instance = labels_has(labels, LABEL_INSTANCE) || labels_has(external, LABEL_INSTANCE);
 
+    for (uint32_t i = 0; i < labels->count; i++)
+        if (!str_eq(labels->items[i].name, LABEL_NAME))
+            fn(ctx, labels->items[i].name, labels->items[i].value);
     for (uint32_t i = 0; i < external->count; i++) {
         const struct label *label = &external->items[i];
         if (!instance && str_cmp(LABEL_INSTANCE, label->name) < 0) {
-            add_label(out, first, LABEL_INSTANCE, STR_EMPTY, utf8_names);
+            fn(ctx, LABEL_INSTANCE, STR_EMPTY);
             instance = true;
         }
         if (!labels_has(labels, label->name))
-            add_label(out, first, label->name, label->value, utf8_names);
+            fn(ctx, label->name, label->value);
     }
     if (!instance)
-        add_label(out, first, LABEL_INSTANCE, STR_EMPTY, utf8_names);
-}
-
-static void add_metric_name(struct buf *out, struct str name, bool utf8_names)
-{
-    if (utf8_names && !metric_name_is_legacy(name))
-        add_quoted(out, name);
-    else
-        add_underscored(out, name, true);
-}
-
-/* One line; the bound is that of a bucket, or NULL. */
-static void add_line(const struct federate_work *work, const struct federate_row *row,
-                     struct str name, const double *bound, double value, struct buf *out)
-{
-    bool first = true;
-
-    if (work->utf8_names && !metric_name_is_legacy(name)) { /* {"my.name",a="b"} */
-        BUF_ADD(out, "{");
-        add_quoted(out, name);
-        first = false;
-    } else {
-        add_underscored(out, name, true);
-    }
-    for (uint32_t i = 0; i < row->labels->count; i++) {
-        const struct label *label = &row->labels->items[i];
-        if (!str_eq(label->name, LABEL_NAME))
-            add_label(out, &first, label->name, label->value, work->utf8_names);
-    }
-    add_external(out, &first, row->labels, work->external, work->utf8_names);
-    if (bound) {
-        char text[NUMBER_TEXT_MAX];
-        size_t len = number_format(text, *bound, NUMBER_G);
-        add_label(out, &first, LABEL_LE, str_from(text, len), work->utf8_names);
-    }
-    BUF_ADD(out, "} ");
-    buf_add_number(out, value, NUMBER_G);
-    BUF_ADD(out, " ");
-    buf_add_i64(out, row->sample.time_ms);
-    BUF_ADD(out, "\n");
-}
-
-static struct str with_suffix(struct federate_work *work, struct str name, const char *suffix)
-{
-    struct str tail = str_of(suffix);
-    char *text = arena_alloc(&work->work.arena, name.len + tail.len);
-
-    memcpy(text, name.ptr, name.len);
-    memcpy(text + name.len, tail.ptr, tail.len);
-    return str_from(text, name.len + tail.len);
+        fn(ctx, LABEL_INSTANCE, STR_EMPTY);
 }
 
 /* The counts of bucket `index`; spans are walked in step with the indices. */
@@ -261,46 +153,61 @@ static double bucket_take(struct bucket_walk *walk, int64_t index)
     return histogram->positive[walk->value++];
 }
 
-static void add_histogram(struct federate_work *work, const struct federate_row *row,
-                          struct str name, struct buf *out)
+double *federate_bucket_counts(const struct histogram *histogram, struct arena *arena)
 {
-    const struct histogram *histogram = row->histogram;
-    struct str bucket = with_suffix(work, name, "_bucket");
+    double *counts = arena_alloc_array(arena, histogram->bound_count + 1, sizeof(*counts));
     struct bucket_walk walk = {.histogram = histogram};
-    double sum = 0, last = INFINITY;
+    double sum = 0;
 
     if (histogram->positive_span_count > 0)
         walk.next = histogram->positive_spans[0].offset;
     for (uint32_t i = 0; i < histogram->bound_count; i++) {
         sum += bucket_take(&walk, i);
-        add_line(work, row, bucket, &histogram->bounds[i], sum, out);
+        counts[i] = sum;
     }
-    add_line(work, row, bucket, &last, histogram->count, out);
-    add_line(work, row, with_suffix(work, name, "_sum"), NULL, histogram->sum, out);
-    add_line(work, row, with_suffix(work, name, "_count"), NULL, histogram->count, out);
+    return counts;
+}
+
+static bool same_family(const struct federate_row *a, const struct federate_row *b)
+{
+    return str_eq(labels_get(a->labels, LABEL_NAME), labels_get(b->labels, LABEL_NAME)) &&
+           !a->histogram == !b->histogram && federate_is_gauge(a) == federate_is_gauge(b);
+}
+
+/* Sorted, without those that have no name or come twice. */
+static void rows_settle(struct federate_rows *rows)
+{
+    size_t kept = 0;
+
+    VEC_SORT(&rows->items, row_compare);
+    VEC_EACH (row, &rows->items) {
+        if (!labels_has(row->labels, LABEL_NAME) ||
+            (kept > 0 && labels_eq(rows->items.items[kept - 1].labels, row->labels)))
+            continue;
+        rows->items.items[kept++] = *row;
+    }
+    rows->items.count = kept;
 }
 
 static void write_rows(struct federate_work *work, struct federate_rows *rows, struct buf *out)
 {
-    struct str name_before = STR_EMPTY;
-    const struct federate_row *before = NULL;
+    struct federate_writer writer = {.escaping = work->exposition.escaping,
+                                     .external = work->external,
+                                     .arena = &work->work.arena,
+                                     .out = out};
+    const struct federate_row *items = rows->items.items;
 
-    VEC_SORT(&rows->items, row_compare);
-    VEC_EACH (row, &rows->items) {
-        struct str name = labels_get(row->labels, LABEL_NAME);
-        if (name.len == 0 || (before && labels_eq(before->labels, row->labels)))
+    rows_settle(rows);
+    for (size_t from = 0, end; from < rows->items.count; from = end) {
+        for (end = from + 1; end < rows->items.count && same_family(&items[from], &items[end]);)
+            end++;
+        if (work->exposition.format == EXPOSITION_PROTOBUF) {
+            federate_protobuf_family(&writer, &items[from], end - from);
             continue;
-        if (!str_eq(name, name_before) || !before->histogram != !row->histogram) {
-            BUF_ADD(out, "# TYPE ");
-            add_metric_name(out, name, work->utf8_names);
-            buf_addf(out, " %s\n", row->histogram ? "histogram" : "untyped");
         }
-        if (row->histogram)
-            add_histogram(work, row, name, out);
-        else
-            add_line(work, row, name, NULL, row->sample.value, out);
-        name_before = name;
-        before = row;
+        federate_text_family(&writer, &items[from]);
+        for (size_t i = from; i < end; i++)
+            federate_text_row(&writer, &items[i]);
     }
 }
 
@@ -330,7 +237,7 @@ static void finish_federate(struct work *base)
 
     labels_unref(work->external);
     if (base->err.code == ERR_NONE) {
-        answer(call, 200, work->utf8_names ? CONTENT_UTF8 : CONTENT_UNDERSCORE, &base->out);
+        answer(call, 200, exposition_content_type(work->exposition), &base->out);
         return;
     }
     buf_deinit(&base->out);
@@ -346,7 +253,7 @@ void serve_federate(struct call *call)
 
     work->to_ms = clock_wall_ms();
     work->from_ms = work->to_ms - call->api->options.lookback_ms;
-    work->utf8_names = str_find(accept, STR("escaping=allow-utf-8")) < accept.len;
+    work->exposition = exposition_negotiate(accept);
     work->external = config && config->global.external_labels
                          ? labels_ref(config->global.external_labels)
                          : labels_empty();

@@ -200,6 +200,41 @@ def test_federate__writes_custom_buckets_as_classic_ones():
     assert "# TYPE classic_seconds histogram\n" in text, text
 
 
+def test_federate__hands_native_histograms_on():
+    """Another server asks for protobuf, as one that scrapes native histograms does; text has none."""
+    moment = int(time.time() * 1000) - 1000
+    stamped = [family("native_seconds", HISTOGRAM, metric({"kind": "int"}, 7, native(0), moment)),
+               family("hea.t", GAUGE, metric({"a": "b"}, 2, double(1, -1.5), moment))]
+    target = Target(body=b"".join(stamped))
+
+    def ask(server, expression):
+        return server.data("/api/v1/query", {"query": expression, "time": moment / 1000 + 1})["result"]
+
+    wait_for("them", lambda: ask(target.server, "native_seconds") and ask(target.server, '{"hea.t"}'))
+    above = Server(f"""
+global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}
+scrape_configs:
+  - job_name: federate
+    honor_labels: true
+    scrape_native_histograms: true
+    metrics_path: /federate
+    params: {{"match[]": ['{{__name__=~"native_seconds|hea.t"}}']}}
+    static_configs: [{{targets: ["127.0.0.1:{target.server.port}"]}}]
+""")
+    for expression in ("native_seconds", "histogram_quantile(0.9, native_seconds)", "histogram_count(native_seconds)"):
+        there = ask(target.server, expression)
+        assert there and wait_for(expression, lambda e=expression: ask(above, e)) == there, expression
+    # Whoever asks for protobuf does not say which names it can read, Prometheus neither.
+    assert wait_for("hea_t", lambda: ask(above, "hea_t"))[0]["value"][1] == "-1.5"
+    text = target.server.get("/federate", {"match[]": 'native_seconds'})
+    assert text.status == 200 and text.body == b"", text
+    answer = target.server.get("/federate", {"match[]": '{kind="int"}'}, {"Accept": PROTOBUF})
+    assert answer.headers["Content-Type"] == PROTOBUF + "; escaping=underscores", answer.headers
+    wanted = (number(6, moment) + field_bytes(7, double(2, 18.5) + double(4, 12) + zigzag(5, 1) + double(6, 0.001) + double(8, 2)
+              + spans(9, [(0, 1)]) + double(11, 6) + spans(12, [(0, 2), (1, 1)]) + b"".join(double(14, n) for n in (1, 2, 1))))
+    assert answer.body.endswith(wanted), answer.body
+
+
 def test_bad_bytes__fail_the_scrape():
     good = page(int(time.time()))
     for body, error in [(good[:-5], "clientpb: insufficient length of buffer"), (b"\xff\xff\xff\xff\xff\x01", "invalid varint"),
