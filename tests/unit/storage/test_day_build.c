@@ -282,7 +282,7 @@ static void make_input(struct world *world, const char *name, uint32_t slots)
     fixture_commit(fixture);
     world->inputs[number] = (struct day_input){
         .kv = fixture->kv,
-        .segments = (const struct index_segment *const *)&world->segments[number],
+        .segments = &world->segments[number],
         .segment_count = has_segment};
 }
 
