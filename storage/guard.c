@@ -44,6 +44,21 @@ static struct guard_map *map_of(const char *address)
     return NULL;
 }
 
+/* The innermost run whose map has the address, or else ends shortly before it. */
+static struct guard_frame *frame_of(const char *address)
+{
+    struct guard_frame *frame = frames;
+    while (frame && !map_has(frame->map, address))
+        frame = frame->outer;
+    if (frame || map_of(address))
+        return frame;
+    for (frame = frames; frame; frame = frame->outer) {
+        if (address >= frame->map->end && address < frame->map->end + BEHIND_BYTES)
+            return frame;
+    }
+    return NULL;
+}
+
 static void chain(int signal_number, siginfo_t *info, void *context)
 {
     const struct sigaction *before = signal_number == SIGBUS ? &before_bus : &before_segv;
@@ -64,9 +79,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     char *address = info->si_addr;
     /* Not sent by kill(), and not a write to a map that is only to be read: that is a bug of ours. */
     bool is_access = info->si_code > 0 && (signal_number == SIGBUS || info->si_code == SEGV_MAPERR);
-    for (struct guard_frame *frame = frames; is_access && frame; frame = frame->outer) {
-        if (address < frame->map->begin || address >= frame->map->end + BEHIND_BYTES)
-            continue;
+    struct guard_frame *frame = is_access ? frame_of(address) : NULL;
+    if (frame) {
         atomic_store(&frame->map->damaged, true);
         frames = frame->outer;
         siglongjmp(frame->jump, 1);
