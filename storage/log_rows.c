@@ -7,6 +7,8 @@
 #include "codec.h"
 #include "log_format.h"
 
+#define MEMBERS_AHEAD 6
+
 void log_rows_init(struct log_rows *rows, struct storage *storage,
                    const struct open_histograms *histograms_before)
 {
@@ -47,6 +49,17 @@ static void rows_next(struct rows *rows)
     rows->member++;
     if (rows->walk.left > 0)
         slot_walk_next(&rows->walk, rows->slot);
+}
+
+/* A slot is back in the cache only when its turn comes again, so what an entry touches is asked for ahead: the end of the run
+ * and the series. Runs themselves lie side by side. */
+static void rows_prefetch(const struct rows *rows)
+{
+    if (rows->walk.left <= MEMBERS_AHEAD ||
+        rows->member + MEMBERS_AHEAD >= rows->slot->member_count)
+        return;
+    run_prefetch(rows->walk.run + MEMBERS_AHEAD, rows->slot);
+    __builtin_prefetch(head_series(rows->to->storage, rows->walk.ref[MEMBERS_AHEAD]), 1);
 }
 
 static bool rows_select(struct rows *rows, struct reader *in)
@@ -207,6 +220,7 @@ static bool rows_token(struct rows *rows, struct reader *in)
     if (!run)
         return false;
     series_ref ref = *rows->walk.ref;
+    rows_prefetch(rows);
     rows_next(rows);
     return rows_entry(rows, run, ref, false, token, in);
 }

@@ -331,6 +331,13 @@ static inline uint8_t *run_room(struct run *run, size_t *room)
     return (block ? block->bytes : run->bytes) + run->tail_used;
 }
 
+void run_prefetch(const struct run *run, const struct slot *slot)
+{
+    uint32_t tail = atomic_load_explicit(&run->tail, memory_order_relaxed);
+    if (tail)
+        __builtin_prefetch(block_at(slot, tail)->bytes + run->tail_used, 1);
+}
+
 static void run_put(struct run *run, const uint8_t *from, size_t len)
 {
     size_t room;

@@ -114,6 +114,8 @@ static inline void slot_walk_next(struct slot_walk *walk, const struct slot *slo
     walk->run++;
     walk->ref++;
 }
+/* The slot's writer: an entry of this run comes soon. */
+void run_prefetch(const struct run *run, const struct slot *slot);
 struct run *slot_member(const struct slot *slot, uint32_t member);
 series_ref slot_member_ref(const struct slot *slot, uint32_t member);
 
