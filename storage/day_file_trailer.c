@@ -184,9 +184,9 @@ bool day_trailer_check(const char *path, struct day_trailer *out, uint64_t *file
     struct buf bytes;
     struct stat info;
     uint32_t crc_tree = 0, crc = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = file_open_read(path, err);
     if (fd < 0)
-        return err_errno(err, errno, "open %s", path);
+        return false;
     buf_init(&bytes, RUNS_MAX + TAIL_BYTES);
     bool good = fstat(fd, &info) == 0 || err_errno(err, errno, "open %s", path);
     if (good) {

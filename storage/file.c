@@ -88,6 +88,21 @@ void file_close(struct file *file)
     file_init(file);
 }
 
+int file_open_read(const char *path, struct err *err)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        err_errno(err, errno, "open %s", path);
+        return -1;
+    }
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+        return fd;
+    close(fd);
+    err_set(err, ERR_CORRUPT, "open %s: it is not a plain file", path);
+    return -1;
+}
+
 bool file_read_all(const char *path, struct buf *out, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

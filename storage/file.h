@@ -33,6 +33,8 @@ MUST_CHECK bool file_append(struct file *file, struct str bytes,
 MUST_CHECK bool file_sync(struct file *file, struct err *err); /* fdatasync */
 void file_close(struct file *file);
 
+/* To read; what is no plain file is an error (ERR_CORRUPT), and a pipe does not block. -1 with err. */
+int file_open_read(const char *path, struct err *err);
 MUST_CHECK bool file_read_all(const char *path, struct buf *out, struct err *err);
 MUST_CHECK bool file_truncate(const char *path, uint64_t len, struct err *err);
 MUST_CHECK bool file_unlink(const char *path, struct err *err);

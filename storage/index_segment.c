@@ -141,11 +141,11 @@ bool index_segment_open(struct index_segment **out, const char *path, struct err
     struct str sections[DISK_INDEX_SECTIONS];
     struct stat info = {0};
     segment->path = str_dup(str_of(path));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && fstat(fd, &info) == 0;
-    if (!good)
-        err_errno(err, errno, "open %s", path);
-    else if (info.st_size < HEAD_BYTES)
+    int fd = file_open_read(path, err);
+    bool good = fd >= 0;
+    if (good && fstat(fd, &info) != 0)
+        good = err_errno(err, errno, "open %s", path);
+    else if (good && info.st_size < HEAD_BYTES)
         good = err_set(err, ERR_CORRUPT, "%s is cut short", path);
     if (good) {
         segment->bytes = (uint64_t)info.st_size;

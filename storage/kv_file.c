@@ -44,10 +44,10 @@ bool kv_file_pages(const char *path, uint64_t *pages, uint32_t *page_bytes, uint
                    struct err *err)
 {
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = file_open_read(path, err);
     *pages = *file_len = *page_bytes = 0;
     if (fd < 0)
-        return err_errno(err, errno, "open %s", path);
+        return false;
     bool good = fstat(fd, &info) == 0;
     if (good && info.st_size > 0)
         good = read_metas(fd, pages, page_bytes);

@@ -71,16 +71,22 @@ static void segment_path(const struct storage *storage, uint64_t segment, char o
     snprintf(out, 4096, "%s/log/%08" PRIu64, storage->dir, segment);
 }
 
-/* Our names only: eight digits or more, a plain file, a number that a store can come to. */
-static bool is_segment(DIR *dir, const char *name, uint64_t *number)
+/* Our names only: eight digits or more, a plain file, a number that a store can come to. Of what has such a name and is no
+ * file *taken is told: no segment can be made there. */
+static bool is_segment(DIR *dir, const char *name, uint64_t *number, uint64_t *taken)
 {
     char canonical[32];
     struct stat info;
     if (!str_to_u64(str_of(name), number) || *number == 0 || *number > SEGMENT_NUMBER_MAX)
         return false;
     snprintf(canonical, sizeof(canonical), "%08" PRIu64, *number);
-    return strcmp(canonical, name) == 0 &&
-           fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+    if (strcmp(canonical, name) != 0 || fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    if (S_ISREG(info.st_mode))
+        return true;
+    LOG_W("A name of a log segment is taken by something else", "dir", "log", "name", name);
+    *taken = *number > *taken ? *number : *taken;
+    return false;
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -158,7 +164,8 @@ static bool check_head(struct str bytes, uint64_t number, struct err *err)
     struct reader in = reader_over(bytes);
     struct str magic = read_bytes(&in, 4);
     uint32_t version = read_u32(&in);
-    if (read_u64(&in) != number || !str_eq(magic, STR(LOG_MAGIC)) || version > STORE_VERSION_MAX)
+    if (read_u64(&in) != number || !str_eq(magic, STR(LOG_MAGIC)) || version == 0 ||
+        version > STORE_VERSION_MAX)
         return err_set(err, ERR_CORRUPT, "its head is damaged");
     if (version != STORE_VERSION)
         return err_set(err, ERR_UNAVAILABLE,
@@ -525,16 +532,17 @@ bool log_replay(struct storage *storage, struct err *err)
     VEC(uint64_t) numbers = {0};
     struct replay replay = {.storage = storage};
     int64_t begin_ns = clock_mono_ns();
+    uint64_t taken = 0;
     char path[4096];
     snprintf(path, sizeof(path), "%s/log", storage->dir);
     if (!file_mkdirs(path, err))
         return false;
     DIR *dir = opendir(path);
     if (!dir)
-        return err_set(err, ERR_IO, "open %s: cannot be read", path);
+        return err_errno(err, errno, "open %s", path);
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         uint64_t number;
-        if (is_segment(dir, entry->d_name, &number))
+        if (is_segment(dir, entry->d_name, &number, &taken))
             VEC_PUSH(&numbers, number);
     }
     closedir(dir);
@@ -557,7 +565,9 @@ bool log_replay(struct storage *storage, struct err *err)
         if (!file->aside)
             VEC_PUSH(&storage->log.segments, file->number);
     }
-    storage->log.segment = numbers.count ? numbers.items[numbers.count - 1] + 1 : 1;
+    if (numbers.count > 0 && numbers.items[numbers.count - 1] > taken)
+        taken = numbers.items[numbers.count - 1];
+    storage->log.segment = taken + 1;
     storage->log.segment_since_mono_ms = storage->log.synced_mono_ms = clock_mono_ms();
     storage->stats.replay_seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
     storage->stats.replay_samples += replay.late_samples;

@@ -5,6 +5,7 @@
  * A file that is damaged is set aside and the rest serves. A day that covers all of its open file wins over it: the
  * unlink that should have followed was cut off. */
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -471,16 +472,30 @@ static int compare_text(const void *a, const void *b)
 
 typedef bool (*load_fn)(struct storage *storage, const char *path, struct err *err);
 
+/* Days of a time in ours are 20261121T00Z-..., some of other times have more digits or a sign. What else a person has put
+ * there stays as it is. */
+static bool is_ours(struct str name)
+{
+    size_t at = name.len > 0 && name.ptr[0] == '-', digits = 0;
+    for (; at + digits < name.len && name.ptr[at + digits] >= '0' && name.ptr[at + digits] <= '9';)
+        digits++;
+    at += digits;
+    return digits >= 8 && at + 4 < name.len && name.ptr[at] == 'T' && name.ptr[at + 3] == 'Z' &&
+           name.ptr[at + 4] == '-';
+}
+
 /* What a name is: in the order of loading. */
 static int kind_of(struct str name)
 {
+    if (!is_ours(name))
+        return -1;
     if (str_ends(name, STR(".open.mdb")) || str_ends(name, STR(".ooo.mdb")))
         return 1;
     if (str_ends(name, STR(".idx")))
         return 2;
     if (str_ends(name, STR(".tmp")))
         return 3;
-    if (str_ends(name, STR(".mdb")) && !str_eq(name, STR("head.mdb")))
+    if (str_ends(name, STR(".mdb")))
         return 0;
     return -1;
 }
@@ -492,7 +507,7 @@ bool partition_open_all(struct storage *storage, struct err *err)
     bool good = open_head(storage, err);
     DIR *dir = good ? opendir(storage->dir) : NULL;
     if (!good || !dir)
-        return good ? err_set(err, ERR_IO, "open %s: cannot be read", storage->dir) : false;
+        return good ? err_errno(err, errno, "open %s", storage->dir) : false;
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         if (kind_of(str_of(entry->d_name)) >= 0)
             VEC_PUSH(&names, str_dup(str_of(entry->d_name)));

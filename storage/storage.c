@@ -1,10 +1,12 @@
 /* storage: opens and closes the parts in order, runs what is due, and tells figures. */
 #include "storage.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,7 +16,7 @@
 #include "exemplar_log.h"
 #include "store.h"
 
-#define MAP_MOVE_SLOTS 4096 /* A tick: 0.2 ms. */
+#define MAP_MOVE_SLOTS     4096 /* A tick: 0.2 ms. */
 #define RETENTION_CHECK_MS 60000
 #define EXEMPLARS_WAIT_MS  10
 
@@ -55,10 +57,20 @@ static void note_foreign_tsdb(const struct storage *storage)
         LOG_I("A Prometheus TSDB is in the data directory and stays untouched", "path", path);
 }
 
+static bool can_write(const char *dir, struct err *err)
+{
+    struct stat info;
+    int code = access(dir, W_OK | X_OK) == 0 ? 0 : errno;
+    if (stat(dir, &info) == 0 && !S_ISDIR(info.st_mode))
+        code = ENOTDIR;
+    return !code || err_errno(err, code, "data directory %s cannot be written to", dir);
+}
+
 static bool open_files(struct storage *storage, struct err *err)
 {
     char path[4096];
-    if (!file_mkdirs(storage->dir, err))
+    snprintf(path, sizeof(path), "%s/log", storage->dir);
+    if (!file_mkdirs(path, err) || !can_write(storage->dir, err) || !can_write(path, err))
         return false;
     snprintf(path, sizeof(path), "%s/lock", storage->dir);
     if (!storage->options.no_lockfile && !file_lock(path, &storage->lock_fd, err))
@@ -243,10 +255,9 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *out)
     const struct tombstone_list *tombstones = tombstone_list_now(storage);
     out->tombstones = tombstones ? tombstones->count : 0;
     out->chunks = runs;
-    out->head_bytes =
-        slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
-        segments_bytes(&storage->pair_units) +
-        map_bytes(&storage->by_labels) + map_bytes(&storage->by_id);
+    out->head_bytes = slots + index_bytes(storage->index) + segments_bytes(&storage->series) +
+                      segments_bytes(&storage->pair_units) + map_bytes(&storage->by_labels) +
+                      map_bytes(&storage->by_id);
 }
 
 static int compare_top(const void *a, const void *b)
