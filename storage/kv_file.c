@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,26 @@ bool kv_file_check(const char *path, const char *const *names, unsigned name_cou
                        "open %s: the file is cut short: %" PRIu64 " of %" PRIu64 " bytes", path,
                        file_len, pages * page_bytes);
     return pages == 0 || kv_check(path, pages, page_bytes, names, name_count, err);
+}
+
+/* LMDB maps the lock file and writes to it, and makes it by a cut: on a full disk that write would be a SIGBUS. Any other
+ * descriptor of it that is closed takes LMDB's locks away: only before the env is opened. */
+bool kv_file_reserve_lock(const char *path, struct err *err)
+{
+    struct stat info;
+    char lock[4096];
+    snprintf(lock, sizeof(lock), "%s-lock", path);
+    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+    if (fd < 0)
+        return err_errno(err, errno, "open %s", lock);
+    int code = fstat(fd, &info) != 0 ? errno : 0;
+    if (!code && (uint64_t)info.st_blocks * 512 < KV_LOCK_BYTES)
+        code = posix_fallocate(fd, 0, KV_LOCK_BYTES);
+    /* One of an earlier build may be there with its first page only, which is the one that is used. */
+    if (code == ENOSPC && (uint64_t)info.st_blocks * 512 >= 4096)
+        code = 0;
+    close(fd);
+    return !code || err_errno(err, code, "make room for %s", lock);
 }
 
 /* Page head: u64 number, u16 unused, u16 flags, then of overflow pages u32 how many. */

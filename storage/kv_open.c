@@ -25,7 +25,6 @@ const char *__tsan_default_suppressions(void)
 #else
 #define MAP_BYTES (UINT64_C(64) << 30)
 #endif
-#define READERS_MAX   512
 #define ALONE         (INT32_MIN / 2)
 #define ALONE_WAIT_MS 100
 
@@ -100,7 +99,7 @@ static int open_env(struct kv *kv, unsigned flags)
     if (!code)
         code = mdb_env_set_maxdbs(kv->env, KV_TABLES_MAX);
     if (!code)
-        code = mdb_env_set_maxreaders(kv->env, READERS_MAX);
+        code = mdb_env_set_maxreaders(kv->env, KV_READERS_MAX);
     if (!code)
         code = mdb_env_set_mapsize(kv->env, kv->map_bytes);
     if (!code)
@@ -153,7 +152,7 @@ bool kv_open(struct kv **out, const char *path, const char *const *tables, unsig
              struct err *err)
 {
     int dead;
-    if (!kv_file_check(path, tables, table_count, err))
+    if (!kv_file_check(path, tables, table_count, err) || !kv_file_reserve_lock(path, err))
         return false;
     struct kv *kv = kv_new(path, tables, table_count, MAP_BYTES);
     int code = open_env(kv, 0);
@@ -274,7 +273,8 @@ bool kv_renew(struct kv *kv, struct err *err)
     if (kv->env)
         mdb_env_close(kv->env);
     kv->env = NULL;
-    bool good = kv_file_check(kv->path, kv->table_names, kv->table_count, err);
+    bool good = kv_file_check(kv->path, kv->table_names, kv->table_count, err) &&
+                kv_file_reserve_lock(kv->path, err);
     int code = good ? open_env(kv, 0) : 0;
     if (good && !code) {
         guard_begin(kv);

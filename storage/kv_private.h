@@ -41,6 +41,11 @@ struct kv_write {
 MUST_CHECK bool kv_file_check(const char *path, const char *const *names, unsigned name_count,
                               struct err *err);
 
+/* The lock file has its bytes on the disk: 64 for each reader, of which its head has one. */
+#define KV_READERS_MAX 512
+#define KV_LOCK_BYTES  ((uint64_t)(KV_READERS_MAX - 1) * 64 + 192)
+MUST_CHECK bool kv_file_reserve_lock(const char *path, struct err *err);
+
 /* kv_check.c: the trees of the newest commit are whole. */
 MUST_CHECK bool kv_check(const char *path, uint64_t pages, uint32_t page_bytes,
                          const char *const *names, unsigned name_count, struct err *err);

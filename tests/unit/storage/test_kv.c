@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -294,9 +295,23 @@ static void test_kv_commit__asks_for_faults_when_building(void **state)
     kv_close(kv);
 }
 
+/* LMDB writes to the map of its lock file: a page that has no room on the disk would be a SIGBUS. */
+static void test_kv_open__has_the_lock_file_on_the_disk(void **state)
+{
+    (void)state;
+    struct stat info;
+    char lock[620];
+    struct kv *kv = open_kv();
+    snprintf(lock, sizeof(lock), "%s-lock", path);
+    assert_int_equal(stat(lock, &info), 0);
+    assert_true(info.st_size >= 500 * 64 && info.st_blocks * 512 >= info.st_size);
+    kv_close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_kv_open__has_the_lock_file_on_the_disk, begin, end),
         cmocka_unit_test_setup_teardown(test_kv_read__is_a_snapshot, begin, end),
         cmocka_unit_test_setup_teardown(test_kv_each__goes_in_number_order, begin, end),
         cmocka_unit_test_setup_teardown(test_kv_open__refuses_a_file_that_is_cut, begin, end),
