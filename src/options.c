@@ -10,11 +10,23 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/number.h"
+#include "base/text_file.h"
 #include "base/vec.h"
 #include "model/duration.h"
 #include "remote.h"
 
-enum flag_type { STRING, STRINGS, BOOL, NUMBER, DURATION, SIZE, COMPRESSION, MESSAGES };
+enum flag_type {
+    STRING,
+    STRINGS,
+    BOOL,
+    NUMBER,
+    INTEGER,
+    FLOAT,
+    DURATION,
+    SIZE,
+    COMPRESSION,
+    MESSAGES
+};
 enum flag_effect { ACTIVE, GO_ONLY, LATER, AGENT_ONLY };
 
 static const struct flag_row {
@@ -29,10 +41,12 @@ static const struct flag_row {
 #undef FLAG
 };
 
-#define FLAG_COUNT COUNT_OF(FLAGS)
+#define FLAG_COUNT         COUNT_OF(FLAGS)
+#define ARGUMENT_BYTES_MAX ((size_t)1 << 20)
 
 struct options {
     VEC(struct str) values[FLAG_COUNT]; /* Given ones; none: the default. */
+    VEC(struct buf) files;              /* Arguments that stand in files. */
     VEC(size_t) agent_only;             /* Flags that were given, in their order. */
     struct api_flag rows[FLAG_COUNT];
     char *joined[FLAG_COUNT]; /* Texts of repeated flags. */
@@ -54,13 +68,30 @@ static size_t flag_index(const char *name)
     return index;
 }
 
+static bool check_float(struct str value, struct err *err)
+{
+    double number;
+    return number_parse_go(value, &number) ||
+           err_set(err, ERR_BAD_DATA, "strconv.ParseFloat: parsing \"" STR_FMT "\": invalid syntax",
+                   STR_ARG(value));
+}
+
+static bool check_integer(struct str value, struct err *err)
+{
+    uint64_t number;
+    bool sign = value.len > 0 && (value.ptr[0] == '-' || value.ptr[0] == '+');
+    return str_to_u64(str_after(value, sign), &number) ||
+           err_set(err, ERR_BAD_DATA, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
+                   STR_ARG(value));
+}
+
 static bool check_number(struct str value, struct err *err)
 {
     double number;
-    if (!number_parse_go(value, &number))
-        return err_set(err, ERR_BAD_DATA,
-                       "strconv.ParseFloat: parsing \"" STR_FMT "\": invalid syntax",
-                       STR_ARG(value));
+    if (!check_float(value, err))
+        return false;
+    number = 0;
+    (void)number_parse_go(value, &number);
     return (number >= 0 && number < 1e18) ||
            err_set(err, ERR_BAD_DATA, "number out of range: " STR_FMT, STR_ARG(value));
 }
@@ -97,6 +128,10 @@ static bool check_value(const struct flag_row *flag, struct str value, struct er
                        STR_ARG(value));
     case NUMBER:
         return check_number(value, err);
+    case INTEGER:
+        return check_integer(value, err);
+    case FLOAT:
+        return check_float(value, err);
     case DURATION:
         return duration_parse(value, &ms, err);
     case SIZE:
@@ -135,6 +170,11 @@ static bool parse_long(struct options *options, int argc, char **argv, int at, i
     }
     if (!check_value(flag, value, err))
         return false;
+    for (size_t i = 0; flag->type == MESSAGES && i < options->values[index].count; i++)
+        if (str_eq(options->values[index].items[i], value))
+            return err_set(err, ERR_BAD_DATA,
+                           "duplicated " STR_FMT " flag value, got " STR_FMT " already",
+                           STR_ARG(value), STR_ARG(value));
     if (flag->type != STRINGS && flag->type != MESSAGES && options->values[index].count > 0)
         return err_set(err, ERR_BAD_DATA, "flag '%s' cannot be repeated", flag->name);
     if (flag->effect == AGENT_ONLY)
@@ -190,11 +230,53 @@ static void make_rows(struct options *options)
     qsort(options->rows, FLAG_COUNT, sizeof(options->rows[0]), compare_row);
 }
 
-bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome,
-                   struct err *err)
+struct arguments {
+    VEC(char *) items;
+};
+
+/* @file: an argument a line, but for empty ones and those that begin with #. */
+static bool arguments_from_file(struct options *options, struct arguments *arguments,
+                                const char *name, struct err *err)
 {
-    struct options *options = MEM_NEW(struct options);
-    *outcome = OPTIONS_RUN;
+    struct buf text;
+    buf_init(&text, ARGUMENT_BYTES_MAX);
+    if (name[0] == '\0' || !text_file_read(str_of(name), &text, err)) {
+        buf_deinit(&text);
+        return name[0] == '\0'
+                   ? err_set(err, ERR_NOT_FOUND, "expected @ file to expand arguments from")
+                   : (err_wrap(err, "failed to open arguments file \"%s\"", name),
+                      err->code = ERR_NOT_FOUND, false);
+    }
+    buf_add_char(&text, '\0');
+    VEC_PUSH(&options->files, text);
+    for (char *line = text.ptr, *end; line < text.ptr + text.len; line = end + 1) {
+        end = line + strcspn(line, "\n");
+        size_t len = (size_t)(end - line);
+        if (len > 0 && end[-1] == '\r')
+            end[-1] = '\0';
+        *end = '\0';
+        if (line[0] != '#' && str_trim(str_of(line)).len > 0)
+            VEC_PUSH(&arguments->items, line);
+    }
+    return true;
+}
+
+static bool arguments_expand(struct options *options, struct arguments *arguments, int argc,
+                             char **argv, struct err *err)
+{
+    bool good = true;
+    for (int i = 0; i < argc && good; i++) {
+        if (i > 0 && argv[i][0] == '@')
+            good = arguments_from_file(options, arguments, argv[i] + 1, err);
+        else
+            VEC_PUSH(&arguments->items, argv[i]);
+    }
+    return good;
+}
+
+static bool arguments_parse(struct options *options, int argc, char **argv,
+                            enum options_outcome *outcome, struct err *err)
+{
     for (int at = 1, used; at < argc; at += used) {
         used = 1;
         bool good = true;
@@ -203,16 +285,33 @@ bool options_parse(struct options **out, int argc, char **argv, enum options_out
             *outcome = OPTIONS_HELP;
         else if (strcmp(argv[at], "--version") == 0)
             *outcome = OPTIONS_VERSION;
+        else if (strcmp(argv[at], "--") == 0)
+            good = at + 1 == argc || err_set(err, ERR_NOT_FOUND, "unexpected %s", argv[at + 1]);
         else if (strncmp(argv[at], "--", 2) == 0)
             good = parse_long(options, argc, argv, at, &used, err);
         else if (argv[at][0] == '-')
             good = err_set(err, ERR_NOT_FOUND, "unknown short flag '%s'", argv[at]);
         else
             good = err_set(err, ERR_NOT_FOUND, "unexpected %s", argv[at]);
-        if (!good) {
-            options_free(options);
+        if (!good)
             return false;
-        }
+    }
+    return true;
+}
+
+bool options_parse(struct options **out, int argc, char **argv, enum options_outcome *outcome,
+                   struct err *err)
+{
+    struct options *options = MEM_NEW(struct options);
+    struct arguments arguments = {0};
+    *outcome = OPTIONS_RUN;
+    bool good =
+        arguments_expand(options, &arguments, argc, argv, err) &&
+        arguments_parse(options, (int)arguments.items.count, arguments.items.items, outcome, err);
+    VEC_FREE(&arguments.items);
+    if (!good) {
+        options_free(options);
+        return false;
     }
     make_rows(options);
     *out = options;
@@ -227,6 +326,9 @@ void options_free(struct options *options)
         VEC_FREE(&options->values[i]);
         mem_free(options->joined[i]);
     }
+    VEC_EACH (file, &options->files)
+        buf_deinit(file);
+    VEC_FREE(&options->files);
     VEC_FREE(&options->agent_only);
     mem_free(options);
 }
@@ -388,8 +490,8 @@ static void help_row(struct buf *out, struct str name, struct str text)
 
 static void help_flag(struct buf *out, const struct flag_row *flag)
 {
-    static const char *const kinds[] = {"<text>",     "<text>", "",       "<number>",
-                                        "<duration>", "<size>", "snappy", ""};
+    static const char *const kinds[] = {"<text>",   "<text>",     "",       "<number>", "<number>",
+                                        "<number>", "<duration>", "<size>", "snappy",   ""};
     bool quoted = (flag->type == STRING || flag->type == STRINGS) && flag->value[0];
     struct buf name, text;
     buf_init(&name, 1 << 12);

@@ -516,7 +516,7 @@ static bool gate_begin(struct server *server, struct err *err)
         .ctx = server->api,
     };
     if (!web_gate_open(&server->gate, &options, err))
-        return err_wrap(err, "Unable to validate web configuration file");
+        return false;
     LOG_I(web_gate_has_tls(server->gate) ? "TLS is enabled." : "TLS is disabled.", "http2",
           "false");
     return true;
@@ -585,7 +585,10 @@ int server_run(const struct options *options, struct config *config)
         reload_begin(&server);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     } else {
-        LOG_E(server.load_failed ? "Fatal error" : "Unable to start web listener", "err", err.text);
+        LOG_E(server.load_failed ? "Fatal error"
+              : server.gate      ? "Unable to start web listener"
+                                 : "Unable to validate web configuration file",
+              "err", err.text);
         server.exit_code = 1;
         server.stopping = server.scraper_stopped = true;
         for (size_t i = 0; i < server.listeners.count; i++)

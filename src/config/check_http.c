@@ -1,4 +1,6 @@
 /* check_http: the rules for URLs and for the HTTP client options that many blocks have. */
+#include <stdio.h>
+
 #include "sections.h"
 
 /* The HTTP fields stand in one run and one order in every block (HTTP_FIELDS in fields.def). */
@@ -98,6 +100,29 @@ static bool port_check(struct str url, struct err *err)
 }
 
 /* What Go's url.Parse refuses, as far as a configuration gets it wrong. */
+/* Bytes of a host that Go's net/url takes as they are. */
+static bool host_check(struct str url, struct err *err)
+{
+    struct str host = url_authority(url);
+    size_t at = host.len;
+
+    while (at > 0 && host.ptr[at - 1] != '@')
+        at--;
+    for (; at < host.len; at++) {
+        char c = host.ptr[at];
+        if ((unsigned char)c > '~' || is_letter(c) || (c >= '0' && c <= '9') ||
+            strchr("-_.~!$&'()*+,;=:[]<>\"%", c))
+            continue;
+        char text[64];
+        (void)snprintf(text, sizeof(text),
+                       c == '\\' ? ": invalid character \"\\\\\" in host name"
+                                 : ": invalid character \"%c\" in host name",
+                       c);
+        return quoted_error(err, "parse ", url, text);
+    }
+    return true;
+}
+
 bool url_check(struct str url, struct err *err)
 {
     for (size_t i = 0; i < url.len; i++)
@@ -112,7 +137,7 @@ bool url_check(struct str url, struct err *err)
             return quoted_error(err, "parse ", url,
                                 ": first path segment in URL cannot contain colon");
     }
-    return port_check(url, err);
+    return port_check(url, err) && host_check(url, err);
 }
 
 bool config_check_url(struct str url, struct err *err)

@@ -46,7 +46,10 @@ static bool split_address(struct str address, char host[HOST_TEXT_MAX], uint16_t
         host_text = str_from(host_text.ptr + 1, host_text.len - 2);
     struct str port_text = str_after(address, colon);
     uint64_t value;
-    if (!str_to_u64(port_text, &value) || value > UINT16_MAX)
+    if (!str_to_u64(port_text, &value))
+        return err_set(err, ERR_BAD_DATA, "listen tcp: lookup tcp/" STR_FMT ": unknown port",
+                       STR_ARG(port_text));
+    if (value > UINT16_MAX)
         return err_set(err, ERR_BAD_DATA, "listen tcp: address " STR_FMT ": invalid port",
                        STR_ARG(port_text));
     if (host_text.len >= HOST_TEXT_MAX || memchr(address.ptr, '\0', address.len))

@@ -1,6 +1,7 @@
 """The command line: flags, exit codes, promtool's words, reload, what is refused at start."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,10 @@ def test_bad_flags__end_as_with_prometheus():
              ("enum value must be one of snappy,zstd, got 'gzip'", "--storage.tsdb.wal-compression-type=gzip"),
              ("unknown type for remote write protobuf message v3, supported: prometheus.WriteRequest, "
               "io.prometheus.write.v2.Request", "--web.remote-write-receiver.accepted-protobuf-messages=v3"),
+             ("duplicated prometheus.WriteRequest flag value, got prometheus.WriteRequest already",
+              *["--web.remote-write-receiver.accepted-protobuf-messages=prometheus.WriteRequest"] * 2),
+             ('strconv.ParseInt: parsing "1.5": invalid syntax', "--rules.max-concurrent-evals=1.5"),
+             ('strconv.ParseFloat: parsing "much": invalid syntax', "--auto-gomemlimit.ratio=much"),
              ("flag 'config.file' cannot be repeated", "--config.file=a", "--config.file=b"))
     for words, *arguments in cases:
         code, out, err = run_command([NARTHEX, *arguments])
@@ -53,8 +58,44 @@ def test_bad_flags__end_as_with_prometheus():
                            '["--storage.agent.wal-compression" "--storage.agent.path"]\n'), said
     said = run_command([NARTHEX, "--web.external-url=:"])
     assert said == (2, "", 'parse external URL ":": parse ":": missing protocol scheme\n'), said
+    for words, *arguments in (('"\'a\'": URL must not begin or end with quotes', "--web.external-url='a'"),
+                              ('"http://a b": parse "http://a b": invalid character " " in host name', "--web.external-url=http://a b"),
+                              ('"": address 127.0.0.1: missing port in address', "--web.listen-address=127.0.0.1"),
+                              ('"": address ::1:9090: too many colons in address', "--web.listen-address=::1:9090"),
+                              ('"": address [::1:0: missing \']\' in address', "--web.listen-address=[::1:0"),
+                              ('"": missing port in address', "--web.listen-address="),
+                              (f'"": parse "http://{socket.gethostname()}:x/": invalid port ":x" after host', "--web.listen-address=h:x")):
+        assert run_command([NARTHEX, *arguments]) == (2, "", f"parse external URL {words}\n"), (words, run_command([NARTHEX, *arguments]))
+    for value in ("0", "-1", "1.01"):
+        said = run_command([NARTHEX, "--auto-gomemlimit.ratio=" + value, "--config.file=/nonexistent"])
+        assert said == (1, "", "--auto-gomemlimit.ratio must be greater than 0 and less than or equal to 1.\n"), said
     code, out, err = run_command([NARTHEX, "--web.cors.origin=("])
     assert code == 2 and err.startswith('could not compile CORS regex string "(": error parsing regexp: missing closing ): '), err
+
+
+def test_arguments__may_stand_in_a_file():
+    """@file: one a line, without empty ones and remarks; a word after -- is one too many."""
+    path = new_config("# of the unit\n--log.format=json\n\n--config.file=/nonexistent/p.yml\r\n", "flags")
+    code, _, err = run_command([NARTHEX, "@" + path, "--"])
+    assert code == 2 and '"msg":"Error loading config (--config.file=/nonexistent/p.yml)"' in err, (code, err)
+    words = 'failed to open arguments file "/nonexistent": open /nonexistent: no such file or directory'
+    said = run_command([NARTHEX, "@/nonexistent"])
+    assert said == (1, "", f"Error parsing command line arguments: {words}\nprometheus: error: {words}\n"), said
+    assert run_command([NARTHEX, "--", "word"])[0] == 1
+
+
+def test_features__are_told_as_prometheus_does():
+    code, said = refused("--enable-feature=foo,native-histograms", "--enable-feature=exemplar-storage", "--enable-feature=st-storage",
+                         "--enable-feature=old-ui", "--enable-feature=extra-scrape-metrics", config="nonsense")
+    assert code == 2, said
+    for line in ('level=WARN SOURCE msg="Unknown option for --enable-feature" option=foo',
+                 'level=WARN SOURCE msg="This option for --enable-feature is a no-op. To scrape native histograms, set the '
+                 'scrape_native_histograms scrape config setting to true." option=native-histograms',
+                 'level=INFO SOURCE msg="Experimental in-memory exemplar storage enabled"',
+                 'level=WARN SOURCE msg="Feature is accepted; what it is about is not active yet" option=st-storage',
+                 'level=WARN SOURCE msg="Feature is accepted and has no effect in this server" option=old-ui'):
+        assert line in re.sub(r"source=\S+", "SOURCE", said), (line, said)
+    assert "This option for --enable-feature is being phased out." in said, said
 
 
 def test_version_and_help():
@@ -196,7 +237,7 @@ def test_bad_config__ends_the_start_with_2():
 def test_web_config__ends_the_start_when_it_is_bad():
     path = new_config("basic_auth_users:\n  admin: $2y$10$abc\n", "web.yml")
     code, said = refused("--web.config.file=" + path)
-    assert code == 1 and "Unable to validate web configuration file" in said, (code, said)
+    assert code == 1 and 'msg="Unable to validate web configuration file" err="' in said, (code, said)
     assert refused("--web.config.file=" + path, "--agent")[0] in (2, 3)
     # An empty name is what charts pass when there is none.
     server = Server(GOOD, args=["--web.config.file="])
