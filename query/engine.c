@@ -5,7 +5,8 @@
 
 #include "eval.h"
 
-#define MS_IN_NS 1000000
+#define MS_IN_NS  1000000
+#define STEPS_MAX 50000000 /* Of a frame, whatever it may hold in each: they are walked. */
 
 /* --- life --- */
 
@@ -22,8 +23,6 @@ bool query_new(struct query **out, struct str text, const struct query_options *
         query->options.lookback_ms = 5 * 60 * 1000;
     if (query->options.default_step_ms <= 0)
         query->options.default_step_ms = 60 * 1000;
-    if (query->options.samples_max == 0)
-        query->options.samples_max = 50000000;
     query->deadline_ns = INT64_MAX;
     arena_init(&query->arena, options->bytes_max);
     arena_init(&query->run.arena, 0);
@@ -173,7 +172,7 @@ bool query_hold(struct query *query, uint64_t count, struct err *err)
 
 bool query_allows_steps(struct query *query, size_t steps, struct err *err)
 {
-    if (steps > query->options.samples_max)
+    if (steps > STEPS_MAX && steps > query->options.samples_max)
         return too_many_samples(err);
     if (query->options.bytes_max && steps > query->options.bytes_max / (2 * sizeof(double)))
         return too_many_bytes(query, err);

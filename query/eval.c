@@ -117,9 +117,9 @@ static bool eval_node(const struct frame *frame, struct expr *expr, struct value
     return err_set(err, ERR_EXECUTION, "a range vector has no value here");
 }
 
-bool eval_expr(const struct frame *frame, struct expr *expr, struct value *out, struct err *err)
+static bool eval_any(const struct frame *frame, struct expr *expr, struct value *out,
+                     struct err *err)
 {
-    expr = expr_unwrap(expr);
     *out = (struct value){.type = expr->type};
     if (!query_check(frame->query, err))
         return false;
@@ -131,6 +131,18 @@ bool eval_expr(const struct frame *frame, struct expr *expr, struct value *out, 
     if (expr->step_invariant && (frame->steps > 1 || frame->is_range) && !is_plain)
         return eval_once(frame, expr, out, err);
     return eval_node(frame, expr, out, err);
+}
+
+bool eval_expr(const struct frame *frame, struct expr *expr, struct value *out, struct err *err)
+{
+    struct query *query = frame->query;
+    struct tally *asking = query->tally;
+    query->tally = NULL;
+    bool ok = eval_any(frame, expr_unwrap(expr), out, err);
+    query->tally = asking;
+    if (ok && asking)
+        tally_gather(asking, frame, out);
+    return ok;
 }
 
 bool eval_vector(const struct frame *frame, struct expr *expr, struct vector *out, struct err *err)

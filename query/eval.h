@@ -141,6 +141,7 @@ struct query {
     bool has_info_names;
     int64_t deadline_ns; /* INT64_MAX: none. */
     uint64_t samples;    /* Held now, as Prometheus counts. */
+    struct tally *tally; /* Of the node whose operands are evaluated; NULL: it does not gather. */
     struct query_result result;
     bool has_run;
     /* Of a worker (feed.c): what all of its team use, and its share of that. */
@@ -179,6 +180,21 @@ struct labels *query_own(struct query *query, struct labels *labels); /* Takes t
 size_t query_bytes(const struct query *query);
 size_t team_bytes(struct query *worker, size_t bytes); /* What a worker has; gives what all have. */
 
+/* --- tally.c: samples held by a node that Prometheus evaluates step by step --- */
+
+struct tally {
+    uint64_t each;    /* Samples at every step, */
+    int64_t *changes; /* and from step to step, in the query's arena; NULL: none. */
+};
+
+struct value;
+struct vector;
+/* What eval_expr does with each operand while query->tally is set. */
+void tally_gather(struct tally *tally, const struct frame *frame, const struct value *operand);
+/* The node is done: what it held at most, and that it holds nothing but `out` beside `before`. */
+MUST_CHECK bool tally_hold(const struct tally *gathered, const struct frame *frame, uint64_t before,
+                           const struct value *out, struct err *err);
+
 /* --- step_stats.c: samples of each step, when they are wanted --- */
 
 struct steps;
@@ -191,7 +207,7 @@ void step_stats_begin(struct query *query, const struct frame *frame);
 void step_stats_add(const struct frame *frame, size_t step, uint64_t total, uint64_t read);
 void step_stats_add_found(const struct frame *frame, const struct steps *steps);
 /* Around the evaluation of a subquery. */
-void step_stats_enter(const struct frame *sub, struct query_stats *outside);
+void step_stats_enter(const struct frame *sub, bool has_gaps, struct query_stats *outside);
 void step_stats_leave(const struct frame *frame, const struct query_stats *outside,
                       int64_t offset_ms, int64_t range_ms);
 struct step_totals step_totals_save(struct query *query);

@@ -423,9 +423,9 @@ static const struct expr *foldable(const struct frame *frame, const struct expr 
                                    struct expr *operand)
 {
     enum aggregate_op op = aggregate->as.aggregate.op;
-    if ((frame->query->options.features & (QUERY_DELAYED_NAMES | QUERY_PER_STEP_STATS)) ||
-        op == AGG_QUANTILE || op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK ||
-        op == AGG_LIMIT_RATIO)
+    if (frame->query->options.features & QUERY_DELAYED_NAMES ||
+        frame->query->result.stats.step_count > 0 || op == AGG_QUANTILE || op == AGG_TOPK ||
+        op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO)
         return NULL;
     if (frame->steps == 0 || (operand->step_invariant && frame->steps > 1))
         return NULL;

@@ -148,30 +148,19 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
     return filters || vector_drop_names(frame, vector, err);
 }
 
-/* Prometheus gathers both sides and the result of one step at a time. */
-static bool count_samples(const struct frame *frame, uint64_t before, const struct vector *lhs,
-                          const struct vector *rhs, const struct value *out, struct err *err)
-{
-    struct query *query = frame->query;
-    uint64_t made = out->type == TYPE_SCALAR ? frame->steps : vector_samples(&out->vector);
-    uint64_t gathered = (lhs ? lhs->count : 1) + (rhs ? rhs->count : 1);
-    if (!query_hold_briefly(query, gathered + made, err))
-        return false;
-    query->samples = before;
-    return query_hold(query, made, err);
-}
-
 bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out, struct err *err)
 {
     struct value lhs, rhs;
     uint64_t before = frame->query->samples;
     enum binary_op op = binary->as.binary.op;
-    bool ok = true;
+    struct tally gathered = {0};
 
-    if (!eval_expr(frame, binary->as.binary.lhs, &lhs, err) ||
-        !eval_expr(frame, binary->as.binary.rhs, &rhs, err))
+    frame->query->tally = &gathered;
+    bool ok = eval_expr(frame, binary->as.binary.lhs, &lhs, err) &&
+              eval_expr(frame, binary->as.binary.rhs, &rhs, err);
+    frame->query->tally = NULL;
+    if (!ok)
         return false;
-    struct vector lhs_vector = lhs.vector, rhs_vector = rhs.vector;
     if (lhs.type == TYPE_SCALAR && rhs.type == TYPE_SCALAR) {
         ok = scalar_scalar(frame, op, lhs.scalar, rhs.scalar, err);
         out->scalar = lhs.scalar;
@@ -186,6 +175,5 @@ bool eval_binary(const struct frame *frame, struct expr *binary, struct value *o
     } else {
         ok = eval_match(frame, binary, &lhs.vector, &rhs.vector, &out->vector, err);
     }
-    return ok && count_samples(frame, before, lhs.type == TYPE_SCALAR ? NULL : &lhs_vector,
-                               rhs.type == TYPE_SCALAR ? NULL : &rhs_vector, out, err);
+    return ok && tally_hold(&gathered, frame, before, out, err);
 }

@@ -170,38 +170,28 @@ static bool call_vector(const struct frame *frame, struct expr *call, struct vec
     }
 }
 
-/* Prometheus gathers the arguments of one step at a time beside all of them; functions of labels take them as they are. */
-static uint64_t gathered(const struct frame *frame, const struct expr *call, uint64_t before)
-{
-    enum function_id id = call->as.call.function->id;
-    if (id == FN_LABEL_REPLACE || id == FN_LABEL_JOIN || id == FN_INFO || id == FN_ABSENT)
-        return 0;
-    return frame->steps ? (frame->query->samples - before) / frame->steps : 0;
-}
-
 bool eval_call(const struct frame *frame, struct expr *call, struct value *out, struct err *err)
 {
     struct query *query = frame->query;
-    uint64_t before = query->samples;
-    if (call->type == TYPE_SCALAR) {
-        if (!call_scalar(frame, call, &out->scalar, err) ||
-            !query_hold_briefly(query, gathered(frame, call, before), err))
-            return false;
-        query->samples = before;
-        return query_hold(query, frame->steps, err);
-    }
-    if (window_function(call->as.call.function->id))
-        return eval_range_call(frame, call, &out->vector, err);
-    if (!call_vector(frame, call, &out->vector, err))
-        return false;
-    uint64_t made = vector_samples(&out->vector);
-    /* timestamp() of a selector reads it step by step. */
-    bool by_step = call->as.call.function->id == FN_TIMESTAMP &&
-                   expr_unwrap(call->as.call.args[0])->kind == EXPR_VECTOR_SELECTOR;
     enum function_id id = call->as.call.function->id;
-    uint64_t briefly = by_step ? out->vector.count : gathered(frame, call, before) + made;
-    if (id != FN_LABEL_REPLACE && id != FN_LABEL_JOIN && !query_hold_briefly(query, briefly, err))
+    uint64_t before = query->samples;
+    struct tally gathered = {0};
+
+    if (window_function(id))
+        return eval_range_call(frame, call, &out->vector, err);
+    if (id == FN_LABEL_REPLACE || id == FN_LABEL_JOIN) /* Those take series as they are. */
+        return call_vector(frame, call, &out->vector, err);
+    query->tally = &gathered;
+    bool ok = call->type == TYPE_SCALAR ? call_scalar(frame, call, &out->scalar, err)
+                                        : call_vector(frame, call, &out->vector, err);
+    query->tally = NULL;
+    if (!ok)
         return false;
-    query->samples = before;
-    return query_hold(query, made, err);
+    /* timestamp() of a selector reads it step by step. */
+    if (id == FN_TIMESTAMP && expr_unwrap(call->as.call.args[0])->kind == EXPR_VECTOR_SELECTOR) {
+        query->samples = before;
+        tally_gather(&gathered, frame, out);
+    }
+    /* info() lets go of nothing. */
+    return tally_hold(&gathered, frame, id == FN_INFO ? query->samples : before, out, err);
 }

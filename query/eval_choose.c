@@ -451,6 +451,7 @@ bool eval_count_values(const struct frame *frame, struct expr *aggregate, struct
     struct str label = expr_unwrap(aggregate->as.aggregate.param)->as.string.value;
     uint64_t before = query->samples;
     struct value_counts counts = {.frame = frame};
+    struct tally gathered = {0};
     struct grouping grouping;
     struct vector in;
     size_t name_count = aggregate->as.aggregate.grouping_count;
@@ -466,7 +467,10 @@ bool eval_count_values(const struct frame *frame, struct expr *aggregate, struct
         buf_deinit(&text);
         return false;
     }
-    if (!eval_vector(frame, aggregate->as.aggregate.expr, &in, err))
+    query->tally = &gathered;
+    ok = eval_vector(frame, aggregate->as.aggregate.expr, &in, err);
+    query->tally = NULL;
+    if (!ok)
         return false;
     for (size_t i = 0; i < name_count; i++)
         names[i] = aggregate->as.aggregate.grouping[i];
@@ -483,8 +487,6 @@ bool eval_count_values(const struct frame *frame, struct expr *aggregate, struct
     VEC_FREE(&counts.items);
     map_deinit(&counts.map);
     grouping_deinit(&grouping);
-    if (!ok || !query_hold_briefly(query, vector_samples(out), err))
-        return false;
-    query->samples = before;
-    return query_hold(query, vector_samples(out), err);
+    struct value made = {.type = TYPE_VECTOR, .vector = *out};
+    return ok && tally_hold(&gathered, frame, before, &made, err);
 }

@@ -113,7 +113,8 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
             result->stats.samples_read += samples;
             step_stats_add(frame, 0, samples, samples);
         }
-        ok = query_hold(query, samples, err);
+        if (source.selection) /* What a subquery made is held already. */
+            ok = query_hold(query, samples, err);
     }
     result->stats.samples_total += source.samples_inside;
     step_stats_add(frame, 0, source.samples_inside, 0);

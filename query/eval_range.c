@@ -79,7 +79,10 @@ static bool eval_series(struct range_eval *eval, const struct range_call *range,
     scratch_for(eval, query->run.count);
     eval->window.labels = labels;
     eval->window.scratch = eval->scratch;
-    if (!range_eval_series(eval, steps, err) || !query_hold(query, steps_samples(steps), err))
+    /* Prometheus has the last window until it goes to the next series. */
+    if (!range_eval_series(eval, steps, err) ||
+        !query_hold_briefly(query, eval->last_samples + steps_samples(steps), err) ||
+        !query_hold(query, steps_samples(steps), err))
         return false;
     if (counts && steps->count > steps->histogram_count)
         note_non_counter(eval, labels);
@@ -154,7 +157,6 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
                      struct err *err)
 {
     struct query *query = frame->query;
-    uint64_t before = query->samples;
     struct feed feed;
 
     if (!range_feed(frame, call, &feed, err))
@@ -163,13 +165,14 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
         feed.count = 0;
     if (!feed_all(&feed, out, err))
         return false;
+    /* As Prometheus: what its arguments and absent_over_time's series took is held by the whole query. */
+    const struct range_call *range = feed.ctx;
+    if (range->matrix->kind == EXPR_SUBQUERY)
+        query->samples -= vector_samples(&range->source.vector);
     if (call->as.call.function->id == FN_ABSENT_OVER_TIME) {
-        const struct range_call *range = feed.ctx;
         struct vector found = *out;
         vector_absent(frame, &found, absent_labels(query, range->matrix), out);
-    } else if (!(query->options.features & QUERY_DELAYED_NAMES) && !vector_refuse_same(out, err)) {
-        return false;
+        return true;
     }
-    query->samples = before;
-    return query_hold(query, vector_samples(out), err);
+    return query->options.features & QUERY_DELAYED_NAMES || vector_refuse_same(out, err);
 }

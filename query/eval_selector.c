@@ -158,8 +158,14 @@ static void move_around(struct around *around, const struct sample_run *run, int
 }
 
 /* Smoothed: on the line between the samples around the instant. Stale markers are left out. */
+/* Samples in the windows that it looks at; a histogram counts more. */
+struct around_sizes {
+    uint64_t widest, last;
+};
+
 static void look_around(const struct frame *frame, const struct expr *selector,
-                        const struct labels *labels, struct steps *steps)
+                        const struct labels *labels, struct steps *steps,
+                        struct around_sizes *sizes)
 {
     const struct sample_run *run = &frame->query->run;
     int64_t lookback_ms = frame->query->options.lookback_ms;
@@ -169,6 +175,12 @@ static void look_around(const struct frame *frame, const struct expr *selector,
         bool found = false;
         int64_t at_ms = look_time(frame, &selector->as.vector.mod, t);
         move_around(&around, run, time_sub(at_ms, lookback_ms), time_add(at_ms, lookback_ms));
+        sizes->last = around.high - around.low;
+        if (around.low_histogram < around.high_histogram)
+            sizes->last += run->histogram_samples[around.high_histogram] -
+                           run->histogram_samples[around.low_histogram];
+        if (sizes->last > sizes->widest)
+            sizes->widest = sizes->last;
         if (around.low_histogram < around.high_histogram) {
             if (around.low < around.high)
                 annotate_named(frame->query, true, selector,
@@ -211,22 +223,29 @@ static bool look_at_newest(const struct frame *frame, const struct look *look, s
 /* Of the samples in the run. */
 static void look_at_run(const struct frame *frame, const struct look *look,
                         struct look_places *places, const struct labels *labels,
-                        struct steps *steps)
+                        struct steps *steps, struct around_sizes *sizes)
 {
     if (look->looking == LOOK_AROUND)
-        look_around(frame, look->selector, labels, steps);
+        look_around(frame, look->selector, labels, steps, sizes);
     else if (frame->query->run.histogram_count)
         look_back_mixed(frame, &look->mod, look->looking == LOOK_AT_TIMES, steps);
     else if (look->looking == LOOK_AT_TIMES || !look_back_whole(frame, &look->mod, places, steps))
         look_back(frame, &look->mod, look->looking == LOOK_AT_TIMES, steps);
 }
 
-static void count_found(const struct frame *frame, const struct steps *steps)
+static bool hold_found(const struct frame *frame, const struct steps *steps, struct err *err)
 {
     struct query_stats *stats = &frame->query->result.stats;
     stats->samples_total += steps_samples(steps);
     stats->samples_read += steps_samples(steps);
     step_stats_add_found(frame, steps);
+    return query_hold(frame->query, steps_samples(steps), err);
+}
+
+/* As Prometheus: it does not count what it has read nor what comes out of that, and keeps each last window in mind. */
+static bool hold_around(struct query *query, const struct around_sizes *sizes, struct err *err)
+{
+    return query_hold_briefly(query, sizes->widest, err) && query_hold(query, sizes->last, err);
 }
 
 static bool look_part(void *ctx, struct query *query, size_t first, size_t end, struct vector *out,
@@ -246,18 +265,18 @@ static bool look_part(void *ctx, struct query *query, size_t first, size_t end, 
     steps_init(&steps, &frame);
     look_places_init(&places, &frame);
     for (size_t i = first; ok && i < end; i++) {
+        struct around_sizes sizes = {0};
         if (look_at_newest(&frame, look, i, &steps)) {
             ok = query_check(query, err);
         } else {
             ok = run_load(query, run_cursor(query, selection), i, wants, err);
             if (ok)
-                look_at_run(&frame, look, &places, selection_labels(selection, i), &steps);
+                look_at_run(&frame, look, &places, selection_labels(selection, i), &steps, &sizes);
         }
         if (!ok)
             break;
-        if (look->looking != LOOK_AROUND) /* Prometheus does not count those. */
-            count_found(&frame, &steps);
-        ok = query_hold(query, steps_samples(&steps), err);
+        ok = look->looking == LOOK_AROUND ? hold_around(query, &sizes, err)
+                                          : hold_found(&frame, &steps, err);
         if (steps_take(&steps, &frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;
     }
@@ -315,7 +334,7 @@ bool eval_selection_times(const struct frame *frame, const struct selection *sel
         } else {
             look_back(frame, &none, true, &steps);
         }
-        ok = ok && query_hold(frame->query, steps.count, err);
+        ok = ok && query_check(frame->query, err);
         if (steps_take(&steps, frame, selection_labels(selection, i), &out->items[out->count]))
             out->count++;
     }

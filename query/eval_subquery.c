@@ -27,7 +27,8 @@ bool eval_subquery(const struct frame *frame, struct expr *subquery, struct fram
     sub->is_range = sub->start_ms != end_ms;
     if (!query_allows_steps(query, sub->steps, err))
         return false;
-    step_stats_enter(sub, &outside);
+    bool has_gaps = frame->steps > 1 && frame->step_ms > subquery->as.subquery.range_ms;
+    step_stats_enter(sub, has_gaps, &outside);
     if (!eval_expr(sub, subquery->as.subquery.expr, &value, err))
         return false;
     *samples = query->result.stats.samples_total - outside.samples_total;

@@ -117,7 +117,7 @@ static unsigned workers_wanted(const struct feed *feed)
     uint64_t span = frame->steps * (uint64_t)frame->step_ms / FEED_INTERVAL_MS;
     uint64_t work =
         (frame->steps + (feed->selection ? span + feed->samples_each : 0)) * feed->count;
-    if (!options->parallel || options->features & QUERY_PER_STEP_STATS ||
+    if (!options->parallel || frame->query->result.stats.step_count > 0 ||
         options->workers_max < 2 || feed->count < 2 || work < least)
         return 1;
     return feed->count < options->workers_max ? (unsigned)feed->count : options->workers_max;

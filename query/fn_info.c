@@ -322,6 +322,10 @@ bool fn_info(const struct frame *frame, struct expr *expr, struct vector *out, s
         ignored[i] = is_info_series(&names, call.base.items[i].labels);
     drop_foreign(&call, ignored);
     count_infos(frame, &call.infos);
+    if (!query_hold(query, vector_samples(&call.infos), err))
+        return false;
+    struct value infos = {.type = TYPE_VECTOR, .vector = call.infos};
+    tally_gather(query->tally, frame, &infos);
     match_infos(&call);
     steps_init(&pieces.steps, frame);
     labels_builder_init(&pieces.builder);

@@ -59,6 +59,7 @@ struct range_eval {
     struct window window;
     double *args[2];
     struct str noted; /* The name that note_non_counter saw last; NULL: none yet. */
+    uint64_t last_samples; /* In the window of the last step; a histogram counts more. */
     double *scratch;  /* One number for each sample of the series, and one more. */
     size_t scratch_count;
     struct range_places places;

@@ -106,6 +106,7 @@ static bool eval_wide(struct range_eval *eval, struct steps *steps, struct err *
         uint64_t samples = window->count;
         if (mixed)
             samples += window_histograms(eval, &walk, &fresh);
+        eval->last_samples = samples;
         if (samples == 0)
             continue;
         query->result.stats.samples_total += samples;
@@ -191,6 +192,8 @@ static bool place_windows(struct range_eval *eval, struct windows *out, struct e
                             .scratch = eval->scratch};
     if (!is_known && rate_has(eval->id))
         rate_place(&places->rate, out, eval->frame, eval->source->mod, eval->window.range_ms);
+    size_t last = eval->frame->steps - 1;
+    eval->last_samples = places->high[last] - places->low[last];
     query->result.stats.samples_total += places->total;
     if (eval->source->selection)
         query->result.stats.samples_read += places->fresh;

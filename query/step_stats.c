@@ -52,14 +52,14 @@ void step_stats_add_found(const struct frame *frame, const struct steps *steps)
     }
 }
 
-void step_stats_enter(const struct frame *sub, struct query_stats *outside)
+void step_stats_enter(const struct frame *sub, bool has_gaps, struct query_stats *outside)
 {
     struct query *query = sub->query;
     struct query_stats *stats = &query->result.stats;
     size_t bytes = (sub->steps + 1) * sizeof(uint64_t);
 
     *outside = *stats;
-    if (stats->step_count == 0)
+    if (stats->step_count == 0 && !has_gaps)
         return;
     stats->step_count = sub->steps;
     stats->step_total = arena_zalloc(&query->arena, bytes);
@@ -97,7 +97,7 @@ void step_stats_leave(const struct frame *frame, const struct query_stats *outsi
     struct query_stats inside = *stats;
 
     stats->samples_total = outside->samples_total;
-    if (outside->step_count == 0)
+    if (inside.step_count == 0)
         return;
     stats->samples_read = outside->samples_read;
     stats->step_count = outside->step_count;

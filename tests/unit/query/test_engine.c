@@ -333,17 +333,63 @@ static void test_query_run__ends_over_the_sample_budget(void **state)
     options.samples_max = 3;
     assert_fails(storage, "1", &options, ERR_EXECUTION, text);
     options = instant_at(150000);
-    options.samples_max = 5;
+    options.samples_max = 6; /* The window and its result. */
     assert_fails(storage, "rate(c_total{i=\"0\"}[90s])", &options, ERR_EXECUTION, text);
-    options.samples_max = 6;
-    struct query *query = run(storage, "rate(c_total{i=\"0\"}[90s])", &options, &err);
-    assert_non_null(query);
-    assert_int_equal(query_result(query)->stats.samples_peak, 6);
-    query_free(query);
+    options.samples_max = 7;
+    query_free(run(storage, "rate(c_total{i=\"0\"}[90s])", &options, &err));
+    options.samples_max = 0; /* It is no word for any number. */
+    assert_fails(storage, "1", &options, ERR_EXECUTION, text);
+    query_free(run(storage, "none", &options, &err));
     /* A subquery of more steps than may be held is refused before anything is allocated for them.
      */
     options.samples_max = 50000000;
     assert_fails(storage, "count_over_time(c_total[100y:1ms])", &options, ERR_EXECUTION, text);
+    fake_storage_free(storage);
+}
+
+/* What Prometheus says as peakSamples: operands of all steps, those of one step, results so far. */
+static void test_query_run__holds_samples_as_prometheus_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t at_one_step, at_eleven;
+    } cases[] = {
+        {"c_total", 2, 22},
+        {"abs(c_total)", 2 + 2 + 2, 22 + 2 + 22},
+        {"c_total + c_total", 4 + 4 + 2, 44 + 4 + 22},
+        {"c_total + 1", 3 + 3 + 2, 33 + 3 + 22},
+        {"1 + 1", 2 + 2 + 1, 11},
+        {"sum(c_total)", 2, 22},
+        {"topk(1, c_total)", 3, 33},
+        {"count_values(\"v\", c_total * 0)", 8, 58},
+        {"timestamp(c_total)", 4, 24},
+        {"-c_total", 2, 22},
+        {"label_replace(c_total, \"a\", \"b\", \"i\", \".*\")", 2, 22},
+        {"absent(c_total)", 4, 24},
+        {"scalar(c_total)", 2 + 2 + 1, 22 + 2 + 11},
+        /* The last of 3 windows of 4 samples, and what came of the series so far. */
+        {"count_over_time(c_total[1m])", 4 + 2, 4 + 22},
+        {"quantile_over_time(0.5, c_total[1m])", 1 + 4 + 2, 11 + 4 + 22},
+        {"c_total[1m]", 8, 0},
+        {"abs(c_total)[1m:30s]", 2 + 2 + 4 + 2, 0},
+        {"sum(c_total offset 75s)", 2, 12},
+    };
+    struct storage *storage = counters();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (int eleven = 0; eleven <= (cases[i].at_eleven > 0); eleven++) {
+            struct query_options options = eleven ? range_of(0, 150000, 15000) : instant_at(150000);
+            struct err err = {0};
+            struct query *query = run(storage, cases[i].text, &options, &err);
+            assert_non_null(query);
+            uint64_t want = eleven ? cases[i].at_eleven : cases[i].at_one_step;
+            if (query_result(query)->stats.samples_peak != want)
+                fail_msg("%s: %llu, not %llu", cases[i].text,
+                         (unsigned long long)query_result(query)->stats.samples_peak,
+                         (unsigned long long)want);
+            query_free(query);
+        }
+    }
     fake_storage_free(storage);
 }
 
@@ -563,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_query_run__reads_each_series_once),
         cmocka_unit_test(test_query_run__does_not_see_block_edges),
         cmocka_unit_test(test_query_run__ends_over_the_sample_budget),
+        cmocka_unit_test(test_query_run__holds_samples_as_prometheus_counts),
         cmocka_unit_test(test_query_run__ends_over_the_memory_budget),
         cmocka_unit_test(test_query_run__ends_when_canceled),
         cmocka_unit_test(test_query_run__ends_at_the_deadline),
