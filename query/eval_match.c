@@ -18,7 +18,8 @@ struct pair {
     const struct series *many, *one;
     struct labels *labels;
     uint32_t group;
-    size_t order; /* Results come in the order of the many side. */
+    size_t order;    /* Results come in the order of the many side. */
+    uint64_t *taken; /* The steps of all pairs with its result labels; NULL: it is the only one. */
 };
 
 struct matcher_state {
@@ -30,6 +31,10 @@ struct matcher_state {
     size_t group_count;
     struct group_lists many_lists, one_lists;
     size_t steps; /* Matched are those before it: all but for errors. */
+    /* Of the group that is being paired: which of its "one" series has a value at each step, and for each of those series the number
+     * of the many series that it was paired with last. */
+    const struct series **owners;
+    size_t *paired;
     struct binary_notes notes;
     VEC(struct pair) pairs;
 };
@@ -205,13 +210,6 @@ static bool find_duplicates(struct matcher_state *state, struct duplicate *found
     return true;
 }
 
-static bool pair_labels_equal(const void *ctx, const void *key, uint32_t value)
-{
-    const struct matcher_state *state = ctx;
-    const struct pair *pair = key, *other = &state->pairs.items[value];
-    return pair->group == other->group && labels_eq(pair->labels, other->labels);
-}
-
 /* Have both a value at this step, with which the operator can do something? */
 static bool matches_at(const struct matcher_state *state, const struct series *many,
                        const struct series *one, size_t t)
@@ -227,48 +225,65 @@ static bool matches_at(const struct matcher_state *state, const struct series *m
     return !binary_fails(op, swapped ? second : first, swapped ? first : second);
 }
 
-/* Do two pairs match at the same step? */
-static bool pairs_meet(const struct matcher_state *state, const struct pair *a,
-                       const struct pair *b)
+static bool pair_labels_equal(const void *ctx, const void *key, uint32_t value)
 {
-    for (size_t t = 0; t < state->steps; t++)
-        if (matches_at(state, a->many, a->one, t) && matches_at(state, b->many, b->one, t))
-            return true;
-    return false;
+    const struct matcher_state *state = ctx;
+    const struct pair *pair = key, *other = &state->pairs.items[value];
+    return pair->group == other->group && labels_eq(pair->labels, other->labels);
+}
+
+/* False when one of its steps is taken. */
+static bool take_steps(const struct matcher_state *state, const struct pair *pair, uint64_t *taken)
+{
+    size_t to = pair->many->to < state->steps ? pair->many->to : state->steps;
+    for (size_t t = pair->many->from; t < to; t++) {
+        if (!matches_at(state, pair->many, pair->one, t))
+            continue;
+        if (bitmap_has(taken, t))
+            return false;
+        bitmap_add(taken, t);
+    }
+    return true;
+}
+
+/* May the pair have the same result labels as the one that had them first? */
+static bool join_pair(const struct matcher_state *state, const struct pair *pair,
+                      struct pair *first)
+{
+    if (!first->taken) {
+        size_t words = bitmap_words(state->frame->steps);
+        first->taken = arena_zalloc(&state->frame->query->arena, words * sizeof(uint64_t));
+        take_steps(state, first, first->taken);
+    }
+    return take_steps(state, pair, first->taken);
 }
 
 /* Within a group the results of one step must differ; for one to one there may be a single one. */
 static bool check_pairs(struct matcher_state *state, struct err *err)
 {
     bool one_to_one = state->matching->card == CARD_ONE_TO_ONE;
-    uint32_t *previous = mem_alloc_array(state->pairs.count + 1, sizeof(uint32_t));
+    uint32_t first = MAP_NONE;
     struct map map;
     bool ok = true;
     map_init(&map);
     for (uint32_t i = 0; ok && i < state->pairs.count; i++) {
         struct pair *pair = &state->pairs.items[i];
-        uint64_t hash = pair->group * UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t hash = (pair->group * UINT64_C(0x9e3779b97f4a7c15)) ^ pair->labels->hash;
         if (!one_to_one)
-            hash ^= pair->labels->hash;
-        /* The newest of the same key; older ones hang on it. */
-        uint32_t found = MAP_NONE;
-        if (one_to_one)
-            found = i > 0 && state->pairs.items[i - 1].group == pair->group ? i - 1 : MAP_NONE;
+            first = map_find(&map, hash, pair, pair_labels_equal, state);
+        else if (first != MAP_NONE && state->pairs.items[first].group != pair->group)
+            first = MAP_NONE;
+        if (first != MAP_NONE)
+            ok = join_pair(state, pair, &state->pairs.items[first]) ||
+                 fail_many_to_one(one_to_one, err);
+        else if (one_to_one)
+            first = i;
         else
-            found = map_find(&map, hash, pair, pair_labels_equal, state);
-        previous[i] = found;
-        for (uint32_t j = found; ok && j != MAP_NONE; j = previous[j])
-            ok = !pairs_meet(state, pair, &state->pairs.items[j]);
-        if (found != MAP_NONE && !one_to_one)
-            map_remove(&map, hash, found);
-        if (!one_to_one)
             map_insert(&map, hash, i);
-        ok = ok || fail_many_to_one(one_to_one, err);
-        if (ok && i % 64 == 0)
+        if (ok && (first != MAP_NONE || i % 64 == 0))
             ok = query_check(state->frame->query, err);
     }
     map_deinit(&map);
-    mem_free(previous);
     return ok;
 }
 
@@ -292,16 +307,14 @@ static uint64_t *steps_with_one(const struct matcher_state *state, uint32_t grou
 /* The steps at which some of the "many" side has matched. */
 static uint64_t *steps_matched(const struct matcher_state *state, uint32_t group)
 {
-    const struct group_lists *many = &state->many_lists, *one = &state->one_lists;
+    const struct group_lists *many = &state->many_lists;
     size_t words = bitmap_words(state->frame->steps);
     uint64_t *taken = arena_zalloc(&state->frame->query->arena, words * sizeof(uint64_t));
     for (uint32_t i = many->first[group]; i != MAP_NONE; i = many->next[i]) {
-        for (uint32_t j = one->first[group]; j != MAP_NONE; j = one->next[j]) {
-            const struct series *series = &state->many.items[i];
-            for (size_t t = series->from; t < series->to; t++)
-                if (matches_at(state, series, &state->one.items[j], t))
-                    bitmap_add(taken, t);
-        }
+        const struct series *series = &state->many.items[i];
+        for (size_t t = series->from; t < series->to && t < state->steps; t++)
+            if (state->owners[t] && matches_at(state, series, state->owners[t], t))
+                bitmap_add(taken, t);
     }
     return taken;
 }
@@ -330,12 +343,41 @@ static void add_pair(struct matcher_state *state, const struct series *many,
     VEC_PUSH(&state->pairs, pair);
 }
 
+/* No two of the "one" side have a value at a step that matters, so that each step has one owner at most. */
+static void find_owners(struct matcher_state *state, uint32_t group)
+{
+    const struct group_lists *lists = &state->one_lists;
+    memset(state->owners, 0, state->steps * sizeof(*state->owners));
+    for (uint32_t i = lists->first[group]; i != MAP_NONE; i = lists->next[i]) {
+        const struct series *series = &state->one.items[i];
+        for (size_t t = series->from; t < series->to && t < state->steps; t++)
+            if (series_has(series, t))
+                state->owners[t] = series;
+    }
+}
+
+/* Pairs a series with those that own a step of its. */
+static void pair_owners(struct matcher_state *state, size_t index, uint32_t group)
+{
+    const struct series *many = &state->many.items[index];
+    for (size_t t = many->from; t < many->to && t < state->steps; t++) {
+        const struct series *one = state->owners[t];
+        if (!one || !series_has(many, t) || state->paired[one - state->one.items] == index + 1)
+            continue;
+        state->paired[one - state->one.items] = index + 1;
+        add_pair(state, many, one, group, index);
+    }
+}
+
 static bool pair_group(struct matcher_state *state, uint32_t group, struct err *err)
 {
     const struct vector_matching *matching = state->matching;
     uint32_t many = state->many_lists.first[group], one = state->one_lists.first[group];
+    bool several = one != MAP_NONE && state->one_lists.next[one] != MAP_NONE;
     struct series *fill_one = NULL, *fill_many = NULL;
 
+    if (several || matching->has_fill_left)
+        find_owners(state, group);
     if (matching->has_fill_right && many != MAP_NONE)
         fill_one = fill_series(state, steps_with_one(state, group), matching->fill_right,
                                state->many.items[many].labels);
@@ -343,9 +385,13 @@ static bool pair_group(struct matcher_state *state, uint32_t group, struct err *
         fill_many = fill_series(state, steps_matched(state, group), matching->fill_left,
                                 state->one.items[one].labels);
     for (uint32_t i = many; i != MAP_NONE; i = state->many_lists.next[i]) {
-        for (uint32_t j = one; j != MAP_NONE; j = state->one_lists.next[j])
-            add_pair(state, &state->many.items[i], &state->one.items[j], group, i);
+        if (several)
+            pair_owners(state, i, group);
+        else if (one != MAP_NONE)
+            add_pair(state, &state->many.items[i], &state->one.items[one], group, i);
         add_pair(state, &state->many.items[i], fill_one, group, i);
+        if (several && !query_check(state->frame->query, err))
+            return false;
     }
     for (uint32_t j = one; fill_many && j != MAP_NONE; j = state->one_lists.next[j])
         add_pair(state, fill_many, &state->one.items[j], group, state->many.count + j);
@@ -445,6 +491,8 @@ bool eval_match(const struct frame *frame, struct expr *binary, struct vector *l
     struct duplicate duplicate = {.step = frame->steps};
     bool ok = find_duplicates(&state, &duplicate, err);
     state.steps = duplicate.step;
+    state.owners = arena_alloc_array(arena, state.steps + 1, sizeof(*state.owners));
+    state.paired = arena_zalloc(arena, (state.one.count + 1) * sizeof(*state.paired));
     for (uint32_t g = 0; ok && g < state.group_count; g++)
         ok = pair_group(&state, g, err);
     ok = ok && check_pairs(&state, err);

@@ -352,6 +352,8 @@ void sort_stable(uint32_t *items, size_t count, uint32_t *scratch, before_fn bef
 
 /* --- grouping --- */
 
+#define NAMES_WALKED 8
+
 static int compare_names(const void *a, const void *b)
 {
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
@@ -377,17 +379,31 @@ void grouping_deinit(struct grouping *grouping)
     VEC_FREE(&grouping->first);
 }
 
+/* The first name from `at` on that does not come before `name`. Many names are not walked for each series. */
+static size_t skip_names(const struct grouping *grouping, size_t at, struct str name)
+{
+    size_t near = at + NAMES_WALKED, high = grouping->name_count;
+    for (; at < high && at < near; at++)
+        if (str_cmp(grouping->names[at], name) >= 0)
+            return at;
+    while (at < high) {
+        size_t middle = at + (high - at) / 2;
+        if (str_cmp(grouping->names[middle], name) < 0)
+            at = middle + 1;
+        else
+            high = middle;
+    }
+    return at;
+}
+
 /* The next label from *at on that the grouping keeps; both lists are sorted, *name walks along. */
 static const struct label *next_kept(const struct grouping *grouping, const struct labels *labels,
                                      size_t *at, size_t *name)
 {
     while (*at < labels->count) {
         const struct label *label = &labels->items[(*at)++];
-        int order = 1;
-        while (*name < grouping->name_count &&
-               (order = str_cmp(grouping->names[*name], label->name)) < 0)
-            (*name)++;
-        bool named = *name < grouping->name_count && order == 0;
+        *name = skip_names(grouping, *name, label->name);
+        bool named = *name < grouping->name_count && str_eq(grouping->names[*name], label->name);
         if (named == grouping->by)
             return label;
     }
