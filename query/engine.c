@@ -33,7 +33,8 @@ bool query_new(struct query **out, struct str text, const struct query_options *
         query_free(query);
         return false;
     }
-    if (!plan_tree(query, err)) {
+    /* In Prometheus' order. */
+    if ((options->step_ms > 0 && !query_check_range(query, err)) || !plan_tree(query, err)) {
         query_free(query);
         return false;
     }

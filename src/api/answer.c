@@ -156,6 +156,7 @@ void answer_preflight(struct call *call)
 {
     struct headers headers = {0};
     add_cors(call, &headers);
+    add_header(&headers, STR("Vary"), STR("Accept-Encoding"));
     answer_headers(call, 204, NULL, &headers, NULL);
 }
 

@@ -181,8 +181,11 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
         int64_t wanted_ms;
         if (!param_duration(call, "timeout", &wanted_ms, err))
             return false;
-        if (timeout_ms <= 0 || wanted_ms < timeout_ms)
-            timeout_ms = wanted_ms > 0 ? wanted_ms : 1;
+        wanted_ms = wanted_ms > 0 ? wanted_ms : 0;
+        if (timeout_ms <= 0 || wanted_ms < timeout_ms) {
+            timeout_ms = wanted_ms;
+            work->work.deadline_asked = true;
+        }
     }
     if (param_get(call, "lookback_delta").len > 0) {
         int64_t wanted_ms;
@@ -210,7 +213,7 @@ static bool read_common(struct call *call, struct query_work *work, struct err *
     work->work.finish = finish_query;
     if (timeout_ms > INT64_MAX / 4000000)
         timeout_ms = INT64_MAX / 4000000;
-    if (timeout_ms > 0)
+    if (timeout_ms > 0 || work->work.deadline_asked)
         work->work.deadline_ns = call->begin_ns + timeout_ms * 1000000;
     return true;
 }

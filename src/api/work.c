@@ -11,7 +11,19 @@
 
 int64_t work_left_ms(const struct work *work)
 {
-    return work->deadline_ns ? (work->deadline_ns - clock_mono_ns()) / 1000000 : INT64_MAX;
+    if (!work->deadline_ns)
+        return INT64_MAX;
+    int64_t left_ns = work->deadline_ns - clock_mono_ns();
+    return left_ns / 1000000 + (left_ns % 1000000 > 0); /* The last millisecond is one, too. */
+}
+
+/* Prometheus waits for its turn twice, before it reads the expression and after; only the caller's timeout ends the first. */
+static void set_timed_out(const struct work *work, struct err *err)
+{
+    if (work->deadline_asked)
+        err_set(err, ERR_BAD_DATA, "invalid parameter \"query\": context deadline exceeded");
+    else
+        err_set(err, ERR_TIMEOUT, "query timed out in query queue");
 }
 
 static void answer_work(struct work *work)
@@ -43,7 +55,7 @@ static void work_run(struct job *job)
         return;
     }
     if (work_left_ms(work) <= 0) {
-        err_set(&work->err, ERR_TIMEOUT, "query timed out in query queue");
+        set_timed_out(work, &work->err);
         return;
     }
     if (!work->run(work, &work->out, &work->err))
@@ -104,11 +116,14 @@ static void work_done(struct job *job)
 }
 
 /* Ends a work that no thread has begun; false when one has. */
-static bool work_end_early(struct work *work, enum err_code code, const char *text)
+static bool work_end_early(struct work *work)
 {
     if (work->submitted && !lane_withdraw(lane_of(work), &work->job))
         return false;
-    err_set(&work->err, code, "%s", text);
+    if (atomic_load(&work->canceled))
+        err_set(&work->err, ERR_CANCELED, "query was canceled in query queue");
+    else
+        set_timed_out(work, &work->err);
     work->queue_seconds = (double)(clock_mono_ns() - work->arrived_ns) / 1e9;
     work_leave(work);
     answer_work(work);
@@ -121,10 +136,8 @@ void work_sweep(void *ctx)
 
     LIST_EACH (node, &api->works) {
         struct work *work = CONTAINER_OF(node, struct work, node);
-        if (atomic_load(&work->canceled))
-            work_end_early(work, ERR_CANCELED, "query was canceled in query queue");
-        else if (work_left_ms(work) <= 0)
-            work_end_early(work, ERR_TIMEOUT, "query timed out in query queue");
+        if (atomic_load(&work->canceled) || work_left_ms(work) <= 0)
+            work_end_early(work);
     }
     admit_waiting(api);
 }

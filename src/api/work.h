@@ -25,6 +25,7 @@ struct work {
     bool gated;     /* A query: counts for the concurrency. */
     bool submitted; /* The lane has it. */
     int64_t arrived_ns, deadline_ns;
+    bool deadline_asked; /* By the caller. */
     double queue_seconds;
     /* On the lane. Writes the whole answer's body, or fills err. */
     bool (*run)(struct work *work, struct buf *out, struct err *err);

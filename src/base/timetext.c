@@ -147,12 +147,14 @@ bool time_parse_rfc3339(struct str s, int64_t *out_ms)
     scan_expect(&scan, '-');
     int day = scan_number(&scan, 2, 1, 31);
     scan_expect(&scan, 'T');
-    int hour = scan_number(&scan, 2, 0, 23);
+    /* As Go, whose time.Parse is laxer than RFC 3339 in two places: 1:00:00 and seconds after a comma. */
+    bool short_hour = scan.rest.len > 1 && scan.rest.ptr[1] == ':';
+    int hour = scan_number(&scan, short_hour ? 1 : 2, 0, 23);
     scan_expect(&scan, ':');
     int minute = scan_number(&scan, 2, 0, 59);
     scan_expect(&scan, ':');
     int second = scan_number(&scan, 2, 0, 59);
-    if (scan_is(&scan, '.'))
+    if (scan_is(&scan, '.') || scan_is(&scan, ','))
         ms = scan_fraction_ms(&scan);
     int64_t offset = scan_offset_seconds(&scan);
     if (scan.bad || scan.rest.len > 0 || day > time_days_in_month(year, month))

@@ -207,8 +207,9 @@ static void test_work__ends_what_waits_too_long(void **state)
     wait_for_runs(1);
     client_start(&second, "GET", "/api/v1/query?query=up&timeout=50ms", NULL, NULL);
     client_wait(&second, &reply);
-    assert_reply(503, "{\"status\":\"error\",\"errorType\":\"timeout\",\"error\":\"query timed out "
-                      "in query queue\"}");
+    assert_reply(400,
+                 "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"invalid parameter "
+                 "\\\"query\\\": context deadline exceeded\"}");
     assert_int_equal(fake.queries_run, 1);
     atomic_store(&fake.hold, false);
     client_wait(&first, &first_reply);

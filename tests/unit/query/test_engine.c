@@ -205,7 +205,7 @@ static void test_annotations__know_their_line(void **state)
 static void test_query_check_range__refuses_other_types(void **state)
 {
     (void)state;
-    struct query_options options = range_of(0, 60000, 15000);
+    struct query_options options = instant_at(60000);
     struct query *query;
     struct err err;
     assert_true(query_new(&query, STR("up[5m]"), &options, &err));
@@ -225,6 +225,10 @@ static void test_query_check_range__refuses_other_types(void **state)
     assert_true(query_new(&query, STR("rate(up[5m])"), &options, &err));
     assert_true(query_check_range(query, &err));
     query_free(query);
+    /* A range query is checked before its durations are worked out. */
+    options = range_of(0, 60000, 15000);
+    assert_false(query_new(&query, STR("up[-step()]"), &options, &err));
+    assert_true(str_ends(str_of(err.text), STR("must be Scalar or instant Vector")));
 }
 
 /* The result of a range query is in the order of labels, whatever the order of evaluation. */
