@@ -157,7 +157,8 @@ bool query_check(struct query *query, struct err *err)
 
 bool query_hold_briefly(struct query *query, uint64_t count, struct err *err)
 {
-    uint64_t held = query->samples + count;
+    int64_t sum = query->samples + (int64_t)count;
+    uint64_t held = sum > 0 ? (uint64_t)sum : 0;
     if (held > query->result.stats.samples_peak)
         query->result.stats.samples_peak = held;
     return held <= query->options.samples_max || too_many_samples(err);
@@ -167,7 +168,7 @@ bool query_hold(struct query *query, uint64_t count, struct err *err)
 {
     if (!query_hold_briefly(query, count, err))
         return false;
-    query->samples += count;
+    query->samples += (int64_t)count;
     return true;
 }
 

@@ -140,7 +140,7 @@ struct query {
     struct matcher info_names;       /* info() with nothing but negative names: .+_info */
     bool has_info_names;
     int64_t deadline_ns; /* INT64_MAX: none. */
-    uint64_t samples;    /* Held now, as Prometheus counts. */
+    int64_t samples;     /* Held now, as Prometheus counts: it may let go of what it has not counted. */
     struct tally *tally; /* Of the node whose operands are evaluated; NULL: it does not gather. */
     struct query_result result;
     bool has_run;
@@ -192,7 +192,7 @@ struct vector;
 /* What eval_expr does with each operand while query->tally is set. */
 void tally_gather(struct tally *tally, const struct frame *frame, const struct value *operand);
 /* The node is done: what it held at most, and that it holds nothing but `out` beside `before`. */
-MUST_CHECK bool tally_hold(const struct tally *gathered, const struct frame *frame, uint64_t before,
+MUST_CHECK bool tally_hold(const struct tally *gathered, const struct frame *frame, int64_t before,
                            const struct value *out, struct err *err);
 
 /* --- step_stats.c: samples of each step, when they are wanted --- */

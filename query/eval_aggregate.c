@@ -521,7 +521,7 @@ static bool try_folding(const struct frame *frame, struct expr *aggregate, struc
 {
     struct query *query = frame->query;
     struct query_stats stats = query->result.stats;
-    uint64_t before = query->samples;
+    int64_t before = query->samples;
     struct expr *operand = expr_unwrap(aggregate->as.aggregate.expr);
     const struct expr *selector = foldable(frame, aggregate, operand);
     struct feed feed;
@@ -561,7 +561,7 @@ bool eval_aggregate(const struct frame *frame, struct expr *aggregate, struct ve
 {
     enum aggregate_op op = aggregate->as.aggregate.op;
     struct query *query = frame->query;
-    uint64_t before = query->samples;
+    int64_t before = query->samples;
     double *param = NULL;
     struct vector in;
 

@@ -151,7 +151,7 @@ static bool vector_scalar(const struct frame *frame, struct expr *binary, struct
 bool eval_binary(const struct frame *frame, struct expr *binary, struct value *out, struct err *err)
 {
     struct value lhs, rhs;
-    uint64_t before = frame->query->samples;
+    int64_t before = frame->query->samples;
     enum binary_op op = binary->as.binary.op;
     struct tally gathered = {0};
 

@@ -174,7 +174,7 @@ bool eval_call(const struct frame *frame, struct expr *call, struct value *out, 
 {
     struct query *query = frame->query;
     enum function_id id = call->as.call.function->id;
-    uint64_t before = query->samples;
+    int64_t before = query->samples;
     struct tally gathered = {0};
 
     if (window_function(id))

@@ -449,7 +449,7 @@ bool eval_count_values(const struct frame *frame, struct expr *aggregate, struct
 {
     struct query *query = frame->query;
     struct str label = expr_unwrap(aggregate->as.aggregate.param)->as.string.value;
-    uint64_t before = query->samples;
+    int64_t before = query->samples;
     struct value_counts counts = {.frame = frame};
     struct tally gathered = {0};
     struct grouping grouping;

@@ -168,7 +168,7 @@ bool eval_range_call(const struct frame *frame, struct expr *call, struct vector
     /* As Prometheus: what its arguments and absent_over_time's series took is held by the whole query. */
     const struct range_call *range = feed.ctx;
     if (range->matrix->kind == EXPR_SUBQUERY)
-        query->samples -= vector_samples(&range->source.vector);
+        query->samples -= (int64_t)vector_samples(&range->source.vector);
     if (call->as.call.function->id == FN_ABSENT_OVER_TIME) {
         struct vector found = *out;
         vector_absent(frame, &found, absent_labels(query, range->matrix), out);

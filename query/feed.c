@@ -83,13 +83,16 @@ static void run_chunk(struct team *team, struct query *worker, size_t index)
     size_t end = first + team->chunk_size < team->end ? first + team->chunk_size : team->end;
     struct vector out = {.items = team->items + (first - team->first)};
     worker->samples = team->query->samples;
-    worker->result.stats = (struct query_stats){.samples_peak = worker->samples};
+    worker->result.stats = (struct query_stats){0};
+    if (worker->samples > 0)
+        worker->result.stats.samples_peak = (uint64_t)worker->samples;
     annotations_init(&worker->annotations);
     chunk->ok = team->feed->part(team->feed->ctx, worker, first, end, &out, &chunk->err);
     chunk->count = out.count;
-    chunk->samples = worker->samples - team->query->samples;
+    chunk->samples = (uint64_t)(worker->samples - team->query->samples);
     chunk->stats = worker->result.stats;
-    chunk->stats.samples_peak -= team->query->samples;
+    chunk->stats.samples_peak =
+        (uint64_t)((int64_t)chunk->stats.samples_peak - team->query->samples);
     chunk->annotations = worker->annotations;
     if (!chunk->ok)
         atomic_store(&team->failed, true);

@@ -97,7 +97,7 @@ void step_stats_leave(const struct frame *frame, const struct query_stats *outsi
     struct query_stats inside = *stats;
 
     stats->samples_total = outside->samples_total;
-    if (inside.step_count == 0)
+    if (outside->step_count == 0 && inside.step_count == 0)
         return;
     stats->samples_read = outside->samples_read;
     stats->step_count = outside->step_count;

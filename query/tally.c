@@ -68,7 +68,7 @@ static uint64_t tally_peak(const struct tally *gathered, const struct tally *mad
     return (uint64_t)peak;
 }
 
-bool tally_hold(const struct tally *gathered, const struct frame *frame, uint64_t before,
+bool tally_hold(const struct tally *gathered, const struct frame *frame, int64_t before,
                 const struct value *out, struct err *err)
 {
     struct query *query = frame->query;

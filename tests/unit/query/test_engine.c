@@ -378,6 +378,8 @@ static void test_query_run__holds_samples_as_prometheus_counts(void **state)
         {"c_total[1m]", 8, 0},
         {"abs(c_total)[1m:30s]", 2 + 2 + 4 + 2, 0},
         {"sum(c_total offset 75s)", 2, 12},
+        /* What absent_over_time() makes is let go of without having been counted. */
+        {"1 + min_over_time(absent_over_time(none[1m])[2m:15s])", 1 + 8 + 1, 0},
     };
     struct storage *storage = counters();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
