@@ -1,7 +1,9 @@
 """What was written stays: sealed and unsealed, over clean stops, kills, torn logs, beside a Prometheus TSDB."""
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import time
 
 import harness
@@ -132,7 +134,7 @@ def test_sigkill__keeps_what_was_answered():
 
 def test_start__scrapes_while_the_store_is_opened():
     """A store takes seconds to open after a kill. What targets say meanwhile is there afterwards, at its own time; a target
-    that was down then was down then. What opening waits for here is a day file that is a pipe."""
+    that was down then was down then. What opening waits for here is a lease on a segment of the log."""
     answered = []
 
     def page(_):
@@ -150,9 +152,10 @@ scrape_configs:
 """)
     wait_for("a scrape before the kill", lambda: server.value("step") and server.value('up{job="bad"}') == 0)
     server.kill()
-    pipe = os.path.join(server.data_path, "narthex", "1-2.mdb")
-    os.mkfifo(pipe)
-    time.sleep(0.02)
+    log = os.path.join(server.data_path, "narthex", "log")
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # Somebody wants to open it.
+    lease = os.open(os.path.join(log, max(os.listdir(log))), os.O_RDWR)
+    fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     before, started = len(answered), time.time()
     server.spawn()
     wait_for("a scrape while the store is opened", lambda: len(answered) > before, 60)
@@ -161,7 +164,7 @@ scrape_configs:
     assert server.get("/-/healthy").status == 200
     assert len(answered) == before + 1, "one answer a target is held"
     released = time.time()
-    os.close(os.open(pipe, os.O_WRONLY))
+    os.close(lease)
     server.wait_ready(60)
     wait_for("scrapes after it", lambda: server.value("step") >= before + 3, 60)
 

@@ -157,7 +157,7 @@ static void calls_begin(uint64_t calls_max)
     if (random_below(3) != 0)
         return;
     aim = CALL_CUT + (enum call)random_below(3);
-    aim_left = random_below(4);
+    aim_left = aim == CALL_CUT ? 0 : random_below(4);
     aim_kills = random_below(2);
     calls_left = -1;
 }
@@ -170,6 +170,8 @@ static enum fate fate(enum call call)
         aim = CALL_NONE;
         return aim_kills ? FATE_KILL : FATE_FAIL;
     }
+    if (aim == CALL_CUT && call == CALL_WRITE && random_below(32) == 0)
+        return FATE_FAIL; /* What it has written is cut off. */
     if (calls_left > 0)
         calls_left--;
     return fail_per_1000 && random_below(1000) < fail_per_1000 ? FATE_FAIL : FATE_GO;

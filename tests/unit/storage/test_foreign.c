@@ -110,7 +110,7 @@ static void test_open__names_the_file_that_ends_it(void **state)
     struct store_fixture *f = *state;
     static const struct refusal refusals[] = {
         {"rm -f lock && mkdir lock", "/narthex/lock: Is a directory"},
-        {"rm -f head.mdb-lock && mkdir head.mdb-lock", "/narthex/head.mdb: Is a directory"},
+        {"rm -f head.mdb-lock && mkdir head.mdb-lock", "/narthex/head.mdb-lock: Is a directory"},
         {"rm -rf log && echo x > log", "/narthex/log cannot be written to: Not a directory"},
         {"rm -f 20231114T00Z-20231115T00Z.open.mdb && "
          "ln -s 20231114T00Z-20231115T00Z.open.mdb 20231114T00Z-20231115T00Z.open.mdb",
