@@ -291,7 +291,7 @@ static bool add_series(struct scratch *scratch, const struct import_sample *item
     samples_clear(&scratch->samples);
     samples_reserve(&scratch->samples, count);
     for (size_t i = 0; i < count; i++) {
-        if (i + 1 == count || items[i + 1].time_ms != items[i].time_ms) /* The last one counts. */
+        if (i == 0 || items[i - 1].time_ms != items[i].time_ms) /* The first one counts. */
             samples_add(&scratch->samples, items[i].time_ms, sample_from_bits(items[i].bits));
     }
     for (size_t from = 0; from < scratch->samples.count;) {

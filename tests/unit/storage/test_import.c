@@ -132,7 +132,7 @@ static void test_storage_import__merges(void **state)
     struct store_samples back = store_read(f, "m", 0, -10 * DAY, T0 + DAY);
     assert_int_equal(back.count, 4);
     assert_int_equal(back.time_ms[0], -DAY - 5);
-    assert_true(back.value[0] == 4 && back.value[1] == 3 && back.value[2] == 1 &&
+    assert_true(back.value[0] == 4 && back.value[1] == 2 && back.value[2] == 1 &&
                 back.value[3] == 2);
     store_samples_free(&back);
     close_days(f);
