@@ -25,8 +25,9 @@ static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before_bus, before_segv;
 static uintptr_t page_bytes;
 
-/* A damaged page makes its reader run on past the end by as much as a u16 can say, twice. */
-#define BEHIND_BYTES ((size_t)2 << 16)
+/* A damaged page makes its reader run on past the end: LMDB counts entries as an unsigned half of a difference, which may be
+ * below zero. */
+#define BEHIND_BYTES ((size_t)1 << 32)
 
 static bool map_has(const struct guard_map *map, const char *address)
 {

@@ -248,7 +248,7 @@ void publish_tick(struct storage *storage, int64_t now_mono_ms)
     struct span span;
     if (!publish) {
         if (storage->stopping || now_mono_ms < storage->publish_checked_mono_ms || storage->spill ||
-            storage->log.failing || snapshot_holds_files(storage) ||
+            storage->log.failing || snapshot_holds_files(storage) || !retention_has_room(storage) ||
             !find_due(storage, now_mono_ms, &span)) {
             if (now_mono_ms >= storage->publish_checked_mono_ms)
                 storage->publish_checked_mono_ms = now_mono_ms + CHECK_MS;

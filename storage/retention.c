@@ -16,7 +16,15 @@ struct retire_job {
     struct job job;
     struct storage *storage;
     struct store_file file;
+    uint64_t bytes;
     bool replaced;
+};
+
+/* Its name is gone; its bytes are on the disk until the last reader has gone as well. */
+struct unlinked {
+    struct storage *storage;
+    struct store_file file;
+    uint64_t bytes;
 };
 
 static void unlink_segments(const struct partition *partition, struct err *err)
@@ -59,19 +67,24 @@ static void retire_run(struct job *base)
     }
 }
 
-static void unref_day(void *day)
+static void unlinked_free(void *ptr)
 {
-    day_file_unref(day);
+    struct unlinked *unlinked = ptr;
+    ENSURE(unlinked->storage->unlinked_bytes >= unlinked->bytes);
+    unlinked->storage->unlinked_bytes -= unlinked->bytes;
+    partition_free(unlinked->file.open);
+    day_file_unref(unlinked->file.day);
+    mem_free(unlinked);
 }
 
 /* The lane has forgotten it; the epoch keeps it until the last reader has gone. */
 static void retire_done(struct job *base)
 {
     struct retire_job *job = CONTAINER_OF(base, struct retire_job, job);
-    if (job->file.open)
-        epoch_retire(&job->storage->epoch, partition_free, job->file.open);
-    else
-        epoch_retire(&job->storage->epoch, unref_day, job->file.day);
+    struct unlinked *unlinked = MEM_NEW(struct unlinked);
+    *unlinked = (struct unlinked){job->storage, job->file, job->bytes};
+    job->storage->unlinked_bytes += job->bytes;
+    epoch_retire(&job->storage->epoch, unlinked_free, unlinked);
     mem_free(job);
 }
 
@@ -148,15 +161,16 @@ uint64_t store_file_bytes(const struct store_file *file)
     return bytes;
 }
 
-uint64_t storage_disk_bytes(const struct storage *storage)
+/* What goes is not in it: who frees room for it twice loses more than the limit asks for. */
+static uint64_t kept_bytes(const struct storage *storage)
 {
     const struct file_list *list = file_list_now(storage);
     uint64_t bytes = 0;
     char path[4096];
     for (uint32_t i = 0; list && i < list->count; i++)
         bytes += store_file_bytes(&list->items[i]);
-    for (size_t i = 0; i < storage->retired.count; i++)
-        bytes += store_file_bytes(&storage->retired.items[i].file);
+    snprintf(path, sizeof(path), "%s/head.mdb", storage->dir);
+    bytes += file_bytes(path);
     for (size_t i = 0; i < storage->log.segments.count; i++) {
         snprintf(path, sizeof(path), "%s/log/%08" PRIu64, storage->dir,
                  storage->log.segments.items[i]);
@@ -175,6 +189,24 @@ static uint64_t build_reserve(const struct storage *storage)
         reserve = bytes > reserve ? bytes : reserve;
     }
     return reserve;
+}
+
+/* Files that are to be unlinked, and those that are and have readers. */
+static uint64_t leaving_bytes(const struct storage *storage)
+{
+    uint64_t bytes = storage->unlinked_bytes;
+    for (size_t i = 0; i < storage->retired.count; i++) {
+        if (!storage->retired.items[i].replaced)
+            bytes += store_file_bytes(&storage->retired.items[i].file);
+    }
+    return bytes;
+}
+
+bool retention_has_room(const struct storage *storage)
+{
+    uint64_t limit = storage->options.retention_bytes;
+    uint64_t leaving = limit ? leaving_bytes(storage) : 0;
+    return leaving == 0 || kept_bytes(storage) + leaving + build_reserve(storage) <= limit;
 }
 
 /* Seals that are tried again know their files by pointer. */
@@ -204,7 +236,7 @@ static void retire_by_time(struct storage *storage)
 static void retire_by_size(struct storage *storage)
 {
     uint64_t limit = storage->options.retention_bytes;
-    uint64_t bytes = limit ? storage_disk_bytes(storage) + build_reserve(storage) : 0;
+    uint64_t bytes = limit ? kept_bytes(storage) + build_reserve(storage) : 0;
     const struct file_list *list = file_list_now(storage);
     VEC(struct store_file) old = {0};
     /* The newest stays, whatever its size: it is what is written to. */
@@ -305,6 +337,7 @@ void retention_tick(struct storage *storage)
         job->job.done = retire_done;
         job->storage = storage;
         job->file = retired.file;
+        job->bytes = retired.replaced ? 0 : store_file_bytes(&retired.file);
         job->replaced = retired.replaced || is_replaced(storage, &retired.file);
         storage->options.submit_commit(storage->options.submit_ctx, &job->job);
     }

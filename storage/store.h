@@ -290,6 +290,7 @@ struct storage {
     VEC(series_ref) dead;    /* Without runs and pins: to be spilled or dropped. */
     struct spill_job *spill; /* In flight, or NULL. */
     int64_t spill_retry_mono_ms;
+    uint64_t unlinked_bytes;                /* Of files without a name that readers hold. */
     bool files_went;                        /* Dead series may have nothing left. */
     _Atomic(struct late_list *) late_slots; /* Oldest first; the last may be open. */
     struct late_job *late_job;              /* Of the oldest. */
@@ -547,6 +548,7 @@ void retention_tick(struct storage *storage);
 void retention_save_labels(struct storage *storage);
 void retention_free(struct storage *storage);
 uint64_t store_file_bytes(const struct store_file *file);
-uint64_t storage_disk_bytes(const struct storage *storage);
+/* For a build: false while files that are leaving have not left, and the limit of the size does not have room for both. */
+bool retention_has_room(const struct storage *storage);
 
 #endif
