@@ -292,7 +292,10 @@ static void child(struct plan *plan, struct store_fixture *f)
     world_lay_down(plan->world, f, plan->running ? NO_FILE : plan->file);
     if (plan->damages) {
         enum damage how = (enum damage)random_below(DAMAGE_COUNT);
-        if (plan->running && how == DAMAGE_FOREIGN_FILE) /* No disk does that. */
+        /* No disk does that. Ids of an index segment are only checked at a start. */
+        bool is_foreign = how == DAMAGE_FOREIGN_FILE || how == DAMAGE_FOREIGN_PAGE ||
+                          how == DAMAGE_COPY_PAGE || how == DAMAGE_SWAP_PAGES;
+        if (plan->running && is_foreign)
             how = DAMAGE_RUBBISH_PAGE;
         resize(damaged, file->len);
         memcpy(damaged->bytes, file->bytes, file->len);
