@@ -202,11 +202,16 @@ static uint64_t leaving_bytes(const struct storage *storage)
     return bytes;
 }
 
+uint64_t storage_disk_bytes(const struct storage *storage)
+{
+    return kept_bytes(storage) + leaving_bytes(storage);
+}
+
 bool retention_has_room(const struct storage *storage)
 {
     uint64_t limit = storage->options.retention_bytes;
-    uint64_t leaving = limit ? leaving_bytes(storage) : 0;
-    return leaving == 0 || kept_bytes(storage) + leaving + build_reserve(storage) <= limit;
+    return limit == 0 || leaving_bytes(storage) == 0 ||
+           storage_disk_bytes(storage) + build_reserve(storage) <= limit;
 }
 
 /* Seals that are tried again know their files by pointer. */

@@ -548,6 +548,7 @@ void retention_tick(struct storage *storage);
 void retention_save_labels(struct storage *storage);
 void retention_free(struct storage *storage);
 uint64_t store_file_bytes(const struct store_file *file);
+uint64_t storage_disk_bytes(const struct storage *storage); /* With what is leaving. */
 /* For a build: false while files that are leaving have not left, and the limit of the size does not have room for both. */
 bool retention_has_room(const struct storage *storage);
 

@@ -273,6 +273,27 @@ int ftruncate64(int fd, off64_t len)
     return ftruncate(fd, len);
 }
 
+#ifdef SIM_CALLS_ROOM
+/* Room for LMDB's lock file counts as a cut. It tells its error by its value. */
+int posix_fallocate(int fd, off_t offset, off_t len)
+{
+    enum fate now = fate(CALL_CUT);
+    if (now != FATE_GO)
+        count_fd(now == FATE_KILL ? INJECT_KILL_CUT : INJECT_CUT, fd);
+    if (now == FATE_FAIL)
+        return random_below(2) ? ENOSPC : EIO;
+    bool done = now == FATE_KILL && random_below(2);
+    int code = !done && syscall(SYS_fallocate, fd, 0, offset, len) != 0 ? errno : 0;
+    if (now == FATE_KILL)
+        die();
+    return code;
+}
+int posix_fallocate64(int fd, off64_t offset, off64_t len)
+{
+    return posix_fallocate(fd, offset, len);
+}
+#endif
+
 /* The kill comes before or after. */
 int unlink(const char *path)
 {

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
+#define SIM_CALLS_ROOM
 #include "sim_calls.h"
 #include "store_fixture.h"
 
