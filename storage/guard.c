@@ -45,10 +45,19 @@ static struct guard_map *map_of(const char *address)
     return NULL;
 }
 
+static _Thread_local volatile bool in_library;
+
+void guard_set_in_library(bool now)
+{
+    in_library = now;
+}
+
 /* The innermost run whose map has the address, or else ends shortly before it. */
 static struct guard_frame *frame_of(const char *address)
 {
     struct guard_frame *frame = frames;
+    if (in_library && (uintptr_t)address < page_bytes)
+        return frame;
     while (frame && !map_has(frame->map, address))
         frame = frame->outer;
     if (frame || map_of(address))
@@ -84,6 +93,7 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     if (frame) {
         atomic_store(&frame->map->damaged, true);
         frames = frame->outer;
+        in_library = false;
         siglongjmp(frame->jump, 1);
     }
     struct guard_map *map = is_access ? map_of(address) : NULL;
@@ -157,6 +167,7 @@ void guard_escape(struct guard_map *map)
             continue;
         atomic_store(&map->damaged, true);
         frames = frame->outer;
+        in_library = false;
         siglongjmp(frame->jump, 1);
     }
 }

@@ -19,6 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The run is in a library that believes the map: an access to the zero page is the map's fault as well. A jump ends it. */
+void guard_set_in_library(bool in_library);
+
 #define GUARD_MAPS_MAX 4096
 
 struct guard_map {

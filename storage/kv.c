@@ -102,7 +102,9 @@ struct guarded_get {
 static void run_get(void *ctx)
 {
     struct guarded_get *get = ctx;
+    guard_set_in_library(true);
     get->code = mdb_get(get->read->txn, get->read->kv->tables[get->table], &get->key, &get->data);
+    guard_set_in_library(false);
 }
 
 bool kv_get(struct kv_read *read, unsigned table, uint64_t key, bool *found, struct str *value,
@@ -144,11 +146,13 @@ bool kv_floor(struct kv_read *read, unsigned table, uint64_t key, bool *found, u
     if (code)
         return kv_err(err, read->kv, code, "read");
     MDB_cursor *cursor = read->floors[table];
+    guard_set_in_library(true);
     code = mdb_cursor_get(cursor, &key_val, &data, MDB_SET_RANGE);
     if (code == MDB_NOTFOUND)
         code = mdb_cursor_get(cursor, &key_val, &data, MDB_LAST);
     else if (code == 0 && key_decode(&key_val) != key)
         code = mdb_cursor_get(cursor, &key_val, &data, MDB_PREV);
+    guard_set_in_library(false);
     if (code == 0 && (!is_in_map(read->kv, &key_val) || !is_in_map(read->kv, &data)))
         return kv_fault_err(err, read->kv);
     *found = code == 0;
