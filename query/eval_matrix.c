@@ -82,6 +82,18 @@ static uint64_t points_samples(const struct query_series *series)
     return samples;
 }
 
+/* Extended ranges read more than they show. */
+static uint64_t read_samples(const struct query *query, const struct range_source *source,
+                             int64_t end_ms, uint64_t shown)
+{
+    struct range_walk walk = {0};
+    if (!source->anchored && !source->smoothed)
+        return shown;
+    walk_to(&walk, &query->run, time_sub(time_sub(end_ms, source->range_ms), source->before_ms),
+            time_add(end_ms, source->after_ms));
+    return walk.high - walk.low;
+}
+
 bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct err *err)
 {
     struct query *query = frame->query;
@@ -114,7 +126,7 @@ bool eval_matrix_result(const struct frame *frame, struct expr *matrix, struct e
             step_stats_add(frame, 0, samples, samples);
         }
         if (source.selection) /* What a subquery made is held already. */
-            ok = query_hold(query, samples, err);
+            ok = query_hold(query, read_samples(query, &source, end_ms, samples), err);
     }
     result->stats.samples_total += source.samples_inside;
     step_stats_add(frame, 0, source.samples_inside, 0);
