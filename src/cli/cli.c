@@ -49,6 +49,12 @@ static const struct command {
      "query labels [--match=SELECTOR]... [--start=T] [--end=T] [-o promql|json] URL NAME\n      "
      "Run "
      "labels query."},
+    {{"query", "analyze"},
+     command_query_analyze,
+     "query analyze --server=URL --type=histogram --match=SELECTOR... [--duration=1h] "
+     "[--time=T]\n      Run queries against your Prometheus to analyze the usage pattern of "
+     "certain "
+     "metrics."},
     {{"promql", "format"},
      command_promql_format,
      "promql format --experimental QUERY\n      Format PromQL query to pretty printed form."},

@@ -53,6 +53,7 @@ int command_query_instant(int argc, char **argv);
 int command_query_range(int argc, char **argv);
 int command_query_series(int argc, char **argv);
 int command_query_labels(int argc, char **argv);
+int command_query_analyze(int argc, char **argv);
 int command_promql_format(int argc, char **argv);
 int command_promql_label_matchers(int argc, char **argv);
 int command_test_promql(int argc, char **argv);

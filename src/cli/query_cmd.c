@@ -134,10 +134,9 @@ static bool refuse_status(const struct ask *ask, struct err *err)
     return false;
 }
 
-static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err *err)
+static bool parse_answer(const struct ask *ask, struct json **out, struct err *err)
 {
     struct json *root;
-    struct buf out;
     if (ask->status / 100 != 2 && ask->status != 400 && ask->status != 422)
         return refuse_status(ask, err);
     if (!json_parse(&root, buf_str(&ask->body), err))
@@ -150,6 +149,26 @@ static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err
         json_free(root);
         return false;
     }
+    *out = root;
+    return true;
+}
+
+bool query_ask(struct str server, const char *path, struct str form, struct json **out,
+               struct err *err)
+{
+    struct ask ask = {0};
+    buf_init(&ask.body, ANSWER_BYTES_MAX);
+    bool good = ask_server(&ask, server, path, form, false, err) && parse_answer(&ask, out, err);
+    buf_deinit(&ask.body);
+    return good;
+}
+
+static bool print_answer(const struct ask *ask, bool as_json, bool is_list, struct err *err)
+{
+    struct json *root;
+    struct buf out;
+    if (!parse_answer(ask, &root, err))
+        return false;
     buf_init(&out, ANSWER_BYTES_MAX);
     if (as_json)
         query_print_json(&out, buf_str(&ask->body),
@@ -165,18 +184,18 @@ static bool print_answer(struct ask *ask, bool as_json, bool is_list, struct err
     return true;
 }
 
-static void form_add(struct buf *form, const char *name, struct str value)
+void query_form_add(struct buf *form, const char *name, struct str value)
 {
     buf_addf(form, "%s%s=", form->len ? "&" : "", name);
     buf_add_url_escaped(form, value);
 }
 
-static void form_add_time(struct buf *form, const char *name, int64_t time_ms)
+void query_form_add_time(struct buf *form, const char *name, int64_t time_ms)
 {
     struct buf text;
     buf_init(&text, 64);
     buf_add_time_ms(&text, time_ms);
-    form_add(form, name, buf_str(&text));
+    query_form_add(form, name, buf_str(&text));
     buf_deinit(&text);
 }
 
@@ -216,7 +235,7 @@ static bool take_headers(int *argc, char **argv, struct arena *arena, struct hea
 }
 
 /* As Go's time.ParseDuration, to the millisecond. */
-static bool go_duration_parse(struct str text, int64_t *out_ms, struct err *err)
+bool query_duration_parse(struct str text, int64_t *out_ms, struct err *err)
 {
     static const struct {
         const char *unit;
@@ -357,8 +376,8 @@ int command_query_instant(int argc, char **argv)
     if (!take_time(&request, "time", &time_ms, &err))
         return request_fail(&request, "error parsing evaluation time: ", &err);
     buf_init(&request.form, 1 << 20);
-    form_add_time(&request.form, "time", time_ms);
-    form_add(&request.form, "query", command_arg(&request.line, 1, ""));
+    query_form_add_time(&request.form, "time", time_ms);
+    query_form_add(&request.form, "query", command_arg(&request.line, 1, ""));
     return request_run(&request, "/api/v1/query", false);
 }
 
@@ -376,7 +395,7 @@ int command_query_range(int argc, char **argv)
     if (!request_parse(&request, argc, argv, names, COUNT_OF(names), &err))
         return request_refuse(&request, &err);
     struct str step = command_flag_value(&request.line, "step");
-    if (step.ptr && !go_duration_parse(step, &step_ms, &err))
+    if (step.ptr && !query_duration_parse(step, &step_ms, &err))
         return request_refuse(&request, &err);
     if (!take_time(&request, "end", &end_ms, &err))
         return request_fail(&request, "error parsing end time: ", &err);
@@ -390,10 +409,10 @@ int command_query_range(int argc, char **argv)
         step_ms = step_ms < 1000 ? 1000 : step_ms;
     }
     buf_init(&request.form, 1 << 20);
-    form_add_time(&request.form, "start", start_ms);
-    form_add_time(&request.form, "end", end_ms);
-    form_add_time(&request.form, "step", step_ms);
-    form_add(&request.form, "query", command_arg(&request.line, 1, ""));
+    query_form_add_time(&request.form, "start", start_ms);
+    query_form_add_time(&request.form, "end", end_ms);
+    query_form_add_time(&request.form, "step", step_ms);
+    query_form_add(&request.form, "query", command_arg(&request.line, 1, ""));
     return request_run(&request, "/api/v1/query_range", false);
 }
 
@@ -404,11 +423,11 @@ static bool take_matches(int *argc, char **argv, struct buf *form, struct err *e
     for (int i = 0; i < *argc; i++) {
         struct str arg = str_of(argv[i]);
         if (str_starts(arg, STR("--match="))) {
-            form_add(form, "match[]", str_after(arg, 8));
+            query_form_add(form, "match[]", str_after(arg, 8));
         } else if (str_eq(arg, STR("--match"))) {
             if (++i == *argc)
                 return err_set(err, ERR_BAD_DATA, "expected argument for flag '--match'");
-            form_add(form, "match[]", str_of(argv[i]));
+            query_form_add(form, "match[]", str_of(argv[i]));
         } else {
             argv[kept++] = argv[i];
         }
@@ -435,8 +454,8 @@ static bool list_form(struct request *request, int argc, char **argv, const char
     if (!take_time(request, "end", &end_ms, err))
         return false;
     *context = NULL;
-    form_add_time(&request->form, "start", start_ms);
-    form_add_time(&request->form, "end", end_ms);
+    query_form_add_time(&request->form, "start", start_ms);
+    query_form_add_time(&request->form, "end", end_ms);
     return true;
 }
 

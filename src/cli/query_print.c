@@ -31,7 +31,7 @@ static struct labels *metric_labels(const struct json *metric)
     return labels;
 }
 
-static void print_metric(struct buf *out, const struct json *metric)
+void query_print_metric(struct buf *out, const struct json *metric)
 {
     struct labels *labels = metric_labels(metric);
     labels_print_metric(out, labels);
@@ -104,7 +104,7 @@ static void print_series(struct buf *out, const struct json *series, bool is_mat
 {
     const struct json *values = json_get(series, "values");
     const struct json *histograms = json_get(series, "histograms");
-    print_metric(out, json_get(series, "metric"));
+    query_print_metric(out, json_get(series, "metric"));
     BUF_ADD(out, " =>");
     for (size_t i = 0; i < json_count(values); i++) {
         BUF_ADD(out, "\n");

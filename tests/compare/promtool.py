@@ -69,6 +69,9 @@ def lines(url, begin):
         yield ["query", "instant", "--time=600", url, text]
         yield ["query", "instant", "--time=600", "-o", "json", url, text]
         yield ["query", "range", "--start=600", "--end=660", "--step=15s", url, text]
+    for match in ("exponential", "custom", "mixed", "x", "{", "negative"):
+        for duration in ("1h", "20s", "1.5s"):
+            yield ["query", "analyze", "--server=" + url, "--type=histogram", "--match=" + match, "--time=900", "--duration=" + duration]
     yield ["query", "instant", url]
     yield ["query", "instant"]
     yield ["query"]

@@ -181,6 +181,21 @@ def test_query__prints_as_promtool_does():
     assert json.loads(out) == [{"metric": {}, "value": [at, "3.5"]}], out
 
 
+def test_query_analyze__counts_populated_buckets():
+    server = Server()
+    rows = {"0.5": (0, 2, 4), "1": (0, 2, 5), "+Inf": (3, 5, 9)}
+    assert server.write([({"__name__": "h_bucket", "job": "a", "le": le}, [(1000000 + 15000 * k, float(v)) for k, v in enumerate(values)])
+                         for le, values in rows.items()]).status == 204
+    flags = [f"--server=http://127.0.0.1:{server.port}", "--type=histogram", "--time=1060"]
+    code, out, err = run_command([PROMTOOL, "query", "analyze", *flags, "--match=h_bucket", "--duration=90s"])
+    assert (code, err) == (0, ""), err
+    assert '- h_bucket{job="a"} (classic): 1/2.000/3\n\nAggregated' in out, out
+    assert out.endswith("Classic histogram series (1 in total):\n- min populated: 1/1.000/1\n- avg populated: 2/2.000/2\n"
+                        "- max populated: 3/3.000/3\n"), out
+    assert run_command([PROMTOOL, "query", "analyze", *flags])[2] == "promtool: error: required flag(s) '--match' not provided, try --help\n"
+    assert run_command([PROMTOOL, "query", "analyze", *flags, "--match={"])[0] == 1
+
+
 def test_promql__formats_and_edits():
     def promql(*words):
         return run_command([PROMTOOL, "promql", *words])
