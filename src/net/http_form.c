@@ -8,6 +8,7 @@
 #include "net/http_server.h"
 
 #define PARAMS_MAX 10000 /* As Go's urlmaxqueryparams. */
+#define PARTS_MAX  1000  /* As Go's multipartmaxparts. */
 
 static int hex_value(char c)
 {
@@ -114,13 +115,19 @@ bool http_request_params(const struct http_request *request, struct http_params 
 {
     *out = (struct http_params){0};
     struct str body = body_is_form(request) ? request->body : STR_EMPTY;
+    struct str type = http_request_header(request, "Content-Type");
     size_t count_max = count_pairs(body) + count_pairs(request->query);
     if (count_max > PARAMS_MAX)
         return err_set(err, ERR_BAD_DATA, "number of URL query parameters exceeded limit");
-    out->items = arena_alloc_array(request->arena, count_max + 1, sizeof(*out->items));
+    size_t parts_max = multipart_is(type) ? PARTS_MAX : 0;
+    out->items = arena_alloc_array(request->arena, count_max + parts_max + 1, sizeof(*out->items));
     struct err ignored;
     bool good = parse_pairs(request->arena, body, out, err);
-    return parse_pairs(request->arena, request->query, out, good ? err : &ignored) && good;
+    good = parse_pairs(request->arena, request->query, out, good ? err : &ignored) && good;
+    if (parts_max > 0)
+        out->count += multipart_parse(request->arena, type, request->body, out->items + out->count,
+                                      parts_max);
+    return good;
 }
 
 static const struct http_param *params_find(const struct http_params *params, const char *name)

@@ -74,6 +74,44 @@ static void test_http_request_params__ignores_other_bodies(void **state)
 }
 
 /* The error texts end up in API answers, in Go's words. */
+#define PART "--x y\r\nContent-Disposition: form-data; name="
+
+/* curl -F query=up; what is no parameter or has no end is left out, as Go does. */
+static void test_http_request_params__reads_forms_in_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        size_t count; /* Beside the query's own. */
+    } rows[] = {
+        {PART "\"query\"\r\n\r\nup\r\n1\r\n" PART "ti\\me\r\n\r\n\r\n--x y--\r\n", 2},
+        {"before\r\n" PART "\"query\"\r\n\r\nup\r\n1\r\n--x y--", 1},
+        {"--x y\ncontent-disposition: Form-Data;NAME=query\nA: b\n\nup\r\n1\n--x y--\n", 1},
+        {PART "\"query\"; filename=\"f\"\r\n\r\nup\r\n--x y--\r\n", 0},
+        {PART "\"query\"\r\n\r\nup\r\n", 0},
+        {PART "\"query\"\r\n\r\nup\r\n--x y", 0},
+        {PART "\"query\"", 0},
+        {"--x y--", 0},
+        {"--x y\r\n", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct form_case form;
+        struct http_params params;
+        struct err err = {0};
+        form_case_init(&form, "POST", rows[i].body, "time=1");
+        form.header.value = STR("Multipart/form-data; charset=u; boundary=\"x y\"");
+        assert_true(http_request_params(&form.request, &params, &err));
+        assert_int_equal(params.count, 1 + rows[i].count);
+        assert_param(&params, 0, "time", "1");
+        if (rows[i].count > 0)
+            assert_param(&params, 1, "query", "up\r\n1");
+        if (rows[i].count > 1)
+            assert_param(&params, 2, "ti\\me", "");
+        arena_deinit(&form.arena);
+    }
+}
+
 static void test_http_request_params__refuses_what_go_refuses(void **state)
 {
     (void)state;
@@ -134,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_http_request_params__puts_the_body_before_the_query),
         cmocka_unit_test(test_http_request_params__ignores_other_bodies),
+        cmocka_unit_test(test_http_request_params__reads_forms_in_parts),
         cmocka_unit_test(test_http_request_params__refuses_what_go_refuses),
         cmocka_unit_test(test_http_request_params__limits_their_number),
         cmocka_unit_test(test_url_unescape__knows_paths_from_queries),
