@@ -20,6 +20,31 @@ static void add_at(struct tally *tally, const struct frame *frame, size_t from, 
     changes[to] -= count;
 }
 
+/* Where its runs of values begin and end. */
+static void add_runs(struct tally *tally, const struct frame *frame, const struct series *series)
+{
+    int64_t *changes = tally_changes(tally, frame);
+    uint64_t before = 0;
+    for (size_t word = 0; word < bitmap_words(series->to - series->from); word++) {
+        uint64_t bits = series->present[word], edges = bits ^ (bits << 1 | before);
+        for (; edges; edges &= edges - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(edges);
+            changes[series->from + word * 64 + bit] += bits >> bit & 1 ? 1 : -1;
+        }
+        before = bits >> 63;
+    }
+    if (before)
+        changes[series->to]--;
+}
+
+/* Prometheus rounds the halves of samples up in a matrix, and one more in a vector. */
+static int64_t samples_in_vector(const struct histogram *histogram)
+{
+    size_t parts = histogram->positive_span_count + histogram->negative_span_count +
+                   histogram->positive_count + histogram->negative_count + histogram->bound_count;
+    return (int64_t)(histogram_samples(histogram) + parts % 2);
+}
+
 static void add_series(struct tally *tally, const struct frame *frame, const struct series *series,
                        bool sized)
 {
@@ -27,13 +52,11 @@ static void add_series(struct tally *tally, const struct frame *frame, const str
         tally->each++;
     else if (!series->present)
         add_at(tally, frame, series->from, series->to, 1);
-    for (size_t t = series->from; series->present && t < series->to; t++)
-        if (series_has(series, t))
-            add_at(tally, frame, t, t + 1, 1);
+    else
+        add_runs(tally, frame, series);
     for (size_t t = series->from; sized && series->histograms && t < series->to; t++)
         if (series_has(series, t) && series_histogram(series, t))
-            add_at(tally, frame, t, t + 1,
-                   (int64_t)histogram_samples(series_histogram(series, t)) - 1);
+            add_at(tally, frame, t, t + 1, samples_in_vector(series_histogram(series, t)) - 1);
 }
 
 static void add_vector(struct tally *tally, const struct frame *frame, const struct vector *vector,
