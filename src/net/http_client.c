@@ -114,6 +114,8 @@ static void fetch_end(struct http_fetch *fetch, CURLcode code)
         fetch_redirect(fetch);
         return;
     }
+    if (code == CURLE_OK)
+        tls_watch_set_alert(&fetch->client->tls, fetch_authority(fetch), 0);
     if (code != CURLE_OK && !told_why)
         fetch_set_failure(fetch, code);
     bool well = code == CURLE_OK && !fetch->canceled;
@@ -147,6 +149,7 @@ void http_client_act(struct http_client *client, curl_socket_t fd, int events)
 {
     int running;
     client_enter(client);
+    tls_watch_clear(&client->tls);
     ENSURE(curl_multi_socket_action(client->multi, fd, events, &running) == CURLM_OK);
     client_reap(client);
     client_leave(client);
@@ -291,8 +294,6 @@ static bool on_direct_head(void *ctx, const struct http_fetch_head *head)
     struct http_fetch *fetch = ctx;
     struct http_fetch_head told = *head;
 
-    if (told.reason.len == 0)
-        told.reason = str_of(http_status_text(told.status));
     fetch->head_told = true;
     if (!fetch->canceled && fetch->on_head && !fetch->on_head(fetch->ctx, &told, &fetch->err)) {
         ENSURE(fetch->err.code != ERR_NONE);

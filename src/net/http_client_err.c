@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -71,6 +72,18 @@ static void add_errno(struct buf *out, const struct fetch_failure_facts *facts, 
     buf_addf(out, "%s", net_errno_text(value, text));
 }
 
+/* A reset stream of HTTP/2 in Go's words, the rest as it came. */
+static void add_other(struct buf *out, const char *text)
+{
+    char name[64];
+    unsigned stream;
+
+    if (sscanf(text, "HTTP/2 stream %u was not closed cleanly: %63[A-Z_0-9]", &stream, name) == 2)
+        buf_addf(out, "stream error: stream ID %u; %s; received from peer", stream, name);
+    else
+        buf_addf(out, "%s", text);
+}
+
 static void add_what(struct buf *out, const struct fetch_failure_facts *facts)
 {
     switch (facts->failure) {
@@ -90,7 +103,8 @@ static void add_what(struct buf *out, const struct fetch_failure_facts *facts)
         buf_addf(out, "dial tcp: lookup " STR_FMT ": no such host", STR_ARG(facts->host));
         break;
     case FETCH_RESOLVE_PROXY:
-        BUF_ADD(out, "proxyconnect tcp: dial tcp: lookup: no such host");
+        buf_addf(out, "proxyconnect tcp: dial tcp: lookup " STR_FMT ": no such host",
+                 STR_ARG(str_first(facts->proxy_host, URL_TEXT_MAX)));
         break;
     case FETCH_EMPTY_ANSWER:
         BUF_ADD(out, "EOF");
@@ -129,7 +143,7 @@ static void add_what(struct buf *out, const struct fetch_failure_facts *facts)
         tls_err_add_files(out, facts);
         break;
     case FETCH_OTHER:
-        buf_addf(out, "%s", facts->text);
+        add_other(out, facts->text);
         break;
     }
 }

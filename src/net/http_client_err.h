@@ -4,6 +4,7 @@
 #define NET_HTTP_CLIENT_ERR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -42,6 +43,10 @@ struct fetch_failure_facts {
     int errno_value;              /* 0: unknown. */
     const char *text;             /* curl's words. */
     bool through_proxy;
+    int alert; /* Of the server's; 0: none. */
+    bool server_not_tls, server_speaks_http;
+    int64_t valid_from, valid_to; /* Of its certificate when that is out of date; else 0. */
+    struct str proxy_host;
     const char *proxy_reason;                   /* "Forbidden". */
     const char *ca_file, *cert_file, *key_file; /* NULL: inline. */
     bool head_seen;                             /* Go names method and URL only before the head. */

@@ -8,8 +8,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct client_socket *client_socket = CONTAINER_OF(poll, struct client_socket, poll);
     int curl_events = 0;
-    if (status < 0)
-        curl_events |= CURL_CSELECT_ERR;
+    if (status < 0) /* Reset: what came before is still to be read, like the alert that says why. */
+        curl_events |= CURL_CSELECT_ERR | CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         curl_events |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)

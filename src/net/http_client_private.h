@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "http_client_dialer.h"
 #include "http_fetch.h"
+#include "tls_watch.h"
 
 /* Handles kept for the next fetches: making one costs tens of microseconds. */
 #define IDLE_EASY_MAX 32
@@ -31,6 +32,7 @@ struct http_client {
     struct list due;     /* Fetches with a mark that client_on_deferred shall look at. */
     struct list sockets; /* Those that curl has not let go of. */
     struct list tokens;  /* OAuth2. */
+    struct tls_watch tls; /* Of the sockets that curl is acting on. */
     VEC(struct http_dialer *) dialers;        /* Owned. */
     struct map dialer_map;                    /* Name to index. */
     VEC(struct http_dialer *) socket_dialers; /* By descriptor of curl's connections. NULL: none. */

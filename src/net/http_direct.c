@@ -85,12 +85,16 @@ static void note_both_ends(struct direct *direct)
     char from[NET_ADDRESS_TEXT_MAX], to[NET_ADDRESS_TEXT_MAX];
     const uv_tcp_t *tcp = &direct->connection->tcp;
 
-    if (uv_tcp_getsockname(tcp, (struct sockaddr *)&local, &local_len) != 0 ||
-        uv_tcp_getpeername(tcp, (struct sockaddr *)&remote, &remote_len) != 0)
+    if (uv_tcp_getsockname(tcp, (struct sockaddr *)&local, &local_len) != 0)
+        return;
+    if (uv_tcp_getpeername(tcp, (struct sockaddr *)&remote, &remote_len) == 0)
+        net_address_text((struct sockaddr *)&remote, to);
+    else if (direct->address[0] != '\0' && strlen(direct->address) < sizeof(to))
+        memcpy(to, direct->address, strlen(direct->address) + 1); /* A reset has forgotten it. */
+    else
         return;
     (void)snprintf(direct->address, sizeof(direct->address), "%s->%s",
-                   net_address_text((struct sockaddr *)&local, from),
-                   net_address_text((struct sockaddr *)&remote, to));
+                   net_address_text((struct sockaddr *)&local, from), to);
 }
 
 /* The connection is of no use any more. */

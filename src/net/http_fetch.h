@@ -61,7 +61,7 @@ struct http_fetch {
     bool head_told;
     int status;
     struct buf content_type, content_encoding, reason;
-    char address[NET_ADDRESS_TEXT_MAX]; /* First one dialled. */
+    char address[2 * NET_ADDRESS_TEXT_MAX + 2]; /* First one dialled, or both ends. */
     char curl_text[CURL_ERROR_SIZE];
     struct err err; /* Set by a callback of the owner's, or before the start. Last: it is large. */
 };
@@ -81,6 +81,7 @@ void fetch_refuse(struct http_fetch *fetch, const char *text);
 /* --- http_fetch_curl.c --- */
 
 void fetch_set_callbacks(struct http_fetch *fetch);
+uint64_t fetch_authority(const struct http_fetch *fetch); /* A hash of the hop's host and port. */
 /* on_head, once. False: the owner has had enough, and fetch->err says why. */
 bool fetch_tell_head(struct http_fetch *fetch);
 

@@ -2,7 +2,8 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
-#include "http_fetch.h"
+#include "base/hash.h"
+#include "http_client_private.h"
 #include "net/http_server.h"
 #include "net_text.h"
 
@@ -112,8 +113,27 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+uint64_t fetch_authority(const struct http_fetch *fetch)
+{
+    struct str url = str_of(fetch->url ? fetch->url : "");
+    size_t scheme = str_find(url, STR("://"));
+    struct str rest = scheme < url.len ? str_after(url, scheme + 3) : url;
+
+    return hash64(str_first(rest, str_find_char(rest, '/')));
+}
+
+static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *ctx)
+{
+    struct http_fetch *fetch = ctx;
+    (void)easy;
+    tls_watch_join(&fetch->client->tls, fetch_authority(fetch), ssl_ctx);
+    return CURLE_OK;
+}
+
 void fetch_set_callbacks(struct http_fetch *fetch)
 {
+    curl_easy_setopt(fetch->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(fetch->easy, CURLOPT_SSL_CTX_DATA, fetch);
     curl_easy_setopt(fetch->easy, CURLOPT_PRIVATE, fetch);
     curl_easy_setopt(fetch->easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(fetch->easy, CURLOPT_HEADERDATA, fetch);

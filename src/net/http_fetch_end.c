@@ -1,8 +1,11 @@
 /* http_fetch_end: what curl says of a transfer that has failed becomes the fetch's error. */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "http_client_err.h"
+#include "http_client_private.h"
 #include "http_fetch.h"
 #include "net/http_server.h"
 
@@ -69,6 +72,46 @@ static const char *certificate_names(struct http_fetch *fetch)
     return "";
 }
 
+/* "from->to" of a connection that was there, when curl knows. */
+static void note_both_ends(struct http_fetch *fetch)
+{
+    char *local = NULL, *remote = NULL;
+    long local_port = 0, remote_port = 0;
+
+    curl_easy_getinfo(fetch->easy, CURLINFO_LOCAL_IP, &local);
+    curl_easy_getinfo(fetch->easy, CURLINFO_PRIMARY_IP, &remote);
+    curl_easy_getinfo(fetch->easy, CURLINFO_LOCAL_PORT, &local_port);
+    curl_easy_getinfo(fetch->easy, CURLINFO_PRIMARY_PORT, &remote_port);
+    if (!local || !remote || !*local || !*remote || local_port <= 0 || remote_port <= 0)
+        return;
+    (void)snprintf(fetch->address, sizeof(fetch->address),
+                   strchr(remote, ':') ? "[%s]:%ld->[%s]:%ld" : "%s:%ld->%s:%ld", local, local_port,
+                   remote, remote_port);
+}
+
+/* curl's errno may be that of something before: a connection that was there is not refused. */
+static int errno_of_connection(long errno_value)
+{
+    return errno_value == ETIMEDOUT || errno_value == EHOSTUNREACH || errno_value == ENETUNREACH
+               ? (int)errno_value
+               : ECONNRESET;
+}
+
+/* http://user@host:port/ */
+static struct str proxy_host(const struct http_fetch *fetch)
+{
+    struct str host = str_of(fetch->proxy_url ? fetch->proxy_url : "");
+    size_t scheme = str_find(host, STR("://"));
+
+    if (scheme < host.len)
+        host = str_after(host, scheme + 3);
+    host = str_first(host, str_find_char(host, '/'));
+    size_t at = str_find_char(host, '@');
+    if (at < host.len)
+        host = str_after(host, at + 1);
+    return str_first(host, str_find_char(host, ':'));
+}
+
 static void fetch_fail(struct http_fetch *fetch, enum fetch_failure failure, const char *text)
 {
     long errno_value = 0, connect_status = 0;
@@ -79,8 +122,26 @@ static void fetch_fail(struct http_fetch *fetch, enum fetch_failure failure, con
         curl_url_get(parts, CURLUPART_HOST, &host, 0);
     curl_easy_getinfo(fetch->easy, CURLINFO_OS_ERRNO, &errno_value);
     curl_easy_getinfo(fetch->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    const struct tls_watch *tls = &fetch->client->tls;
+    int alert = tls_watch_alert(tls, fetch_authority(fetch));
+    if (alert != 0 &&
+        (failure == FETCH_SEND || failure == FETCH_RECEIVE || failure == FETCH_EMPTY_ANSWER))
+        failure = FETCH_TLS; /* It said why before it went. */
+    bool reset = failure == FETCH_TLS && alert == 0 && strstr(text, "reset by peer");
+    if (reset || failure == FETCH_SEND)
+        failure = FETCH_RECEIVE; /* As Go, whose reader is the first to notice. */
+    if (failure == FETCH_RECEIVE) {
+        note_both_ends(fetch);
+        errno_value = errno_of_connection(errno_value);
+    }
     struct fetch_failure_facts facts = {
         .failure = failure,
+        .alert = alert,
+        .server_not_tls = tls->not_tls,
+        .server_speaks_http = tls->speaks_http,
+        .valid_from = tls->valid_from,
+        .valid_to = tls->valid_to,
+        .proxy_host = proxy_host(fetch),
         .method = str_of(fetch->method),
         .url = str_of(fetch->shown_url),
         .host = str_of(host ? host : ""),

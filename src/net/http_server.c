@@ -49,7 +49,7 @@ static bool split_address(struct str address, char host[HOST_TEXT_MAX], uint16_t
     if (port_text.len > 0 && !str_to_u64(port_text, &value))
         return err_set(err, ERR_BAD_DATA, "listen tcp: lookup tcp/" STR_FMT ": unknown port",
                        STR_ARG(port_text));
-    if (value > UINT16_MAX)
+    if (port_text.len == 0 || value > UINT16_MAX)
         return err_set(err, ERR_BAD_DATA, "listen tcp: address " STR_FMT ": invalid port",
                        STR_ARG(port_text));
     if (host_text.len >= HOST_TEXT_MAX || memchr(address.ptr, '\0', address.len))

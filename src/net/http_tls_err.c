@@ -1,8 +1,11 @@
 /* http_tls_err: what OpenSSL, through curl, says about TLS, in the words of Go's crypto/tls and
  * crypto/x509. What has no counterpart there is told as it came. */
 #include <arpa/inet.h>
+#include <string.h>
+#include <time.h>
 
 #include "http_client_err.h"
+#include "tls_watch.h"
 
 struct phrase {
     const char *openssl, *go;
@@ -125,12 +128,30 @@ static void add_wrong_name(struct buf *out, const struct fetch_failure_facts *fa
     buf_addf(out, ", not " STR_FMT, STR_ARG(facts->server_name));
 }
 
+/* current time 2026-01-02T03:04:05Z is after 2021-01-01T00:00:00Z */
+static void add_dates(struct buf *out, const struct fetch_failure_facts *facts)
+{
+    time_t now = time(NULL), from = (time_t)facts->valid_from, to = (time_t)facts->valid_to;
+    bool early = from > now;
+    struct tm tm;
+    char now_text[64] = "", limit_text[64] = "";
+
+    if (gmtime_r(&now, &tm))
+        (void)strftime(now_text, sizeof(now_text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    if (gmtime_r(early ? &from : &to, &tm))
+        (void)strftime(limit_text, sizeof(limit_text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    buf_addf(out, "x509: certificate has expired or is not yet valid: current time %s is %s %s",
+             now_text, early ? "before" : "after", limit_text);
+}
+
 void tls_err_add_certificate(struct buf *out, const struct fetch_failure_facts *facts)
 {
     const char *go = PHRASE(certificate_phrases, facts->text);
 
     BUF_ADD(out, "tls: failed to verify certificate: ");
-    if (go)
+    if (facts->valid_from != 0 || facts->valid_to != 0)
+        add_dates(out, facts);
+    else if (go)
         buf_addf(out, "x509: %s", go);
     else if (strstr(facts->text, "match") || strstr(facts->text, "common name")) {
         BUF_ADD(out, "x509: ");
@@ -145,8 +166,12 @@ void tls_err_add_handshake(struct buf *out, const struct fetch_failure_facts *fa
     const char *alert = PHRASE(alert_phrases, facts->text);
     const char *go = PHRASE(handshake_phrases, facts->text);
 
+    if (facts->alert != 0 && tls_alert_text(facts->alert))
+        alert = tls_alert_text(facts->alert);
     if (alert)
         buf_addf(out, "remote error: tls: %s", alert);
+    else if (facts->server_not_tls && !facts->server_speaks_http)
+        BUF_ADD(out, "tls: first record does not look like a TLS handshake");
     else if (go)
         buf_addf(out, "%s", go);
     else
