@@ -173,6 +173,7 @@ static size_t feed_once(struct http_answer *answer, struct str bytes)
     }
     if (in_head)
         answer->head_bytes += bytes.len;
+    answer->bad_chunk_size = code == HPE_INVALID_CHUNK_SIZE;
     if (code != HPE_OK ||
         (answer->state == HTTP_ANSWER_HEAD && answer->head_bytes >= HTTP_ANSWER_HEAD_MAX))
         answer->state = HTTP_ANSWER_BAD;

@@ -39,6 +39,7 @@ struct http_answer {
     int status;
     bool keep_alive; /* From DONE on. */
     bool any;        /* A byte has come. */
+    bool bad_chunk_size;
     size_t head_bytes;
     struct buf text; /* The kept fields, and the name of the one in work. */
     struct {

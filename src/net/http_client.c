@@ -107,9 +107,24 @@ static void fetch_redirect(struct http_fetch *fetch)
     fetch_defer(fetch);
 }
 
+/* A server that closes without a word after each hop of a redirect: curl has tried old connections only. */
+static bool fetch_dial_anew(struct http_fetch *fetch, CURLcode code)
+{
+    if (code != CURLE_SEND_ERROR || fetch->fresh || !strstr(fetch->curl_text, "Connection died"))
+        return false;
+    ENSURE(curl_multi_remove_handle(fetch->client->multi, fetch->easy) == CURLM_OK);
+    fetch->added = false;
+    fetch->fresh = true;
+    curl_easy_setopt(fetch->easy, CURLOPT_FRESH_CONNECT, 1L);
+    fetch_defer(fetch);
+    return true;
+}
+
 static void fetch_end(struct http_fetch *fetch, CURLcode code)
 {
     bool told_why = fetch->canceled || fetch->err.code != ERR_NONE;
+    if (!told_why && fetch_dial_anew(fetch, code))
+        return;
     if (fetch->redirecting && !told_why && code != CURLE_OPERATION_TIMEDOUT) {
         fetch_redirect(fetch);
         return;

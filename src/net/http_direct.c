@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "http_answer.h"
+#include "http_bad_head.h"
 #include "http_direct_pool.h"
 #include "net_text.h"
 
@@ -226,7 +227,8 @@ static void direct_go_bad(struct direct *direct)
         direct_end(direct, DIRECT_ASK_CURL);
     } else {
         (void)snprintf(direct->failure_text, sizeof(direct->failure_text), "%s",
-                       "malformed chunked encoding");
+                       direct->answer.bad_chunk_size ? "invalid byte in chunk length"
+                                                     : "malformed chunked encoding");
         direct_fail(direct, FETCH_OTHER, 0);
     }
 }
@@ -245,6 +247,21 @@ static void direct_go_on(struct direct *direct)
     }
 }
 
+/* A head that Go has words for. False: curl may read it. */
+static bool direct_fail_head(struct direct *direct, struct str bytes)
+{
+    struct buf text;
+
+    buf_init(&text, sizeof(direct->failure_text) - 1);
+    bool told = http_bad_head_tell(&text, bytes);
+    (void)snprintf(direct->failure_text, sizeof(direct->failure_text), STR_FMT,
+                   STR_ARG(buf_str(&text)));
+    buf_deinit(&text);
+    if (told)
+        direct_fail(direct, FETCH_OTHER, 0);
+    return told;
+}
+
 static void direct_take(struct direct *direct, struct str bytes)
 {
     struct http_answer *answer = &direct->answer;
@@ -255,7 +272,11 @@ static void direct_take(struct direct *direct, struct str bytes)
     }
     if (!answer->any && !direct_check_protocol(direct, bytes))
         return;
+    bool first = !answer->any;
     size_t taken = http_answer_feed(answer, bytes);
+    if (first && answer->state == HTTP_ANSWER_BAD && !direct->head_told && !direct->refused &&
+        direct_fail_head(direct, bytes))
+        return;
     if (answer->state == HTTP_ANSWER_DONE) {
         direct->complete = true;
         direct->keep = answer->keep_alive && taken == bytes.len && !direct->connection->writing;

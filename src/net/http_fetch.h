@@ -38,6 +38,7 @@ struct http_fetch {
     char *ca_file, *cert_file, *key_file;
     struct http_dialer *dialer; /* NULL: connections are not counted. */
     bool dialed, dial_counted;  /* Of the hop. */
+    bool fresh;                 /* No old connections any more. */
     char *first_host; /* Credentials are for this one and what is below. */
     bool host_given;  /* The owner has a Host field of its own. */
     bool proxy_from_environment, through_proxy;
