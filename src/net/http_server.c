@@ -45,7 +45,7 @@ static bool split_address(struct str address, char host[HOST_TEXT_MAX], uint16_t
     if (bracketed)
         host_text = str_from(host_text.ptr + 1, host_text.len - 2);
     struct str port_text = str_after(address, colon);
-    uint64_t value = 0; /* No port: any. */
+    uint64_t value = 0;
     if (port_text.len > 0 && !str_to_u64(port_text, &value))
         return err_set(err, ERR_BAD_DATA, "listen tcp: lookup tcp/" STR_FMT ": unknown port",
                        STR_ARG(port_text));

@@ -567,6 +567,7 @@ static void test_http_server_open__refuses_bad_addresses(void **state)
         {"localhost", "listen tcp: address localhost: missing port in address"},
         {"::1:80", "listen tcp: address ::1:80: too many colons in address"},
         {"127.0.0.1:99999", "listen tcp: address 99999: invalid port"},
+        {"127.0.0.1:", "listen tcp: address : invalid port"},
         {"127.0.0.1:web", "listen tcp: lookup tcp/web: unknown port"},
     };
     struct world world = {0};

@@ -197,10 +197,13 @@ static bool is_shown(const struct model_sample *sample, double value, const stru
     return same;
 }
 
+/* Beside samples of the future the newest one is taken to be as far ahead as samples may be. */
+#define AHEAD_MS (10 * 60 * 1000)
+
 static bool may_miss(const struct model_sample *sample, int64_t from_ms, int64_t to_ms, bool exact)
 {
     bool past = life.retention_ms > 0 && model.newest_ms != INT64_MIN &&
-                sample->time_ms < model.newest_ms - life.retention_ms;
+                sample->time_ms < model.newest_ms - life.retention_ms + AHEAD_MS;
     return sample->time_ms < from_ms || sample->time_ms > to_ms || past || life.lossy ||
            !(exact || sample->must);
 }
