@@ -450,16 +450,28 @@ void log_drop_sealed_segments(struct storage *storage)
                 log->segments.count * sizeof(log->segments.items[0]));
 }
 
+/* At the end of a file whose last write failed may stand a part of it, which could not be cut off: then in a new one. Of that
+ * one, too, a part of the head may be there from an earlier try. */
+static bool write_last(struct storage *storage, struct err *err)
+{
+    struct log *log = &storage->log;
+    uint64_t segment = log->segment + log->segment_begun;
+    bool began, opened;
+    if (log->pending.len == 0)
+        return true;
+    if ((log->failing || log->file.fd < 0) &&
+        !segment_start(storage, segment, &began, &opened, err) &&
+        !segment_start(storage, segment + 1, &began, &opened, err))
+        return false;
+    return file_append(&log->file, buf_str(&log->pending), err);
+}
+
 void log_close(struct storage *storage)
 {
     struct log *log = &storage->log;
     struct err err = {0};
     ENSURE(!log->job);
-    bool began, opened;
-    uint64_t segment = log->segment + log->segment_begun;
-    bool good = log->pending.len == 0 ||
-                ((log->file.fd >= 0 || segment_start(storage, segment, &began, &opened, &err)) &&
-                 file_append(&log->file, buf_str(&log->pending), &err));
+    bool good = write_last(storage, &err);
     if (good && log->file.fd >= 0)
         good = file_sync(&log->file, &err);
     if (!good)

@@ -156,7 +156,7 @@ static void calls_begin(uint64_t calls_max)
     aim = CALL_NONE;
     if (random_below(3) != 0)
         return;
-    aim = CALL_CUT + (enum call)random_below(3);
+    aim = random_below(2) ? CALL_CUT : CALL_UNLINK + (enum call)random_below(2);
     aim_left = aim == CALL_CUT ? 0 : random_below(4);
     aim_kills = random_below(2);
     calls_left = -1;
@@ -170,7 +170,7 @@ static enum fate fate(enum call call)
         aim = CALL_NONE;
         return aim_kills ? FATE_KILL : FATE_FAIL;
     }
-    if (aim == CALL_CUT && call == CALL_WRITE && random_below(32) == 0)
+    if (aim == CALL_CUT && call == CALL_WRITE && random_below(8) == 0)
         return FATE_FAIL; /* What it has written is cut off. */
     if (calls_left > 0)
         calls_left--;
