@@ -130,7 +130,7 @@ static void fetch_end(struct http_fetch *fetch, CURLcode code)
         return;
     }
     if (code == CURLE_OK)
-        tls_watch_set_alert(&fetch->client->tls, fetch_authority(fetch), 0);
+        tls_watch_set_alert(&fetch->client->tls, fetch_peer(fetch), 0);
     if (code != CURLE_OK && !told_why)
         fetch_set_failure(fetch, code);
     bool well = code == CURLE_OK && !fetch->canceled;

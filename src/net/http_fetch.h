@@ -82,7 +82,8 @@ void fetch_refuse(struct http_fetch *fetch, const char *text);
 /* --- http_fetch_curl.c --- */
 
 void fetch_set_callbacks(struct http_fetch *fetch);
-uint64_t fetch_authority(const struct http_fetch *fetch); /* A hash of the hop's host and port. */
+/* A hash of who asks whom: the dialer, the hop's host and port. */
+uint64_t fetch_peer(const struct http_fetch *fetch);
 /* on_head, once. False: the owner has had enough, and fetch->err says why. */
 bool fetch_tell_head(struct http_fetch *fetch);
 

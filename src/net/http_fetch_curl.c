@@ -113,20 +113,21 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-uint64_t fetch_authority(const struct http_fetch *fetch)
+uint64_t fetch_peer(const struct http_fetch *fetch)
 {
     struct str url = str_of(fetch->url ? fetch->url : "");
     size_t scheme = str_find(url, STR("://"));
     struct str rest = scheme < url.len ? str_after(url, scheme + 3) : url;
+    uint64_t job = fetch->dialer ? hash64(fetch->dialer->name) : 0;
 
-    return hash64(str_first(rest, str_find_char(rest, '/')));
+    return hash64_mix(hash64(str_first(rest, str_find_char(rest, '/'))), job);
 }
 
 static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *ctx)
 {
     struct http_fetch *fetch = ctx;
     (void)easy;
-    tls_watch_join(&fetch->client->tls, fetch_authority(fetch), ssl_ctx);
+    tls_watch_join(&fetch->client->tls, fetch_peer(fetch), ssl_ctx);
     return CURLE_OK;
 }
 

@@ -123,7 +123,7 @@ static void fetch_fail(struct http_fetch *fetch, enum fetch_failure failure, con
     curl_easy_getinfo(fetch->easy, CURLINFO_OS_ERRNO, &errno_value);
     curl_easy_getinfo(fetch->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     const struct tls_watch *tls = &fetch->client->tls;
-    int alert = tls_watch_alert(tls, fetch_authority(fetch));
+    int alert = tls_watch_alert(tls, fetch_peer(fetch));
     if (alert != 0 &&
         (failure == FETCH_SEND || failure == FETCH_RECEIVE || failure == FETCH_EMPTY_ANSWER))
         failure = FETCH_TLS; /* It said why before it went. */

@@ -10,8 +10,8 @@
 #define TLS_WATCH_ALERTS 64
 
 struct tls_watch {
-    /* The last fatal one of a server, by the hash of its authority. It may be read after the transfer has failed, or with
-     * the next one. */
+    /* The last fatal one of a server, by who asked it: jobs have certificates of their own. It may be read after the
+     * transfer has failed, or with the next one. */
     struct {
         uint64_t owner;
         int alert; /* 0: none. */
