@@ -140,7 +140,7 @@ def test_tls__serves_small_and_large():
     assert ask(server.port, "/metrics", context).text.startswith("# HELP")
     # A large answer comes in pieces, and a large body goes in.
     page = ask(server.port, "/api/v1/status/flags", context)
-    assert page.status == 200 and "web.config.file" in page.text
+    assert page.status == 200 and "web.config.file" in page.text, (page.status, page.text)
     big = ask(server.port, "/api/v1/query", context, method="POST", body="query=" + "1%2B" * 200000 + "1",
               headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert big.status in (200, 400, 422, 413), big
